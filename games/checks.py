@@ -1,0 +1,72 @@
+"""Checks at the public edge: each names the argument and prints what came."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Array = Any  # whatever torch.as_tensor takes: nested lists, numpy arrays, tensors
+
+SUM_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
+
+
+def as_float_tensor(name: str, value: Array) -> Tensor:
+    """`value` as a float32 tensor where it is one already, else float64; finite, detached copy."""
+    if isinstance(value, Tensor):
+        tensor = value.detach().clone()
+    else:
+        try:
+            tensor = torch.tensor(np.asarray(value, dtype=np.float64))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must be an array of numbers, got {value!r}") from error
+    if tensor.dtype != torch.float32:
+        tensor = tensor.to(torch.float64)
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"{name} must be finite, got {tensor.tolist()}")
+    return tensor
+
+
+def shape_error(name: str, axes: str, expected: Sequence[object], got: Tensor) -> ValueError:
+    """The error for a tensor whose axes are not `axes` of the sizes `expected`."""
+    sizes = ", ".join(str(size) for size in expected)
+    return ValueError(f"{name} must have shape {axes} = ({sizes}), got {tuple(got.shape)}")
+
+
+def positive_integer(name: str, value: object, least: int = 1) -> int:
+    """`value` as an int of at least `least`; bool and non-integers are refused."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return value
+
+
+def positive_number(name: str, value: object, *, allow_zero: bool = False) -> float:
+    """`value` as a finite float above zero (or at least zero)."""
+    bound = "at least 0" if allow_zero else "above 0"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{name} must be a number {bound}, got {value!r}")
+    if not (value >= 0 if allow_zero else value > 0) or value == float("inf"):
+        raise ValueError(f"{name} must be finite and {bound}, got {value!r}")
+    return float(value)
+
+
+def one_of(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def distributions(name: str, rows: Tensor) -> None:
+    """Raise unless every row `rows[..., :]` is a distribution (up to rounding)."""
+    if rows.dtype not in SUM_TOLERANCE:
+        raise ValueError(f"{name} must be float32 or float64, got {rows.dtype}")
+    tolerance = SUM_TOLERANCE[rows.dtype]
+    values = rows.detach()
+    wrong = ~((values >= -tolerance).all(-1) & ((values.sum(-1) - 1).abs() <= tolerance))
+    if wrong.any():  # NaN compares false, so it ends up here too
+        index = tuple(wrong.nonzero()[0].tolist())
+        raise ValueError(
+            f"{name} must hold distributions (entries >= 0, sum 1 within {tolerance:g}), "
+            f"got {values[index].tolist()} (sum {values[index].sum().item():.9g}) at row {index}"
+        )

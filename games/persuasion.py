@@ -1,0 +1,391 @@
+"""Multi-sender persuasion games as immutable values, and stacks of same-shape games.
+
+The model is section 2 of "Multi-Sender Persuasion: A Computational Perspective": senders commit to
+policies, one receiver sees all signals, updates by Bayes and takes an optimal action.
+
+Shapes: `B` profiles, `G` games, `N` senders, `S` states, `M` signals, `A` actions, `K = M**N` joint
+signals in row-major order, sender 0 slowest.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from games import checks, simulation
+from games.checks import Array
+
+TIE_BREAKS = ("first", "senders")
+
+
+@dataclass(frozen=True, eq=False, init=False)
+class PersuasionGame:
+    """Several senders, one receiver, finitely many states, signals and actions.
+
+    Args:
+        prior: `(S,)`, the common prior over states; sums to 1 within 1e-6 and is then normalised.
+        receiver_utility: `(S, A)`.
+        sender_utility: `(N, S, A)`.
+        n_signals: `M`, signals of each sender.
+        tie_break: whom the receiver favours among optimal actions: `"first"` takes the lowest
+            index, `"senders"` the highest expected sum of sender utilities. Actions tie within 1e-9
+            (float32: 1e-6) of the receiver's utility range.
+
+    Arrays become float64 tensors (float32 tensors stay float32) that share no memory with the
+    arguments. Do not edit them: the game is a value, equal to another where all five arguments are.
+
+    Raises:
+        ValueError: naming the argument that is malformed, and what came.
+
+    Example:
+        >>> game = PersuasionGame([0.7, 0.3], [[1, 0], [0, 1]], [[[0, 1], [0, 1]]], n_signals=2)
+        >>> game.no_information()
+        tensor([0.], dtype=torch.float64)
+    """
+
+    prior: Tensor
+    receiver_utility: Tensor
+    sender_utility: Tensor
+    n_signals: int
+    tie_break: str
+
+    def __init__(
+        self,
+        prior: Array,
+        receiver_utility: Array,
+        sender_utility: Array,
+        n_signals: int,
+        tie_break: str = "first",
+    ) -> None:
+        prior = checks.as_float_tensor("prior", prior)
+        v = checks.as_float_tensor("receiver_utility", receiver_utility)
+        u = checks.as_float_tensor("sender_utility", sender_utility)
+        if prior.ndim != 1 or prior.numel() == 0:
+            raise ValueError(f"prior must have shape (S,) with S >= 1, got {tuple(prior.shape)}")
+        if (prior < 0).any():
+            raise ValueError(f"prior must not be negative, got {prior.tolist()}")
+        total = prior.double().sum().item()
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"prior must sum to 1, got {prior.tolist()} with sum {total:.9g}")
+        if v.ndim != 2 or v.shape[0] != prior.shape[0] or v.shape[1] == 0:
+            raise checks.shape_error("receiver_utility", "(S, A)", (prior.shape[0], "A >= 1"), v)
+        if u.ndim != 3 or u.shape[0] == 0 or u.shape[1:] != v.shape:
+            raise checks.shape_error("sender_utility", "(N, S, A)", ("N >= 1", *v.shape), u)
+        checks.positive_integer("n_signals", n_signals)
+        checks.one_of("tie_break", tie_break, TIE_BREAKS)
+        dtype = (
+            torch.float32 if prior.dtype == v.dtype == u.dtype == torch.float32 else torch.float64
+        )
+        prior = prior.to(dtype)
+        # A prior that already sums to 1 keeps its bits, so that saving and loading changes nothing.
+        if abs(total - 1) > 8 * torch.finfo(dtype).eps:
+            prior = prior / prior.sum()
+        object.__setattr__(self, "prior", prior)
+        object.__setattr__(self, "receiver_utility", v.to(dtype))
+        object.__setattr__(self, "sender_utility", u.to(dtype))
+        object.__setattr__(self, "n_signals", n_signals)
+        object.__setattr__(self, "tie_break", tie_break)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, PersuasionGame):
+            return NotImplemented
+        return (
+            (self.n_signals, self.tie_break) == (other.n_signals, other.tie_break)
+            and torch.equal(self.prior, other.prior)
+            and torch.equal(self.receiver_utility, other.receiver_utility)
+            and torch.equal(self.sender_utility, other.sender_utility)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def __repr__(self) -> str:
+        return (
+            f"PersuasionGame(n_senders={self.n_senders}, n_signals={self.n_signals}, "
+            f"n_states={self.n_states}, n_actions={self.n_actions}, tie_break={self.tie_break!r})"
+        )
+
+    # ----------------------------------------------------------------------------------- sizes
+
+    @property
+    def n_senders(self) -> int:
+        """`N`."""
+        return self.sender_utility.shape[0]
+
+    @property
+    def n_states(self) -> int:
+        """`S`."""
+        return self.prior.shape[0]
+
+    @property
+    def n_actions(self) -> int:
+        """`A`."""
+        return self.receiver_utility.shape[1]
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """`(N, M, S, A)`: games of equal shape can be stacked."""
+        return self.n_senders, self.n_signals, self.n_states, self.n_actions
+
+    @cached_property
+    def payoff_range(self) -> Tensor:
+        """`(N,)`: each sender's highest minus lowest utility in the table."""
+        u = self.sender_utility
+        return u.amax((1, 2)) - u.amin((1, 2))
+
+    @cached_property
+    def identity(self) -> str:
+        """Twelve hexadecimal digits of a hash of the arguments: tells games apart in tables."""
+        return hashlib.sha256(json.dumps(self._arguments()).encode()).hexdigest()[:12]
+
+    # ------------------------------------------------------------------------------ simulation
+
+    def sample_policies(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Random profiles, every row uniform on the simplex.
+
+        Args:
+            count: number of profiles `B`, at least 0.
+            generator: a CPU generator; None draws from torch's global one.
+
+        Returns:
+            `(B, N, S, M)` in the game's dtype and on its device. The draws are made in float64 on
+            the CPU, so the same generator gives the same profiles on every device.
+        """
+        checks.positive_integer("count", count, least=0)
+        size = (count, self.n_senders, self.n_states, self.n_signals)
+        waits = torch.empty(size, dtype=torch.float64).exponential_(generator=generator)
+        return (waits / waits.sum(-1, keepdim=True)).to(self.prior)
+
+    def ex_ante_utility(self, policies: Tensor) -> Tensor:
+        """Senders' expected utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`.
+
+        Definition 1 of the paper, in the dtype and on the device of `policies`. Differentiable in
+        `policies` where the receiver's actions do not change; the jumps carry no gradient.
+
+        Raises:
+            ValueError: if `policies` has the wrong shape or holds rows that are no distributions.
+        """
+        batch, single = self._batch(policies)
+        utilities = self.stacked().ex_ante_utility(batch.unsqueeze(0), check=False)[0]
+        return utilities[0] if single else utilities
+
+    def receiver_ex_ante_utility(self, policies: Tensor) -> Tensor:
+        """The receiver's expected utility: `(B, N, S, M) -> (B,)`, or `(N, S, M) -> ()`."""
+        batch, single = self._batch(policies)
+        outcomes = self.stacked().outcome_distribution(batch.unsqueeze(0), check=False)[0]
+        utilities = (outcomes * self.receiver_utility.to(batch)).sum((-2, -1))
+        return utilities[0] if single else utilities
+
+    def receiver_action(self, policies: Tensor) -> Tensor:
+        """The action at every joint signal: `(B, N, S, M) -> (B, K)` int64, -1 at probability 0."""
+        batch, single = self._batch(policies)
+        batch = batch.detach().unsqueeze(0)  # (1, B, N, S, M)
+        prior, v, u = self.stacked().tensors(batch)
+        rows = torch.empty(batch.shape[1], self.n_signals**self.n_senders, dtype=torch.int64)
+        rows = rows.to(batch.device)
+        table = rows.view(len(rows), self.n_signals ** ((self.n_senders + 1) // 2), -1)
+        for _, profiles, signals in simulation.chunks(batch, self.n_actions):
+            left, right = simulation.halves(prior, batch[:, profiles])
+            receiver = simulation.Receiver(v, u, self.tie_break)
+            action, probability = receiver.react(left[:, :, signals], right)
+            table[profiles, signals] = action.masked_fill(probability <= 0, -1)[0]
+        return rows[0] if single else rows
+
+    def posteriors(self, policies: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities and posteriors of the joint signals.
+
+        Args:
+            policies: `(B, N, S, M)` or `(N, S, M)`.
+
+        Returns:
+            probabilities `(B, K)` and posteriors `(B, K, S)` (rows of zeros where the probability
+            is 0), without `B` for one profile. Unlike a simulation this holds all `B * K * S`
+            numbers at once.
+        """
+        batch, single = self._batch(policies)
+        joint = simulation.joint_weights(batch) * self.prior.to(batch)  # (B, K, S)
+        probability = joint.sum(-1)
+        positive = probability.clamp_min(torch.finfo(batch.dtype).tiny).unsqueeze(-1)
+        posterior = joint / positive
+        return (probability[0], posterior[0]) if single else (probability, posterior)
+
+    def deviation_utility(self, policies: Tensor, sender: int, deviations: Tensor) -> Tensor:
+        """What `sender` gets from each of its deviations while the others stay.
+
+        Args:
+            policies: one profile `(N, S, M)`, or `(B, N, S, M)`.
+            sender: index of the deviating sender.
+            deviations: `(D, S, M)`, or `(B, D, S, M)`: its own policies to try.
+
+        Returns:
+            `(D,)` or `(B, D)`; equal up to rounding to `ex_ante_utility` of the changed profiles,
+            with the others' part computed once.
+        """
+        batch, single = self._batch(policies)
+        if not 0 <= sender < self.n_senders:
+            raise ValueError(f"sender must be in 0..{self.n_senders - 1}, got {sender!r}")
+        tried = deviations.unsqueeze(0) if single else deviations
+        expected = (batch.shape[0], "D", self.n_states, self.n_signals)
+        if tried.ndim != 4 or (tried.shape[0], *tried.shape[2:]) != (expected[0], *expected[2:]):
+            raise checks.shape_error("deviations", "(B, D, S, M)", expected, tried)
+        checks.distributions("deviations", tried)
+        return self._deviation_utility(batch, sender, tried)[0 if single else slice(None)]
+
+    def _deviation_utility(self, policies: Tensor, sender: int, deviations: Tensor) -> Tensor:
+        prior, v, u = self.stacked().tensors(policies)
+        outcomes = simulation.deviation_outcomes(
+            prior, v, u, policies.unsqueeze(0), sender, deviations.unsqueeze(0), self.tie_break
+        )[0]  # (B, D, S, A)
+        return torch.einsum("bdsa,sa->bd", outcomes, u[0, sender])
+
+    def no_information(self) -> Tensor:
+        """`(N,)`: senders' utilities when the receiver acts on the prior alone."""
+        silent = self.prior.new_full((self.n_senders, self.n_states, 1), 1.0)
+        return replace(self, n_signals=1).ex_ante_utility(silent)
+
+    def stacked(self) -> "GameStack":
+        """This game as a stack of one."""
+        return self._stack
+
+    @cached_property
+    def _stack(self) -> "GameStack":
+        return GameStack((self,))
+
+    def _batch(self, policies: Tensor) -> tuple[Tensor, bool]:
+        """`policies` with a batch axis, checked; and whether the axis was added."""
+        expected = (self.n_senders, self.n_states, self.n_signals)
+        if not isinstance(policies, Tensor):
+            raise ValueError(f"policies must be a tensor, got {type(policies).__name__}")
+        if policies.ndim not in (3, 4) or policies.shape[-3:] != expected:
+            raise checks.shape_error("policies", "(B, N, S, M)", ("B", *expected), policies)
+        checks.distributions("policies", policies)
+        single = policies.ndim == 3
+        return (policies.unsqueeze(0) if single else policies), single
+
+    # ------------------------------------------------------------------------- moving, storing
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> "PersuasionGame":
+        """The same game on another device or in another dtype (float32 or float64)."""
+        if dtype not in (None, torch.float32, torch.float64):
+            raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+        prior, v, u = (t.to(device=device, dtype=dtype) for t in self._tensors())
+        return PersuasionGame(prior, v, u, self.n_signals, self.tie_break)
+
+    def save(self, path: str | Path) -> None:
+        """Write the game as JSON; keys are the constructor's arguments, numbers exact."""
+        Path(path).write_text(json.dumps(self._arguments(), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> "PersuasionGame":
+        """The game in a JSON file whose keys are the constructor's arguments (float64, CPU).
+
+        Raises:
+            OSError: if the file cannot be read.
+            ValueError: if it holds no game; the message names the file.
+        """
+        text = Path(path).read_text()
+        try:
+            arguments = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is not JSON: {error}") from error
+        needed = {"prior", "receiver_utility", "sender_utility", "n_signals"}
+        if not isinstance(arguments, dict) or not (
+            needed <= arguments.keys() <= needed | {"tie_break"}
+        ):
+            keys = sorted(arguments) if isinstance(arguments, dict) else type(arguments).__name__
+            raise ValueError(
+                f"{path} must hold the keys {sorted(needed)} and optionally 'tie_break', got {keys}"
+            )
+        try:
+            return cls(**arguments)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.prior, self.receiver_utility, self.sender_utility
+
+    def _arguments(self) -> dict[str, object]:
+        prior, v, u = (tensor.tolist() for tensor in self._tensors())
+        return {
+            "prior": prior,
+            "receiver_utility": v,
+            "sender_utility": u,
+            "n_signals": self.n_signals,
+            "tie_break": self.tie_break,
+        }
+
+
+@dataclass(frozen=True)
+class GameStack:
+    """Several games of one shape, simulated as one batch.
+
+    Args:
+        games: at least one; all of the same `shape` and `tie_break`.
+
+    Raises:
+        ValueError: if shapes or tie rules differ.
+    """
+
+    games: tuple[PersuasionGame, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "games", tuple(self.games))
+        if not self.games:
+            raise ValueError("games must hold at least one game, got none")
+        kinds = {(game.shape, game.tie_break) for game in self.games}
+        if len(kinds) > 1:
+            raise ValueError(f"games must share shape (N, M, S, A) and tie_break, got {kinds}")
+
+    def __len__(self) -> int:
+        return len(self.games)
+
+    @property
+    def tie_break(self) -> str:
+        """The games' common tie rule."""
+        return self.games[0].tie_break
+
+    @cached_property
+    def _stacked(self) -> tuple[Tensor, Tensor, Tensor]:
+        columns = zip(*(game._tensors() for game in self.games), strict=True)
+        prior, v, u = (torch.stack(column) for column in columns)
+        return prior, v, u
+
+    def tensors(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Prior `(G, S)`, receiver `(G, S, A)`, sender `(G, N, S, A)` utility, typed as `like`."""
+        prior, v, u = (tensor.to(like) for tensor in self._stacked)
+        return prior, v, u
+
+    def outcome_distribution(self, policies: Tensor, *, check: bool = True) -> Tensor:
+        """Joint distribution of state and action: `(G, B, N, S, M) -> (G, B, S, A)`."""
+        if check:
+            game = self.games[0]
+            expected = (len(self), "B", game.n_senders, game.n_states, game.n_signals)
+            if policies.ndim != 5 or (policies.shape[0], *policies.shape[2:]) != (
+                expected[0],
+                *expected[2:],
+            ):
+                raise checks.shape_error("policies", "(G, B, N, S, M)", expected, policies)
+            checks.distributions("policies", policies)
+        prior, v, u = self.tensors(policies)
+        return simulation.outcome_distribution(prior, v, u, policies, self.tie_break)
+
+    def ex_ante_utility(self, policies: Tensor, *, check: bool = True) -> Tensor:
+        """Senders' expected utilities, each game its own: `(G, B, N, S, M) -> (G, B, N)`.
+
+        `check=False` skips the validation of `policies` (for callers that made them).
+        """
+        outcomes = self.outcome_distribution(policies, check=check)
+        _, _, u = self.tensors(policies)
+        return torch.einsum("gbsa,gnsa->gbn", outcomes, u)
+
+
+def stack(games: Sequence[PersuasionGame]) -> GameStack:
+    """Same-shape games as one batch; see `GameStack`."""
+    return GameStack(tuple(games))
