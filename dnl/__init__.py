@@ -1,3 +1,25 @@
 """Equilibria of multi-sender persuasion games with discontinuous networks."""
 
+from dnl import layers, surrogates
+from dnl.fitting import FitConfig, FittedSurrogate, fit, fit_many
+from dnl.revelation import FullRevelation, full_revelation
+from dnl.solver import ExtragradientConfig, ExtragradientResult, extragradient
+from dnl.verification import Verification, verify
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "ExtragradientConfig",
+    "ExtragradientResult",
+    "FitConfig",
+    "FittedSurrogate",
+    "FullRevelation",
+    "Verification",
+    "extragradient",
+    "fit",
+    "fit_many",
+    "full_revelation",
+    "layers",
+    "surrogates",
+    "verify",
+]

@@ -256,14 +256,18 @@ class PersuasionGame:
     def _stack(self) -> "GameStack":
         return GameStack((self,))
 
-    def _batch(self, policies: Tensor) -> tuple[Tensor, bool]:
-        """`policies` with a batch axis, checked; and whether the axis was added."""
+    def check_policies(self, policies: Tensor) -> None:
+        """Raise a ValueError unless `policies` are profiles of this game, `([B,] N, S, M)`."""
         expected = (self.n_senders, self.n_states, self.n_signals)
         if not isinstance(policies, Tensor):
             raise ValueError(f"policies must be a tensor, got {type(policies).__name__}")
         if policies.ndim not in (3, 4) or policies.shape[-3:] != expected:
             raise checks.shape_error("policies", "(B, N, S, M)", ("B", *expected), policies)
         checks.distributions("policies", policies)
+
+    def _batch(self, policies: Tensor) -> tuple[Tensor, bool]:
+        """`policies` with a batch axis, checked; and whether the axis was added."""
+        self.check_policies(policies)
         single = policies.ndim == 3
         return (policies.unsqueeze(0) if single else policies), single
 

@@ -1,0 +1,41 @@
+"""Where to compute, and what machine that is."""
+
+import os
+import platform
+
+import torch
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device called `name`; `"auto"` is the first CUDA GPU where there is one, else the CPU.
+
+    Raises:
+        ValueError: for a device that does not exist here.
+    """
+    if name == "auto":
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda[:index]', got {name!r}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda[:index]', got {name!r}")
+    if device.type == "cuda":
+        index = device.index or 0
+        if index >= torch.cuda.device_count():
+            raise ValueError(
+                f"device {name!r} does not exist: {torch.cuda.device_count()} CUDA devices here"
+            )
+        device = torch.device("cuda", index)
+    return device
+
+
+def describe_hardware(device: torch.device) -> str:
+    """One line for tables: the GPU's name, or the CPU's architecture and usable cores."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return f"{platform.machine()} CPU, {cores} cores"

@@ -1,0 +1,61 @@
+"""Many networks of one architecture as one module."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+
+class NetworkStack(nn.Module):
+    """`V` networks of one architecture, evaluated as one batch.
+
+    Args:
+        networks: at least one; all with the same parameter names and shapes.
+
+    The parameters are copies, stacked along a first axis `V`.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        stacked, _ = stack_module_state(list(networks))
+        # Parameter names with dots cannot be attributes; "/" stands for them.
+        self.stacked = nn.ParameterDict(
+            {name.replace(".", "/"): nn.Parameter(value) for name, value in stacked.items()}
+        )
+        # Only its structure is used. In a list, so that its parameters are not registered.
+        self._template = [deepcopy(networks[0]).to("meta")]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.stacked.values())))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(V, B, F)`, or `(B, F)` for the same input to all, to `(V, B, out)`; dtype of `x`."""
+        parameters = {name.replace("/", "."): p.to(x) for name, p in self.stacked.items()}
+
+        def one(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+            output: Tensor = functional_call(self._template[0], parameters, (x,))
+            return output
+
+        result: Tensor = vmap(one, in_dims=(0, 0 if x.ndim == 3 else None))(parameters, x)
+        return result
+
+    def select(self, rows: slice) -> "NetworkStack":
+        """The networks of `rows` as a stack of their own (copied, no gradient history)."""
+        part = NetworkStack.__new__(NetworkStack)
+        nn.Module.__init__(part)
+        part.stacked = nn.ParameterDict(
+            {name: nn.Parameter(p.detach()[rows].clone()) for name, p in self.stacked.items()}
+        )
+        part._template = self._template
+        return part
+
+
+def concatenate(stacks: Sequence[NetworkStack]) -> NetworkStack:
+    """Stacks of one architecture as one."""
+    whole = stacks[0].select(slice(None))
+    with torch.no_grad():
+        for name in list(whole.stacked):
+            whole.stacked[name] = nn.Parameter(torch.cat([s.stacked[name] for s in stacks]))
+    return whole

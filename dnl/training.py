@@ -1,0 +1,183 @@
+"""The one trainer: many networks regressed at once through Lightning.
+
+`V = G * N` networks of one architecture, `N` per group of data, are one stacked module. Their
+losses are summed and share no parameter, and Adam works entry by entry, so each network
+gets the updates that it would get alone. This is the only file that imports Lightning.
+"""
+
+import logging
+import signal
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.trainer.states import TrainerStatus
+from torch import Tensor
+
+from dnl.stacking import NetworkStack
+from games.randomness import stream
+
+EpochReport = Callable[[int, int], None]
+CHECKPOINT = "last.ckpt"
+
+
+class StackedRegression(pl.LightningModule):
+    """Least squares for a stack of networks whose data are resident on the device.
+
+    Args:
+        stack: `V = G * N` networks.
+        inputs: `(G, samples, F)`, shared by the `N` networks of a group.
+        targets: `(G, N, samples)`.
+        order_seeds: what identifies each group's stream of data order, `G` of them.
+        labels: `V` column names for the log.
+        lr, batch_size: Adam's constant rate, samples per step.
+    """
+
+    def __init__(
+        self,
+        stack: NetworkStack,
+        inputs: Tensor,
+        targets: Tensor,
+        order_seeds: Sequence[tuple[object, ...]],
+        labels: Sequence[str],
+        lr: float,
+        batch_size: int,
+    ) -> None:
+        super().__init__()
+        self.stack = stack
+        self.order_seeds = order_seeds
+        self.labels = labels
+        self.lr = lr
+        self.batch_size = batch_size
+        # Not persistent: a checkpoint holds what was learned; the data follow from the seed.
+        self.register_buffer("inputs", inputs, persistent=False)
+        self.register_buffer("targets", targets, persistent=False)
+        self.inputs: Tensor
+        self.targets: Tensor
+        self.order: Tensor
+        self.epoch_loss: Tensor
+
+    def train_dataloader(self) -> list[int]:
+        """Where each batch starts; the samples themselves never leave the device."""
+        return list(range(0, self.inputs.shape[1], self.batch_size))
+
+    def on_train_epoch_start(self) -> None:
+        """Draw every group's data order for this epoch from its own stream."""
+        n_samples = self.inputs.shape[1]
+        orders = [
+            torch.randperm(n_samples, generator=stream("order", *seed, self.current_epoch))
+            for seed in self.order_seeds
+        ]
+        self.order = torch.stack(orders).to(self.inputs.device)  # (G, samples)
+        self.epoch_loss = self.inputs.new_zeros(len(self.labels))
+
+    def training_step(self, start: int, batch_idx: int) -> Tensor:
+        """Sum over networks of the mean squared error on the batch that begins at `start`."""
+        rows = self.order[:, start : start + self.batch_size]  # (G, b)
+        n_groups, n_outputs = self.targets.shape[:2]
+        group = torch.arange(n_groups, device=rows.device).unsqueeze(1)
+        x = self.inputs[group, rows].repeat_interleave(n_outputs, 0)  # (V, b, F)
+        y = self.targets.gather(2, rows.unsqueeze(1).expand(-1, n_outputs, -1))  # (G, N, b)
+        loss = (self.stack(x).squeeze(-1) - y.flatten(0, 1)).square().mean(1)  # (V,)
+        self.epoch_loss += loss.detach() * (rows.shape[1] / self.inputs.shape[1])
+        return loss.sum()
+
+    def on_train_epoch_end(self) -> None:
+        """Log each network's mean training loss, in units of its targets' variance."""
+        if self.loggers:
+            values = dict(zip(self.labels, self.epoch_loss.tolist(), strict=True))
+            self.log_dict(values, on_step=False, on_epoch=True)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam at a constant rate (paper, appendix B)."""
+        return torch.optim.Adam(self.stack.parameters(), lr=self.lr, fused=True)
+
+
+def train(
+    module: StackedRegression,
+    epochs: int,
+    device: torch.device,
+    directory: Path | None = None,
+    progress: bool = False,
+    on_epoch: EpochReport | None = None,
+) -> None:
+    """Train `module` in place; it is on the CPU afterwards.
+
+    Args:
+        module: what to train.
+        epochs: passes over the data, counted from the beginning also when resumed.
+        device: where.
+        directory: if given, each epoch writes a line to `metrics.csv` and a checkpoint there, and
+            training goes on from a checkpoint that is found there.
+        progress: show Lightning's progress bar.
+        on_epoch: called after each epoch with epochs done and epochs in all.
+
+    Raises:
+        KeyboardInterrupt: passed on, after the checkpoint of the last whole epoch.
+    """
+    callbacks: list[Callback] = [_Report(on_epoch)] if on_epoch else []
+    if progress:
+        callbacks.append(TQDMProgressBar(refresh_rate=10))
+    checkpoint = None
+    if directory is not None:
+        callbacks.append(ModelCheckpoint(dirpath=directory, filename="last", every_n_epochs=1))
+        callbacks[-1].CHECKPOINT_NAME_LAST = "last"  # type: ignore[attr-defined]
+        if (directory / CHECKPOINT).exists():
+            checkpoint = directory / CHECKPOINT
+    with _quiet():
+        trainer = pl.Trainer(
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=[device.index or 0] if device.type == "cuda" else 1,
+            max_epochs=epochs,
+            logger=CSVLogger(directory, name="", version="") if directory else False,
+            callbacks=callbacks,
+            enable_checkpointing=directory is not None,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            precision="64-true" if module.inputs.dtype == torch.float64 else "32-true",
+            num_sanity_val_steps=0,
+        )
+        with _interruptible(trainer):
+            trainer.fit(module, ckpt_path=checkpoint)
+    module.cpu()
+
+
+class _Report(Callback):
+    def __init__(self, on_epoch: EpochReport) -> None:
+        self.on_epoch = on_epoch
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.on_epoch(trainer.current_epoch + 1, trainer.max_epochs or 0)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning's start-up notes and two warnings that do not apply here."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning.*")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
+    """Turn Lightning's exit on Ctrl-C, which leaves SIGINT ignored, back into KeyboardInterrupt."""
+    handler: Any = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if trainer.state.status != TrainerStatus.INTERRUPTED:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
