@@ -1,6 +1,7 @@
 """Checks at the public edge: each names the argument and prints what came."""
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ SUM_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
 def as_float_tensor(name: str, value: Array) -> Tensor:
     """`value` as a float32 tensor where it is one already, else float64; finite, detached copy."""
     if isinstance(value, Tensor):
+        if value.is_complex():
+            raise ValueError(f"{name} must be real, got {value.dtype}")
         tensor = value.detach().clone()
     else:
         try:
@@ -36,19 +39,20 @@ def shape_error(name: str, axes: str, expected: Sequence[object], got: Tensor) -
 
 def positive_integer(name: str, value: object, least: int = 1) -> int:
     """`value` as an int of at least `least`; bool and non-integers are refused."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return value
+    return int(value)
 
 
 def positive_number(name: str, value: object, *, allow_zero: bool = False) -> float:
     """`value` as a finite float above zero (or at least zero)."""
     bound = "at least 0" if allow_zero else "above 0"
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{name} must be a number {bound}, got {value!r}")
-    if not (value >= 0 if allow_zero else value > 0) or value == float("inf"):
+    number = float(value)
+    if not (number >= 0 if allow_zero else number > 0) or number == float("inf"):
         raise ValueError(f"{name} must be finite and {bound}, got {value!r}")
-    return float(value)
+    return number
 
 
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:

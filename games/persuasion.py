@@ -81,13 +81,13 @@ class PersuasionGame:
         dtype = (
             torch.float32 if prior.dtype == v.dtype == u.dtype == torch.float32 else torch.float64
         )
-        prior = prior.to(dtype)
+        prior, v, u = (t.to(dtype) + 0.0 for t in (prior, v, u))  # + 0.0: no negative zeros
         # A prior that already sums to 1 keeps its bits, so that saving and loading changes nothing.
         if abs(total - 1) > 8 * torch.finfo(dtype).eps:
             prior = prior / prior.sum()
         object.__setattr__(self, "prior", prior)
-        object.__setattr__(self, "receiver_utility", v.to(dtype))
-        object.__setattr__(self, "sender_utility", u.to(dtype))
+        object.__setattr__(self, "receiver_utility", v)
+        object.__setattr__(self, "sender_utility", u)
         object.__setattr__(self, "n_signals", n_signals)
         object.__setattr__(self, "tie_break", tie_break)
 
@@ -188,7 +188,8 @@ class PersuasionGame:
         prior, v, u = self.stacked().tensors(batch)
         rows = torch.empty(batch.shape[1], self.n_signals**self.n_senders, dtype=torch.int64)
         rows = rows.to(batch.device)
-        table = rows.view(len(rows), self.n_signals ** ((self.n_senders + 1) // 2), -1)
+        left_size = self.n_signals ** ((self.n_senders + 1) // 2)
+        table = rows.view(len(rows), left_size, self.n_signals ** (self.n_senders // 2))
         for _, profiles, signals in simulation.chunks(batch, self.n_actions):
             left, right = simulation.halves(prior, batch[:, profiles])
             receiver = simulation.Receiver(v, u, self.tie_break)
@@ -210,8 +211,7 @@ class PersuasionGame:
         batch, single = self._batch(policies)
         joint = simulation.joint_weights(batch) * self.prior.to(batch)  # (B, K, S)
         probability = joint.sum(-1)
-        positive = probability.clamp_min(torch.finfo(batch.dtype).tiny).unsqueeze(-1)
-        posterior = joint / positive
+        posterior = joint / torch.where(probability > 0, probability, 1.0).unsqueeze(-1)
         return (probability[0], posterior[0]) if single else (probability, posterior)
 
     def deviation_utility(self, policies: Tensor, sender: int, deviations: Tensor) -> Tensor:
@@ -227,8 +227,15 @@ class PersuasionGame:
             with the others' part computed once.
         """
         batch, single = self._batch(policies)
-        if not 0 <= sender < self.n_senders:
-            raise ValueError(f"sender must be in 0..{self.n_senders - 1}, got {sender!r}")
+        if type(sender) is not int or not 0 <= sender < self.n_senders:
+            raise ValueError(f"sender must be an index in 0..{self.n_senders - 1}, got {sender!r}")
+        if not isinstance(deviations, Tensor):
+            raise ValueError(f"deviations must be a tensor, got {type(deviations).__name__}")
+        if deviations.dtype != policies.dtype:
+            raise ValueError(
+                f"deviations must have the dtype of policies, {policies.dtype}, "
+                f"got {deviations.dtype}"
+            )
         tried = deviations.unsqueeze(0) if single else deviations
         expected = (batch.shape[0], "D", self.n_states, self.n_signals)
         if tried.ndim != 4 or (tried.shape[0], *tried.shape[2:]) != (expected[0], *expected[2:]):
@@ -371,6 +378,8 @@ class GameStack:
         if check:
             game = self.games[0]
             expected = (len(self), "B", game.n_senders, game.n_states, game.n_signals)
+            if not isinstance(policies, Tensor):
+                raise ValueError(f"policies must be a tensor, got {type(policies).__name__}")
             if policies.ndim != 5 or (policies.shape[0], *policies.shape[2:]) != (
                 expected[0],
                 *expected[2:],

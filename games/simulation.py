@@ -11,7 +11,8 @@ the `(K, S)` table of joint posteriors is never formed. The result is the *outco
 any sender's or the receiver's, is `sum_{s,a} P(s, a) * utility(s, a)`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -31,33 +32,43 @@ def joint_weights(policies: Tensor) -> Tensor:
     return weights
 
 
-def optimal_action(scores: Tensor, slack: Tensor, welfare: Tensor | None, dim: int) -> Tensor:
-    """The receiver's action: an index along `dim` of `scores`.
+def halves(prior: Tensor, policies: Tensor) -> tuple[Tensor, Tensor]:
+    """Factors `(G, B, L, S)`, `(G, B, R, S)` of the joint posteriors; the prior is in the right."""
+    n_senders = policies.shape[-3]
+    left = joint_weights(policies[..., : (n_senders + 1) // 2, :, :])
+    return left, _right(prior, policies[..., (n_senders + 1) // 2 :, :, :])
 
-    Actions within `slack` of the best are tied. Ties go to the lowest index, or, where `welfare`
-    (shaped like `scores`) is given, to the action of highest welfare; welfare within `slack` of
-    the highest is tied again, and then the lowest index wins. So rounding decides nothing.
+
+def _right(prior: Tensor, policies: Tensor) -> Tensor:
+    """Prior times the joint weights of `policies (G, B, n, S, M)`, where `n` may be 0."""
+    if policies.shape[2] == 0:
+        return prior[:, None, None, :].expand(-1, policies.shape[1], 1, -1)
+    return joint_weights(policies) * prior[:, None, None, :]
+
+
+def optimal_action(criteria: Sequence[tuple[Tensor, Tensor]], dim: int) -> Tensor:
+    """The receiver's action: an index along `dim`.
 
     Args:
-        scores: expected receiver utilities, unnormalised.
-        slack: tie tolerance, shaped like `scores` without `dim`.
-        welfare: expected sums of sender utilities, in units where the same slack applies, or None.
+        criteria: pairs of scores and slack (shaped like the scores without `dim`), the most
+            important first. Actions within the slack of the best are tied and go on to the next
+            criterion; the lowest index wins at last. So rounding decides nothing.
         dim: the axis of actions.
     """
-    slack = slack.unsqueeze(dim)
-    optimal = scores >= scores.amax(dim, keepdim=True) - slack
-    if welfare is not None:
-        welfare = welfare.masked_fill(~optimal, float("-inf"))
-        optimal &= welfare >= welfare.amax(dim, keepdim=True) - slack
+    scores, slack = criteria[0]
+    optimal = scores >= scores.amax(dim, keepdim=True) - slack.unsqueeze(dim)
+    for scores, slack in criteria[1:]:
+        tied = scores.masked_fill(~optimal, float("-inf"))
+        optimal &= tied >= tied.amax(dim, keepdim=True) - slack.unsqueeze(dim)
     first = optimal.select(dim, 0)
-    action = torch.zeros(first.shape, dtype=torch.int64, device=scores.device)
-    for index in reversed(range(scores.shape[dim])):
+    action = torch.zeros(first.shape, dtype=torch.int64, device=first.device)
+    for index in reversed(range(optimal.shape[dim])):
         action.masked_fill_(optimal.select(dim, index), index)
     return action
 
 
 class Receiver:
-    """A receiver per game, ready to react: utilities centred, tie rule and tolerances worked out.
+    """A receiver per game, ready to react: criteria centred, tie tolerances worked out.
 
     Args:
         receiver_utility: `(G, S, A)`.
@@ -65,20 +76,17 @@ class Receiver:
         tie_break: `"first"` or `"senders"`.
     """
 
-    def __init__(self, receiver_utility: Tensor, sender_utility: Tensor, tie_break: str):
-        v = receiver_utility
-        self.spread = v.amax((-2, -1)) - v.amin((-2, -1))  # (G,)
-        self.v = v - v.mean(
-            -1, keepdim=True
-        )  # a shift per state changes no decision, only rounding
-        self.w: Tensor | None = None
+    def __init__(self, receiver_utility: Tensor, sender_utility: Tensor, tie_break: str) -> None:
+        tables = [receiver_utility]  # what the receiver looks at, in this order
         if tie_break == "senders":
-            w = sender_utility.sum(-3)  # (G, S, A)
-            width = (w.amax((-2, -1)) - w.amin((-2, -1)))[..., None, None]
-            # scaled to the receiver's range, so that one slack serves both comparisons
-            scale = torch.where(width > 0, self.spread[..., None, None] / width, 0.0)
-            self.w = (w - w.mean(-1, keepdim=True)) * scale
-        self.tolerance = TIE_TOLERANCE[v.dtype]
+            tables.append(sender_utility.sum(-3))  # (G, S, A)
+        # A shift per state changes no decision, only rounding.
+        self.tables = [table - table.mean(-1, keepdim=True) for table in tables]
+        tolerance = TIE_TOLERANCE[receiver_utility.dtype]
+        self.slacks = [
+            tolerance * (table.amax((-2, -1)) - table.amin((-2, -1)))[:, None, None, None]
+            for table in tables
+        ]  # (G, 1, 1, 1) each, for a joint signal of probability 1
 
     def react(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Actions at every pair of rows of `left (G, B, L, S)` and `right (G, B, R, S)`.
@@ -87,10 +95,11 @@ class Receiver:
             actions `(G, B, L, R)` int64 and probabilities `(G, B, L, R)` of the joint signals.
         """
         probability = left @ right.mT
-        slack = self.tolerance * probability * self.spread[:, None, None, None]
-        scores = self._expected(self.v, left, right)
-        welfare = None if self.w is None else self._expected(self.w, left, right)
-        return optimal_action(scores, slack, welfare, dim=2), probability
+        criteria = [
+            (self._expected(table, left, right), slack * probability)
+            for table, slack in zip(self.tables, self.slacks, strict=True)
+        ]
+        return optimal_action(criteria, dim=2), probability
 
     @staticmethod
     def _expected(table: Tensor, left: Tensor, right: Tensor) -> Tensor:
@@ -98,34 +107,23 @@ class Receiver:
         return weighted @ right.unsqueeze(2).mT  # (G, B, A, L, R)
 
 
-def halves(prior: Tensor, policies: Tensor) -> tuple[Tensor, Tensor]:
-    """Factors `(G, B, L, S)`, `(G, B, R, S)` of the joint posteriors; the prior is in the right."""
-    n_senders = policies.shape[-3]
-    left = joint_weights(policies[..., : (n_senders + 1) // 2, :, :])  # (G, B, L, S)
-    if n_senders == 1:
-        return left, prior[:, None, None, :].expand(-1, policies.shape[1], 1, -1)
-    right = joint_weights(policies[..., (n_senders + 1) // 2 :, :, :])
-    return left, right * prior[:, None, None, :]
+def slices(length: int, step: int) -> Iterator[slice]:
+    """Consecutive slices of at most `step` that cover `range(length)`."""
+    for start in range(0, length, step):
+        yield slice(start, start + step)
 
 
 def chunks(policies: Tensor, n_actions: int) -> Iterator[tuple[slice, slice, slice]]:
     """Slices of games, profiles and left joint signals whose scores fit the memory budget."""
     n_games, n_profiles, n_senders, _, n_signals = policies.shape
     left_signals = n_signals ** ((n_senders + 1) // 2)
-    right_signals = n_signals ** (n_senders // 2)
-    budget = CHUNK_SCORES.get(policies.device.type, CHUNK_SCORES["cpu"])
-    rows = max(1, budget // (n_actions * right_signals))
-    signals = min(left_signals, rows)
+    rows = _budget(policies) // (n_actions * n_signals ** (n_senders // 2))
     profiles = min(max(n_profiles, 1), max(1, rows // left_signals))
-    games = min(max(n_games, 1), max(1, rows // (left_signals * profiles)))
-    for game in range(0, n_games, games):
-        for profile in range(0, n_profiles, profiles):
-            for signal in range(0, left_signals, signals):
-                yield (
-                    slice(game, game + games),
-                    slice(profile, profile + profiles),
-                    slice(signal, signal + signals),
-                )
+    return product(
+        slices(n_games, max(1, rows // (left_signals * profiles))),
+        slices(n_profiles, profiles),
+        slices(left_signals, max(1, rows)),
+    )
 
 
 def outcome_distribution(
@@ -190,28 +188,27 @@ def deviation_outcomes(
         `(G, B, D, S, A)`.
     """
     n_games, n_profiles, n_deviations, n_states, n_signals = deviations.shape
-    others = [n for n in range(policies.shape[2]) if n != sender]
-    # One more "profile axis" would repeat the others' factor for each deviation. Instead all own
-    # columns of all deviations are rows of one left factor, the others' joint weights the right.
-    right = (
-        joint_weights(policies[:, :, others]) * prior[:, None, None, :]
-        if others
-        else prior[:, None, None, :].expand(-1, n_profiles, 1, -1)
-    )  # (G, B, K/M, S)
     n_actions = receiver_utility.shape[-1]
-    budget = CHUNK_SCORES.get(policies.device.type, CHUNK_SCORES["cpu"])
-    per_deviation = n_signals * n_actions * right.shape[2]
-    step = max(1, budget // (per_deviation * n_games * n_profiles))
+    others = [n for n in range(policies.shape[2]) if n != sender]
+    # Own columns of all deviations are the rows of one left factor, the others' joint weights are
+    # the right factor: a matrix product serves every deviation.
+    right_signals = n_signals ** len(others)
+    budget = _budget(policies) // (n_games * n_signals * n_actions * right_signals)
     receiver = Receiver(receiver_utility, sender_utility, tie_break)
-    found = []
-    for start in range(0, n_deviations, step):
-        block = deviations[:, :, start : start + step]  # (G, B, d, S, M)
-        left = block.mT.flatten(2, 3)  # (G, B, d * M, S)
-        actions, _ = receiver.react(left, right)
-        taken = [(actions == a).to(left.dtype) @ right * left for a in range(n_actions)]
-        outcomes = torch.stack(taken, -1)  # (G, B, d * M, S, A)
-        per_signal = outcomes.reshape(n_games, n_profiles, -1, n_signals, n_states, n_actions)
-        found.append(per_signal.sum(3))
-    if not found:
-        return policies.new_zeros(n_games, n_profiles, 0, n_states, n_actions)
-    return torch.cat(found, 2)
+    found = policies.new_empty(n_games, n_profiles, n_deviations, n_states, n_actions)
+    for profiles in slices(n_profiles, max(1, budget // max(n_deviations, 1))):
+        right = _right(prior, policies[:, profiles][:, :, others])  # (G, b, K / M, S)
+        for tried in slices(n_deviations, max(1, budget)):
+            block = deviations[:, profiles, tried]  # (G, b, d, S, M)
+            left = block.mT.flatten(2, 3)  # (G, b, d * M, S)
+            with torch.no_grad():
+                actions, _ = receiver.react(left, right)
+            for a in range(n_actions):
+                taken = (actions == a).to(left.dtype) @ right * left  # (G, b, d * M, S)
+                per_signal = taken.reshape(*block.shape[:3], n_signals, n_states)
+                found[:, profiles, tried, :, a] = per_signal.sum(3)
+    return found
+
+
+def _budget(like: Tensor) -> int:
+    return CHUNK_SCORES.get(like.device.type, CHUNK_SCORES["cpu"])

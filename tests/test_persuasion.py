@@ -1,0 +1,585 @@
+"""The simulator against plain loops, hand-derived cases, invariances; construction and storage."""
+
+import dataclasses
+import json
+import math
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import reference
+import torch
+from torch import Tensor
+
+from games import PersuasionGame, didactic_game, prosecutor_game, simulation, stack
+
+Sizes = tuple[int, int, int, int]  # (N, M, S, A)
+
+SIZES: list[Sizes] = [
+    (1, 2, 2, 2),
+    (2, 2, 2, 2),
+    (2, 3, 4, 5),
+    (3, 2, 3, 4),
+    (4, 3, 2, 3),
+    (5, 2, 2, 2),
+    (2, 1, 3, 2),
+    (3, 2, 1, 4),
+    (2, 4, 3, 1),
+    (1, 1, 1, 1),
+]
+DTYPES = [torch.float64, torch.float32]
+ACCURACY = {torch.float64: 1e-12, torch.float32: 1e-5}  # share of the largest |utility|
+METHODS = ["ex_ante_utility", "receiver_ex_ante_utility", "receiver_action", "posteriors"]
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def random_case(
+    sizes: Sizes, tie_break: str = "first", count: int = 4, seed: int = 0
+) -> tuple[PersuasionGame, Tensor]:
+    """A game with normal utilities, and random profiles `(B, N, S, M)`: nothing is tied."""
+    n, m, s, a = sizes
+    g = generator(seed)
+    v = 10 * torch.randn(s, a, dtype=torch.float64, generator=g)
+    u = 10 * torch.randn(n, s, a, dtype=torch.float64, generator=g)
+    prior = torch.rand(s, dtype=torch.float64, generator=g) + 0.05
+    game = PersuasionGame(prior / prior.sum(), v, u, m, tie_break)
+    return game, game.sample_policies(count, g)
+
+
+def coarse_case(
+    sizes: Sizes, tie_break: str = "first", count: int = 4, seed: int = 0
+) -> tuple[PersuasionGame, Tensor]:
+    """A game and profiles of few distinct dyadic numbers: exact ties and impossible signals."""
+    n, m, s, a = sizes
+    g = generator(seed)
+
+    def shares(*size: int, of: int) -> Tensor:
+        draws = torch.randint(size[-1], (*size[:-1], of), generator=g)
+        return torch.nn.functional.one_hot(draws, size[-1]).sum(-2).double() / of
+
+    v = torch.randint(2, (s, a), generator=g)
+    u = torch.randint(-2, 3, (n, s, a), generator=g)
+    return PersuasionGame(shares(s, of=8), v, u, m, tie_break), shares(count, n, s, m, of=4)
+
+
+def tables(game: PersuasionGame) -> tuple[Tensor, Tensor, Tensor]:
+    return game.prior, game.receiver_utility, game.sender_utility
+
+
+def assert_close(got: Tensor, expected: Tensor, scale: float, dtype: torch.dtype) -> None:
+    torch.testing.assert_close(
+        got.detach(), expected.to(dtype), rtol=0, atol=ACCURACY[dtype] * max(scale, 1.0)
+    )
+
+
+# ---------------------------------------------------------------------------- against plain loops
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("tie_break", ["first", "senders"])
+@pytest.mark.parametrize("case", [random_case, coarse_case])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_actions_and_utilities_equal_plain_loops(
+    sizes: Sizes, case: Any, tie_break: str, dtype: torch.dtype
+) -> None:
+    game, policies = case(sizes, tie_break)
+    game, policies = game.to(dtype=dtype), policies.to(dtype)
+    if case is random_case:  # every action is clear, so float32 rounding decides nothing
+        margins = [reference.margin(game.prior, game.receiver_utility, pi) for pi in policies]
+        policies = policies[torch.tensor(margins) > 1e-4]
+        assert len(policies) > 0
+    rule = (tie_break, reference.TOLERANCE[dtype])
+    actions, utilities = game.receiver_action(policies), game.ex_ante_utility(policies)
+    receiver = game.receiver_ex_ante_utility(policies)
+    assert actions.dtype == torch.int64
+    for b, pi in enumerate(policies):
+        args = (*tables(game), pi, *rule)
+        assert actions[b].tolist() == reference.receiver_actions(*args)
+        scale = game.sender_utility.abs().max().item()
+        assert_close(utilities[b], reference.sender_utilities(*args), scale, dtype)
+        expected = torch.tensor(reference.receiver_utility(*args), dtype=torch.float64)
+        assert_close(receiver[b], expected, game.receiver_utility.abs().max().item(), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", [random_case, coarse_case])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_posteriors_equal_plain_loops(sizes: Sizes, case: Any, dtype: torch.dtype) -> None:
+    game, policies = case(sizes)
+    game, policies = game.to(dtype=dtype), policies.to(dtype)
+    probabilities, posteriors = game.posteriors(policies)
+    for b, pi in enumerate(policies):
+        expected = reference.posteriors(game.prior, pi)
+        assert_close(probabilities[b], expected[0], 1.0, dtype)
+        assert_close(posteriors[b], expected[1], 1.0, dtype)
+
+
+@pytest.mark.parametrize("tie_break", ["first", "senders"])
+@pytest.mark.parametrize("case", [random_case, coarse_case])
+def test_truth_and_silence_are_full_revelation_and_no_information(
+    case: Any, tie_break: str
+) -> None:
+    game, _ = case((2, 3, 3, 4), tie_break)
+    truth = torch.eye(3, dtype=torch.float64).expand(2, -1, -1)
+    silence = truth[:, :1].expand(-1, 3, -1)
+    expected = reference.full_revelation(*tables(game), tie_break)
+    assert_close(game.ex_ante_utility(truth), expected, 10.0, torch.float64)
+    expected = reference.no_information(*tables(game), tie_break)
+    assert_close(game.no_information(), expected, 10.0, torch.float64)
+    assert_close(game.ex_ante_utility(silence), expected, 10.0, torch.float64)
+
+
+def test_zero_probability_signals_have_action_minus_one_and_add_nothing() -> None:
+    game, _ = random_case((2, 3, 4, 3))
+    silent = torch.zeros(2, 4, 3, dtype=torch.float64)
+    silent[0, :, 2] = silent[1, :, 1] = 1  # always the joint signal (2, 1), number 7 of 9
+    assert game.receiver_action(silent).tolist()[:7] == [-1] * 7
+    assert game.receiver_action(silent)[8] == -1
+    probabilities, posteriors = game.posteriors(silent)
+    assert_close(probabilities, torch.eye(9, dtype=torch.float64)[7], 1.0, torch.float64)
+    assert_close(posteriors[7], game.prior, 1.0, torch.float64)
+    assert posteriors[:7].eq(0).all()
+    assert posteriors[8].eq(0).all()
+    assert_close(game.ex_ante_utility(silent), game.no_information(), 10.0, torch.float64)
+
+
+# ------------------------------------------------------------------------------- derived by hand
+
+# Prior (1/2, 1/2), the receiver gets 1 for action = state, sender 0 gets 2 for action 1, sender 1
+# gets 1 for action 0. Sender 0 says (1/2, 1/2) in state 0 and signal 1 in state 1; sender 1 says
+# signal 0 in state 0 and (x, 1 - x) in state 1. Unnormalised posteriors (state 0, state 1):
+#   (0, 0): (1/4, 0)    -> action 0        (0, 1): (0, 0)          -> impossible
+#   (1, 0): (1/4, x/2)  -> 0 if x < 1/2    (1, 1): (0, (1 - x)/2)  -> action 1
+# x = 1/4: action 1 has probability 3/8, so utilities 2 * 3/8 and 5/8; mistakes x/2: right 7/8.
+# x = 1/2, "first": (1, 0) is a tie, action 0; action 1 has probability 1/4; mistakes 1/4.
+# x = 1/2, "senders": action 1 pays the senders 2 rather than 1; its probability is 3/4;
+# mistakes 1/4.
+# x = 3/4, either rule: (1, 0) gives action 1, which has probability 3/4; mistakes 1/4.
+HAND = [
+    (0.25, "first", [0, -1, 0, 1], [0.75, 0.625], 0.875),
+    (0.25, "senders", [0, -1, 0, 1], [0.75, 0.625], 0.875),
+    (0.5, "first", [0, -1, 0, 1], [0.5, 0.75], 0.75),
+    (0.5, "senders", [0, -1, 1, 1], [1.5, 0.25], 0.75),
+    (0.75, "first", [0, -1, 1, 1], [1.5, 0.25], 0.75),
+    (0.75, "senders", [0, -1, 1, 1], [1.5, 0.25], 0.75),
+]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("x", "tie_break", "actions", "utilities", "receiver"), HAND)
+def test_two_senders_derived_by_hand(
+    x: float,
+    tie_break: str,
+    actions: list[int],
+    utilities: list[float],
+    receiver: float,
+    dtype: torch.dtype,
+) -> None:
+    u = [[[0.0, 2.0], [0.0, 2.0]], [[1.0, 0.0], [1.0, 0.0]]]
+    game = PersuasionGame([0.5, 0.5], np.eye(2), u, n_signals=2, tie_break=tie_break)
+    policies = torch.tensor([[[0.5, 0.5], [0, 1]], [[1, 0], [x, 1 - x]]], dtype=dtype)
+    assert game.receiver_action(policies).tolist() == actions
+    assert game.ex_ante_utility(policies).tolist() == pytest.approx(utilities, abs=1e-6)
+    assert game.receiver_ex_ante_utility(policies).item() == pytest.approx(receiver, abs=1e-6)
+    loops = reference.sender_utilities(*tables(game), policies, tie_break)
+    assert loops.tolist() == pytest.approx(utilities, abs=1e-12)
+
+
+@pytest.mark.parametrize(("tie_break", "utility"), [("senders", 0.6), ("first", 0.0)])
+def test_prosecutor(tie_break: str, utility: float) -> None:
+    game = prosecutor_game(tie_break)
+    # Kamenica and Gentzkow: accuse the guilty (0.3) and 3/7 of the innocent (0.7), so that the
+    # judge is indifferent after an accusation, which has probability 0.3 + 0.7 * 3/7 = 0.6.
+    optimal = torch.tensor([[[4 / 7, 3 / 7], [0.0, 1.0]]], dtype=torch.float64)
+    assert game.ex_ante_utility(optimal).item() == pytest.approx(utility, abs=1e-12)
+    assert game.receiver_ex_ante_utility(optimal).item() == pytest.approx(0.7, abs=1e-12)
+    assert game.no_information().tolist() == [0.0]
+
+
+# One state, so scores are the utilities; range 1 (times `unit`), action 0 short of the best by
+# `gap` ranges. A tie lets action 0 win under either rule (the senders like it best).
+@pytest.mark.parametrize("tie_break", ["first", "senders"])
+@pytest.mark.parametrize("unit", [1.0, 1e6, 1e-6])
+@pytest.mark.parametrize(
+    ("dtype", "gap", "action"),
+    [
+        (torch.float64, 5e-10, 0),
+        (torch.float64, 2e-9, 1),
+        (torch.float32, 5e-7, 0),
+        (torch.float32, 2e-6, 1),
+    ],
+)
+def test_tie_tolerance_is_relative(
+    dtype: torch.dtype, gap: float, action: int, unit: float, tie_break: str
+) -> None:
+    v = unit * torch.tensor([[1 - gap, 1, 0]], dtype=torch.float64).to(dtype)
+    u = [[[3.0, 2.0, 1.0]]]
+    game = PersuasionGame([1.0], v, u, n_signals=2, tie_break=tie_break)
+    policies = torch.tensor([[[1 - 2**-10, 2**-10]]], dtype=dtype)  # also at a rare signal
+    assert game.receiver_action(policies).tolist() == [action, action]
+
+
+# One state, so scores are the utilities. Among tied actions the senders' sum decides under
+# "senders", and where that is tied too (or rounding apart: 0.1 + 0.2 > 0.3) the lowest index; so
+# also where the receiver is indifferent to everything.
+@pytest.mark.parametrize(
+    ("v", "u", "tie_break", "action"),
+    [
+        ([1.0, 1.0, 0.0], [[0.0, 5.0, 9.0], [0.0, -4.0, 9.0]], "first", 0),
+        ([1.0, 1.0, 0.0], [[0.0, 5.0, 9.0], [0.0, -4.0, 9.0]], "senders", 1),
+        ([1.0, 1.0, 0.0], [[0.0, 5.0, 9.0], [0.0, -6.0, 9.0]], "senders", 0),
+        ([0.0, 1.0, 1.0], [[9.0, 0.3, 0.1], [9.0, 0.0, 0.2]], "senders", 1),
+        ([0.0, 0.0, 0.0], [[0.0, 1.0, 2.0], [0.0, 1.0, -2.0]], "first", 0),
+        ([0.0, 0.0, 0.0], [[0.0, 1.0, 2.0], [0.0, 1.0, -2.0]], "senders", 1),
+        ([7.0, 7.0, 7.0], [[0.0, 0.0, 1e-3], [0.0, 0.0, 0.0]], "senders", 2),
+        ([7.0, 7.0, 7.0], [[0.0, 0.3, 0.1], [0.0, 0.0, 0.2]], "senders", 1),
+    ],
+)
+def test_ties(v: list[float], u: list[list[float]], tie_break: str, action: int) -> None:
+    game = PersuasionGame([1.0], [v], [[row] for row in u], n_signals=1, tie_break=tie_break)
+    policies = torch.ones(2, 1, 1, dtype=torch.float64)
+    assert game.receiver_action(policies).tolist() == [action]
+    assert game.no_information().tolist() == [row[action] for row in u]
+
+
+# ---------------------------------------------------------------------------------- invariances
+
+
+@pytest.mark.parametrize("case", [random_case, coarse_case])
+@pytest.mark.parametrize("sizes", [(2, 3, 4, 5), (3, 2, 3, 4), (4, 3, 2, 3)])
+def test_relabelled_signals_and_permuted_senders(sizes: Sizes, case: Any) -> None:
+    game, policies = case(sizes, "senders")
+    n, m = sizes[:2]
+    utilities, actions = game.ex_ante_utility(policies), game.receiver_action(policies)
+    grid = actions.reshape(-1, *[m] * n)
+    relabelled = policies.clone()
+    relabelled[:, 1] = relabelled[:, 1].roll(1, -1)
+    assert_close(game.ex_ante_utility(relabelled), utilities, 10.0, torch.float64)
+    assert torch.equal(game.receiver_action(relabelled), grid.roll(1, 2).flatten(1))
+    order = [*range(1, n), 0]
+    permuted = dataclasses.replace(game, sender_utility=game.sender_utility[order])
+    got = permuted.ex_ante_utility(policies[:, order])
+    assert_close(got, utilities[:, order], 10.0, torch.float64)
+    got = permuted.receiver_action(policies[:, order])
+    assert torch.equal(got, grid.permute(0, *(1 + k for k in order)).flatten(1))
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_deviation_utility_is_that_of_the_changed_profile(sizes: Sizes) -> None:
+    game, policies = random_case(sizes, "senders", count=3)
+    for sender in range(game.n_senders):
+        tried = game.sample_policies(15, generator(1))[:, sender].reshape(3, 5, *policies.shape[2:])
+        changed = policies.unsqueeze(1).repeat(1, 5, 1, 1, 1)
+        changed[:, :, sender] = tried
+        expected = game.ex_ante_utility(changed.flatten(0, 1))[:, sender].reshape(3, 5)
+        got = game.deviation_utility(policies, sender, tried)
+        assert_close(got, expected, game.sender_utility.abs().max().item(), torch.float64)
+        single = game.deviation_utility(policies[2], sender, tried[2])
+        assert_close(single, expected[2], game.sender_utility.abs().max().item(), torch.float64)
+
+
+def all_results(game: PersuasionGame, policies: Tensor, tried: Tensor) -> list[Tensor]:
+    results = [getattr(game, name)(policies) for name in METHODS[:3]]
+    return [*results, *game.posteriors(policies), game.deviation_utility(policies, 0, tried)]
+
+
+@pytest.mark.parametrize("budget", [1, 7, 60, 1000])
+@pytest.mark.parametrize("sizes", [(1, 3, 2, 2), (3, 2, 3, 4), (4, 3, 2, 3)])
+def test_chunk_size_changes_nothing(
+    sizes: Sizes, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game, policies = coarse_case(sizes, "senders", count=5)
+    other, _ = coarse_case(sizes, "senders", seed=1)
+    tried = policies[:, :1].repeat(1, 6, 1, 1).roll(1, -1)
+    pair = stack([game, other]), policies.expand(2, -1, -1, -1, -1)
+    results = [*all_results(game, policies, tried), pair[0].ex_ante_utility(pair[1])]
+    monkeypatch.setitem(simulation.CHUNK_SCORES, "cpu", budget)
+    again = [*all_results(game, policies, tried), pair[0].ex_ante_utility(pair[1])]
+    for got, expected in zip(again, results, strict=True):
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-14)  # integers: equal
+
+
+@pytest.mark.parametrize("case", [random_case, coarse_case])
+def test_stack_equals_each_game_alone(case: Any) -> None:
+    pairs = [case((3, 2, 3, 4), "senders", seed=seed) for seed in range(3)]
+    games = stack([game for game, _ in pairs])
+    policies = torch.stack([policies for _, policies in pairs])  # (G, B, N, S, M)
+    utilities, outcomes = games.ex_ante_utility(policies), games.outcome_distribution(policies)
+    assert len(games) == 3
+    for g, (game, own) in enumerate(pairs):
+        assert_close(utilities[g], game.ex_ante_utility(own), 10.0, torch.float64)
+        # state and action: their distribution has the prior as marginal
+        assert_close(outcomes[g].sum(-1), game.prior.expand(4, -1), 1.0, torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("batch", "n_deviations"), [(0, 3), (2, 0), (0, 0)], ids=["B=0", "D=0", "both"]
+)
+def test_empty_batches(batch: int, n_deviations: int) -> None:
+    game, policies = random_case((3, 2, 4, 5), count=batch)
+    tried = policies.new_full((batch, n_deviations, 4, 2), 0.5)
+    shapes = [tuple(result.shape) for result in all_results(game, policies, tried)]
+    k = 2**3
+    assert shapes == [
+        (batch, 3), (batch,), (batch, k), (batch, k), (batch, k, 4), (batch, n_deviations),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_profile_needs_no_batch_axis_and_dtype_is_that_of_policies(dtype: torch.dtype) -> None:
+    game, policies = random_case((3, 2, 4, 5))
+    policies = policies.to(dtype)
+    tried = policies[:, 1:]
+    singles = all_results(game, policies[1], tried[1])
+    batched = all_results(game, policies, tried)
+    for i, (single, batch) in enumerate(zip(singles, batched, strict=True)):
+        assert single.dtype == (torch.int64 if i == 2 else dtype)
+        assert_close(single.double(), batch[1].double(), 10.0, torch.float64)
+
+
+@pytest.mark.parametrize("sizes", [(1, 2, 3, 3), (2, 3, 4, 5), (3, 2, 3, 4)])
+def test_gradient_equals_finite_differences_inside_a_region(sizes: Sizes) -> None:
+    game, policies = random_case(sizes, count=3)
+    toward = game.sample_policies(3, generator(7)) - policies  # rows sum to 0
+    step = 1e-5
+    high, low = policies + step * toward, policies - step * toward
+    assert torch.equal(game.receiver_action(high), game.receiver_action(low))
+    differences = (game.ex_ante_utility(high) - game.ex_ante_utility(low)) / (2 * step)  # (B, N)
+    policies.requires_grad_()
+    for sender in range(game.n_senders):
+        utility = game.ex_ante_utility(policies)[:, sender]
+        (gradient,) = torch.autograd.grad(utility.sum(), policies)
+        slope = (gradient * toward).sum((1, 2, 3))
+        torch.testing.assert_close(slope, differences[:, sender], rtol=0, atol=1e-7)
+        own = policies[:, sender : sender + 1].detach().requires_grad_()
+        deviation = game.deviation_utility(policies.detach(), sender, own).sum()
+        (partial,) = torch.autograd.grad(deviation, own)
+        torch.testing.assert_close(partial[:, 0], gradient[:, sender], rtol=0, atol=1e-12)
+
+
+# ----------------------------------------------------------------------- construction and storage
+
+GOOD: dict[str, Any] = {
+    "prior": [0.25, 0.75],
+    "receiver_utility": [[1.0, 0.0, 0.5], [0.0, 1.0, 0.5]],
+    "sender_utility": [[[0.0, 1.0, 3.0], [0.0, -1.0, 0.0]]],
+    "n_signals": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"prior": [1.5, -0.5]}, "prior must not be negative"),
+        ({"prior": [math.nan, 1.0]}, "prior must be finite"),
+        ({"prior": [0.25, 0.75 + 2e-6]}, "prior must sum to 1"),
+        ({"prior": [0.25, 0.75 - 2e-6]}, "prior must sum to 1"),
+        ({"prior": [[0.25, 0.75]]}, r"prior must have shape \(S,\)"),
+        ({"prior": []}, r"prior must have shape \(S,\)"),
+        ({"prior": "often"}, "prior must be an array of numbers"),
+        ({"prior": [0.2, 0.3, 0.5]}, r"receiver_utility must .* = \(3, A >= 1\), got \(2, 3\)"),
+        ({"receiver_utility": [1.0, 0.0]}, r"receiver_utility must have shape \(S, A\)"),
+        ({"receiver_utility": [[], []]}, r"receiver_utility must have shape \(S, A\)"),
+        ({"receiver_utility": [[1.0, 0.0], [1.0]]}, "receiver_utility must be an array of num"),
+        ({"receiver_utility": [[math.inf, 0, 0], [0, 1, 0]]}, "receiver_utility must be finite"),
+        ({"sender_utility": [[0.0, 1.0, 3.0]] * 2}, r"sender_utility must have shape \(N, S, A\)"),
+        ({"sender_utility": [[[0.0, 1.0]] * 2]}, r"= \(N >= 1, 2, 3\), got \(1, 2, 2\)"),
+        ({"sender_utility": np.zeros((0, 2, 3))}, r"sender_utility must .* got \(0, 2, 3\)"),
+        ({"sender_utility": [[[math.nan] * 3] * 2]}, "sender_utility must be finite"),
+        *(({"n_signals": bad}, "n_signals must be an integer") for bad in (0, -1, 2.0, True, "2")),
+        ({"tie_break": "last"}, "tie_break must be one of 'first', 'senders', got 'last'"),
+        ({"tie_break": None}, "tie_break must be one of"),
+    ],
+)
+def test_malformed_arguments_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PersuasionGame(**(GOOD | wrong))
+
+
+HALF = torch.full((4, 2, 2, 2), 0.5, dtype=torch.float64)
+
+
+def spoilt(index: tuple[int, ...], row: list[float]) -> Tensor:
+    policies = HALF.clone()
+    policies[index] = torch.tensor(row, dtype=torch.float64)
+    return policies
+
+
+@pytest.mark.parametrize("method", [*METHODS, "deviation_utility"])
+@pytest.mark.parametrize(
+    ("policies", "message"),
+    [
+        (spoilt((1, 0, 1), [1.5, -0.5]), r"policies must hold dist.* row \(1, 0, 1\)"),
+        (spoilt((3, 1, 0), [math.nan, 1.0]), r"policies must hold dist.* row \(3, 1, 0\)"),
+        (spoilt((0, 0, 0), [0.5, 0.5 + 2e-6]), r"policies must hold dist.* row \(0, 0, 0\)"),
+        (HALF[:, :1], r"policies must .* \(B, N, S, M\) = \(B, 2, 2, 2\), got \(4, 1, 2, 2\)"),
+        (HALF[0, 0], r"policies must have shape \(B, N, S, M\)"),
+        (HALF.expand(1, -1, -1, -1, -1), r"policies must have shape \(B, N, S, M\)"),
+        (HALF.half(), "policies must be float32 or float64, got torch.float16"),
+        (spoilt((0, 0), [1, 0]).long(), "policies must be float32 or float64, got torch.int64"),
+        (HALF.tolist(), "policies must be a tensor, got list"),
+    ],
+)
+def test_malformed_policies_are_refused(method: str, policies: Any, message: str) -> None:
+    rest = (0, HALF) if method == "deviation_utility" else ()
+    with pytest.raises(ValueError, match=message):
+        getattr(didactic_game(), method)(policies, *rest)
+
+
+@pytest.mark.parametrize(
+    ("sender", "deviations", "message"),
+    [
+        *((sender, HALF, r"sender must .*0\.\.1") for sender in (-1, 2, 0.5, True)),
+        (0, HALF[:3], r"deviations must have shape \(B, D, S, M\)"),
+        (0, HALF[0], r"deviations must have shape \(B, D, S, M\)"),
+        (0, HALF[..., :1], r"deviations must have shape \(B, D, S, M\)"),
+        (0, spoilt((0, 1, 0), [0.4, 0.5]), r"deviations must hold dist.* row \(0, 1, 0\)"),
+        (0, HALF.tolist(), "deviations must be a tensor, got list"),
+    ],
+)
+def test_malformed_deviations_are_refused(sender: Any, deviations: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        didactic_game().deviation_utility(HALF, sender, deviations)
+
+
+def test_malformed_stacks_are_refused() -> None:
+    game, other = random_case((2, 2, 2, 2))[0], random_case((2, 2, 2, 3))[0]
+    for games in ([], [game, other], [game, dataclasses.replace(game, tie_break="senders")]):
+        with pytest.raises(ValueError, match="games must"):
+            stack(games)
+    with pytest.raises(ValueError, match=r"policies must have shape \(G, B, N, S, M\)"):
+        stack([game]).ex_ante_utility(HALF)
+    with pytest.raises(ValueError, match="policies must hold distributions"):
+        stack([game]).ex_ante_utility(2 * HALF.unsqueeze(0))
+
+
+def test_prior_within_a_millionth_is_normalised() -> None:
+    game = PersuasionGame(**(GOOD | {"prior": [0.25, 0.75 + 5e-7]}))
+    assert game.prior.sum().item() == pytest.approx(1.0, abs=1e-15)
+    assert game.prior[0].item() == pytest.approx(0.25 / (1 + 5e-7), abs=1e-15)
+
+
+def test_sizes_and_payoff_range() -> None:
+    game = PersuasionGame(**GOOD)
+    assert (game.n_senders, game.n_signals, game.n_states, game.n_actions) == (1, 2, 2, 3)
+    assert game.shape == (1, 2, 2, 3)
+    assert game.tie_break == "first"
+    assert game.payoff_range.tolist() == [4.0]
+    assert "n_states=2" in repr(game)
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor])
+def test_games_are_values(make: Any) -> None:
+    arrays = {name: make(value) for name, value in GOOD.items() if name != "n_signals"}
+    game, same = PersuasionGame(**arrays, n_signals=2), PersuasionGame(**arrays, n_signals=2)
+    for array in arrays.values():
+        array[...] = 9.0
+    assert game == same
+    assert game.prior.tolist() == [0.25, 0.75]
+    for name in ("prior", "n_signals", "tie_break"):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(game, name, getattr(game, name))
+
+
+def copy_of(game: PersuasionGame) -> PersuasionGame:
+    """What another process receives."""
+    copy: PersuasionGame = pickle.loads(pickle.dumps(game))
+    return copy
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"prior": [0.5, 0.5]},
+    {"receiver_utility": [[1.0, 0.0, 0.5], [0.0, 1.0, 0.25]]},
+    {"sender_utility": [[[0.0, 1.0, 3.0], [0.0, -1.0, 1e-9]]]},
+    {"sender_utility": GOOD["sender_utility"] * 2},
+    {"n_signals": 3},
+    {"tie_break": "senders"},
+]
+
+
+def test_equal_arguments_make_equal_games() -> None:
+    game, same = PersuasionGame(**GOOD), PersuasionGame(**GOOD)
+    assert game == same
+    assert game.identity == same.identity
+    assert re.fullmatch("[0-9a-f]{12}", game.identity)
+    others = [PersuasionGame(**(GOOD | change)) for change in CHANGES]
+    assert all(game != other for other in others)
+    assert len({game, same, *others}) == 1 + len(others)
+    assert len({g.identity for g in (game, *others)}) == 1 + len(others)
+    assert game != GOOD
+    signed = PersuasionGame(**(GOOD | {"receiver_utility": [[1, -0.0, 0.5], [-0.0, 1, 0.5]]}))
+    assert game != signed or hash(game) == hash(signed)
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_storage_is_exact(sizes: Sizes, tmp_path: Path) -> None:
+    for seed in range(5):
+        game, policies = random_case(sizes, "senders", seed=seed)
+        game.save(tmp_path / "game.json")
+        for copy in (PersuasionGame.load(str(tmp_path / "game.json")), copy_of(game)):
+            assert copy == game
+            assert (copy.identity, hash(copy)) == (game.identity, hash(game))
+            assert torch.equal(copy.ex_ante_utility(policies), game.ex_ante_utility(policies))
+
+
+def test_float32_games_load_in_double_precision(tmp_path: Path) -> None:
+    game = random_case((2, 3, 6, 4))[0].to(dtype=torch.float32)
+    game.save(tmp_path / "game.json")
+    loaded = PersuasionGame.load(tmp_path / "game.json")
+    # the numbers of the file are exact; a prior rounded to float32 is then normalised again
+    assert torch.equal(loaded.receiver_utility, game.receiver_utility.double())
+    assert torch.equal(loaded.sender_utility, game.sender_utility.double())
+    torch.testing.assert_close(loaded.prior, game.prior.double(), rtol=1e-6, atol=0)
+    assert loaded.prior.sum().item() == pytest.approx(1.0, abs=1e-15)
+
+
+def test_file_keys_are_the_arguments_and_the_tie_rule_is_optional(tmp_path: Path) -> None:
+    path = tmp_path / "game.json"
+    path.write_text(json.dumps(GOOD))
+    game = PersuasionGame.load(path)
+    assert game == PersuasionGame(**GOOD)
+    game.save(path)
+    assert json.loads(path.read_text()) == GOOD | {"tie_break": "first"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is not JSON"),
+        ('{"prior": [1.0', "is not JSON"),
+        ("[1, 2]", "must hold the keys .* got list"),
+        ('{"prior": [1.0], "n_signals": 2}', "must hold the keys .* got .*'prior'"),
+        (json.dumps(GOOD | {"colour": 1}), "must hold the keys .* got .*'colour'"),
+        (json.dumps(GOOD | {"n_signals": 0}), "n_signals must be an integer"),
+        (json.dumps(GOOD | {"prior": None}), "prior must be"),
+    ],
+)
+def test_malformed_files_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"broken\.json.*{message}"):
+        PersuasionGame.load(path)
+
+
+def test_missing_file_is_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="absent"):
+        PersuasionGame.load(tmp_path / "absent.json")
+
+
+def test_to_changes_dtype_and_nothing_else() -> None:
+    game, _ = random_case((2, 3, 4, 5), "senders")
+    single = game.to("cpu", torch.float32)
+    for got, expected in zip(tables(single), tables(game), strict=True):
+        assert got.dtype == torch.float32
+        torch.testing.assert_close(got, expected.float(), rtol=3e-7, atol=0)
+    assert (single.shape, single.tie_break) == (game.shape, "senders")
+    assert game.to() == game
+    assert game.to(dtype=torch.float64) == game
+    with pytest.raises(ValueError, match=r"dtype must be .* got torch\.float16"):
+        game.to(dtype=torch.float16)

@@ -1,0 +1,102 @@
+"""Named random streams, and the law of random profiles."""
+
+import hashlib
+from typing import Any
+
+import pytest
+import torch
+
+from games import PersuasionGame, didactic_game, synthetic_game
+from games.randomness import stream
+
+
+def draws(name: str, *identity: object, count: int = 8) -> list[float]:
+    values: list[float] = torch.rand(
+        count, dtype=torch.float64, generator=stream(name, *identity)
+    ).tolist()
+    return values
+
+
+def test_same_arguments_same_draws() -> None:
+    assert draws("data", 3, (2, 4), "paper") == draws("data", 3, (2, 4), "paper")
+
+
+def test_seed_is_the_hash_of_the_arguments() -> None:
+    # the documented recipe, so that results can be repeated on other machines and versions
+    digest = hashlib.sha256(b"('data', 0)").hexdigest()
+    assert stream("data", 0).initial_seed() == int(digest[:16], 16) // 2
+
+
+def test_other_arguments_other_draws() -> None:
+    identities: list[tuple[Any, ...]] = [
+        *(("data", seed) for seed in range(20)),
+        *(("starts", seed) for seed in range(20)),
+        ("data",),
+        ("data", "0"),
+        ("data", 0, 0),
+        ("data", (0, 0)),
+        ("data", 0.0),
+    ]
+    assert len({tuple(draws(*identity)) for identity in identities}) == len(identities)
+
+
+def test_neighbouring_streams_are_uncorrelated() -> None:
+    table = torch.tensor([draws("data", seed, count=10_000) for seed in range(6)])
+    correlations = table.corrcoef() - torch.eye(6)
+    assert correlations.abs().max() < 0.05  # standard deviation 0.01 each
+
+
+def test_global_randomness_is_untouched() -> None:
+    before = torch.get_rng_state()
+    draws("data", 1)
+    didactic_game().sample_policies(5, stream("starts", 1))
+    synthetic_game(2, 2, 2, 2, seed=0, law="contested")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_without_a_generator_the_global_one_is_used() -> None:
+    game = didactic_game()
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        first, second = game.sample_policies(3), game.sample_policies(3)
+        torch.manual_seed(5)
+        again = game.sample_policies(3)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert torch.equal(first, game.sample_policies(3, torch.Generator().manual_seed(5)))
+
+
+@pytest.mark.parametrize("n_signals", [1, 2, 3, 5])
+def test_rows_of_random_profiles_are_uniform_on_the_simplex(n_signals: int) -> None:
+    game = synthetic_game(2, n_signals, 3, 2, seed=0)
+    count = 20_000
+    policies = game.sample_policies(count, stream("test", n_signals))
+    assert policies.shape == (count, 2, 3, n_signals)
+    assert policies.dtype == torch.float64
+    assert policies.min() >= 0
+    torch.testing.assert_close(policies.sum(-1), torch.ones(count, 2, 3).double())
+    # Uniform on the simplex: an entry x has P(x > t) = (1 - t)^(M - 1); a share of 20,000 has a
+    # standard deviation of at most 0.0036. Two entries x, y of a row have E[x y] = 1/(M (M + 1)).
+    for t in (0.1, 0.3, 0.7):
+        share = (policies > t).double().mean(0)
+        assert (share - (1 - t) ** (n_signals - 1)).abs().max() < 0.018
+    product = (policies[..., :1] * policies[..., 1:]).mean(0)
+    assert ((product - 1 / (n_signals * (n_signals + 1))).abs() < 0.01).all()
+    # rows of different senders and states are independent
+    first = policies[..., 0].flatten(1).T  # (6, count)
+    if n_signals > 1:
+        assert (first.corrcoef() - torch.eye(6)).abs().max() < 0.036
+
+
+def test_float32_games_get_the_same_profiles_rounded() -> None:
+    game = synthetic_game(2, 3, 4, 2, seed=0)
+    exact = game.sample_policies(10, stream("test"))
+    rounded = game.to(dtype=torch.float32).sample_policies(10, stream("test"))
+    assert torch.equal(rounded, exact.float())
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, True, "3", None])
+def test_malformed_counts_are_refused(count: Any) -> None:
+    game: PersuasionGame = didactic_game()
+    with pytest.raises(ValueError, match="count must be an integer of at least 0"):
+        game.sample_policies(count)
