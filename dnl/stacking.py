@@ -30,6 +30,11 @@ class NetworkStack(nn.Module):
     def __len__(self) -> int:
         return len(next(iter(self.stacked.values())))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the parameters."""
+        return next(iter(self.stacked.values())).dtype
+
     def forward(self, x: Tensor) -> Tensor:
         """`(V, B, F)`, or `(B, F)` for the same input to all, to `(V, B, out)`; dtype of `x`."""
         parameters = {name.replace("/", "."): p.to(x) for name, p in self.stacked.items()}

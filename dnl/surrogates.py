@@ -13,6 +13,7 @@ from types import MappingProxyType
 from torch import Tensor, nn
 
 from dnl.layers import PATTERN_GRADIENTS, DiscontinuousMLP, PatternBias, PatternedMLP, relu_mlp
+from games import checks
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,9 @@ def make_surrogate(
     return SURROGATES[name](in_features, architecture or Architecture())
 
 
-def check_surrogate(name: str) -> None:
-    """Raise a ValueError unless `name` is a known surrogate."""
-    if name not in SURROGATES:
-        raise ValueError(f"surrogate must be one of {', '.join(SURROGATES)}, got {name!r}")
+def check_surrogate(name: str, argument: str = "surrogate") -> None:
+    """Raise a ValueError, about `argument`, unless `name` is a known surrogate."""
+    checks.one_of(argument, name, tuple(SURROGATES))
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -1,0 +1,84 @@
+"""The main job: `python -m dnl.bench --senders 2 4`.
+
+Fits every surrogate to every game of a grid, searches equilibria on it, verifies them on the true
+game and writes one table, figures and a summary.
+"""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from dnl import cli
+from dnl.plan import BenchConfig, Plan, make_plan
+from dnl.results import Key, ResultFolder
+from dnl.runner import run
+from dnl.summary import summarise
+from games import PersuasionGame, synthetic_game
+
+PAPER_COMMAND = "python -m dnl.bench --senders 2 4 --preset paper"
+
+
+def main(*, config: BenchConfig | None = None) -> int:
+    """Benchmark surrogates and equilibria on random multi-sender persuasion games."""
+    config = config or BenchConfig()
+    plan = make_plan(config)
+    path = config.out or fresh_folder(Path("results"))
+    folder = ResultFolder(path, plan.configuration(), plan.order, config.resume)
+    return execute(plan, folder, config.quiet)
+
+
+def execute(plan: Plan, folder: ResultFolder, quiet: bool = False) -> int:
+    """Compute what is missing, draw the figures, print the summary; the exit code.
+
+    Returns:
+        0; 1 where a game failed; 130 where the run was interrupted.
+    """
+    try:
+        run(folder, plan.stages, game_of, quiet)
+    except KeyboardInterrupt:
+        print(
+            f"\nInterrupted: {len(folder.rows)} of {len(folder.order)} rows are finished in "
+            f"{folder.path}.\nGo on with: {resume_command(sys.argv[1:], folder.path)}",
+            file=sys.stderr,
+        )
+        return 130
+    from dnl import plot  # here: matplotlib takes a second to load
+
+    failed = [row for row in folder.rows.values() if row["status"] != "ok"]
+    figures = plot.draw(folder.path) if len(failed) < len(folder.rows) else []
+    if not quiet:
+        print(summarise(folder.frame()))
+        print(f"Table:   {folder.path / 'results.csv'}")
+        if figures:
+            print(f"Figures: {figures[0].parent}/ ({', '.join(f.name for f in figures)})")
+        print(f"The paper's whole benchmark (best on a GPU): {PAPER_COMMAND}")
+    return 1 if failed else 0
+
+
+def game_of(key: Key) -> PersuasionGame:
+    """The game of a row: its instance number is the game's seed."""
+    law, n_senders, n_signals, n_states, n_actions, instance, _ = key
+    return synthetic_game(n_senders, n_signals, n_states, n_actions, seed=instance, law=law)
+
+
+def fresh_folder(parent: Path) -> Path:
+    """A folder name under `parent` that nobody uses yet, from the time of day."""
+    name = f"bench-{datetime.now():%Y%m%d-%H%M%S}"
+    candidates = [parent / name, *(parent / f"{name}-{i}" for i in range(2, 100))]
+    return next(path for path in candidates if not path.exists())
+
+
+def resume_command(arguments: Sequence[str], path: Path) -> str:
+    """The command line that takes up this run again."""
+    kept = list(arguments)
+    if "--out" not in kept and not any(a.startswith("--out=") for a in kept):
+        kept += ["--out", str(path)]
+    if "--resume" not in kept:
+        kept.append("--resume")
+    return shlex.join(["python", "-m", "dnl.bench", *kept])
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, "dnl.bench"))

@@ -1,0 +1,30 @@
+"""Command lines made from typed functions: one line per error, exit code 2 before any work."""
+
+import sys
+from collections.abc import Callable, Sequence
+
+from cyclopts import App, CycloptsError
+
+
+def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = None) -> int:
+    """Parse a command line into the parameters of `function` and call it.
+
+    Args:
+        function: its annotated parameters are the options, its docstring the help text.
+        name: of the command, e.g. `"dnl.bench"`; shown in help and errors.
+        tokens: the command line; None for that of the process.
+
+    Returns:
+        What the function returned, or 2 after printing an error (a malformed command line, or a
+        ValueError or OSError of the function) as one line that begins with the name.
+    """
+    app = App(name=f"python -m {name}", version_flags=(), result_action="return_value")
+    app.default(function)
+    arguments = list(sys.argv[1:] if tokens is None else tokens)
+    try:
+        result = app(arguments, exit_on_error=False, print_error=False)
+    except (CycloptsError, ValueError, OSError) as error:
+        text = " ".join(str(error).split())
+        print(f"{name}: error: {text}", file=sys.stderr)
+        return 2
+    return 0 if result is None else int(result)  # --help returns None

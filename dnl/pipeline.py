@@ -1,0 +1,145 @@
+"""From games to finished rows: fit, find candidates, verify, compare.
+
+One group of same-shape games goes through the stages together. What does not depend on the
+surrogate (starts, full revelation, no information) is computed once per group.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dnl.devices import pick_device
+from dnl.fitting import FitConfig, fit_many, stack_surrogates
+from dnl.results import Row, per_sender
+from dnl.revelation import full_revelation
+from dnl.solver import ExtragradientConfig, extragradient
+from dnl.verification import verify
+from games import PersuasionGame
+from games.randomness import stream
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Settings of every stage; the defaults are the paper's.
+
+    Attributes:
+        fit, solver: see there.
+        starts: random starting profiles per game.
+        radius: of the local equilibria.
+        deviations: sampled deviations per sender and entry of its policy (times S * M in all).
+        seed: of every stream but the game's.
+    """
+
+    fit: FitConfig = field(default_factory=FitConfig)
+    solver: ExtragradientConfig = field(default_factory=ExtragradientConfig)
+    starts: int = 300
+    radius: float = 0.005
+    deviations: int = 100
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """What is known of a game before any surrogate.
+
+    Attributes:
+        game: the game.
+        starts: `(B, N, S, M)` random profiles, float64 on the CPU.
+        columns: the table's columns on starts, full revelation and no information.
+    """
+
+    game: PersuasionGame
+    starts: Tensor
+    columns: Row
+
+
+def baseline(game: PersuasionGame, stages: Stages) -> Baseline:
+    """Draw the starts of `game` and evaluate them beside full revelation and no information."""
+    starts = game.sample_policies(stages.starts, stream("starts", stages.seed, game.identity))
+    utilities = game.ex_ante_utility(starts)
+    passed = _passed(game, starts, stages)
+    revealed = full_revelation(game).utilities
+    silent = game.no_information()
+    columns: Row = {
+        "seed": stages.seed,
+        "radius": stages.radius,
+        "starts": stages.starts,
+        "starts_not_refuted": int(passed.sum()),
+        "fr_welfare": revealed.sum().item(),
+        "ni_welfare": silent.sum().item(),
+        "start_welfare": utilities.sum(1).mean().item(),
+        "game": game.identity,
+        **per_sender("payoff_range", game.payoff_range),
+        **per_sender("fr_utility", revealed),
+        **per_sender("ni_utility", silent),
+        **per_sender("start_utility", utilities.mean(0)),
+    }
+    if passed.any():
+        columns["best_start_welfare"] = utilities[passed].sum(1).max().item()
+    return Baseline(game, starts, columns)
+
+
+def evaluate(
+    baselines: Sequence[Baseline],
+    surrogate: str,
+    stages: Stages,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> list[Row]:
+    """Fit `surrogate` to every game, ascend it from the starts, verify where that ends.
+
+    Args:
+        baselines: of same-shape games.
+        surrogate: name of the networks.
+        stages: settings.
+        on_epoch: passed to `fit_many`.
+
+    Returns:
+        One row per game, without the keys of the table.
+    """
+    device = pick_device(stages.fit.device)
+    games = [b.game for b in baselines]
+    fitted = fit_many(games, surrogate, stages.fit, stages.seed, on_epoch=on_epoch)
+    began = time.perf_counter()
+    utility = stack_surrogates([f.to(device) for f in fitted])
+    starts = torch.stack([b.starts for b in baselines])  # (G, B, N, S, M)
+    found = extragradient(utility, starts.to(device, fitted[0].networks.dtype), stages.solver)
+    ends = found.policies.double().cpu()
+    ends = ends / ends.sum(-1, keepdim=True)  # distributions to float64's rounding, not float32's
+    rows = []
+    for b, f, candidates in zip(baselines, fitted, ends, strict=True):
+        passed = _passed(b.game, candidates, stages)
+        row: Row = {
+            **b.columns,
+            "parameter_count": f.parameter_count,
+            "mse": f.mse.mean().item(),
+            "unexplained": f.unexplained.nanmean().item(),
+            "constant": bool(f.constant.all()),
+            "fit_seconds": f.fit_seconds,
+            "not_refuted": int(passed.sum()),
+            **per_sender("mse", f.mse),
+            **per_sender("unexplained", f.unexplained),
+            **per_sender("constant", f.constant),
+        }
+        if passed.any():
+            utilities = b.game.ex_ante_utility(candidates[passed])
+            best = utilities[utilities.sum(1).argmax()]
+            row |= {"best_welfare": best.sum().item(), **per_sender("best_utility", best)}
+        rows.append(row)
+    seconds = (time.perf_counter() - began) / len(rows)
+    return [row | {"solve_seconds": seconds} for row in rows]
+
+
+def _passed(game: PersuasionGame, policies: Tensor, stages: Stages) -> Tensor:
+    """Which of `policies (B, N, S, M)` sampled verification does not refute: `(B,)` bool."""
+    verification = verify(
+        game,
+        policies,
+        stages.radius,
+        method="sampled",
+        seed=stages.seed,
+        deviations=stages.deviations * game.n_states * game.n_signals,
+    )
+    return torch.tensor([verdict == "not refuted" for verdict in verification.verdict])

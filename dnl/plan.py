@@ -1,0 +1,208 @@
+"""What a benchmark runs: the command line's configuration, the presets, and the plan they make."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from cyclopts import Parameter
+
+from dnl.devices import pick_device
+from dnl.fitting import FitConfig
+from dnl.pipeline import Stages
+from dnl.results import Key
+from dnl.solver import ExtragradientConfig
+from dnl.surrogates import SURROGATES, check_surrogate
+from games import LAWS, checks
+
+T = TypeVar("T")
+Size = tuple[int, int, int]  # (M, S, A)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A grid and its budget: what the command line leaves out."""
+
+    law: tuple[str, ...]
+    sizes: tuple[Size, ...]
+    axis: tuple[int, ...]  # values of the axes that --signals, --states, --actions leave out
+    instances: int
+    samples: int
+    epochs: int
+    starts: int
+    deviations: int
+
+
+_PAPER_AXIS = (2, 4, 6, 8, 10)
+PRESETS = {
+    "quick": Preset(
+        law=("contested",),
+        sizes=((2, 2, 2), (4, 2, 2), (2, 4, 2), (2, 2, 4), (4, 4, 4)),
+        axis=(2, 4),
+        instances=2,
+        samples=10_000,
+        epochs=10,
+        starts=30,
+        deviations=10,
+    ),
+    "paper": Preset(
+        law=("contested", "paper"),
+        sizes=tuple(itertools.product(_PAPER_AXIS, _PAPER_AXIS, _PAPER_AXIS)),
+        axis=_PAPER_AXIS,
+        instances=5,
+        samples=50_000,
+        epochs=30,
+        starts=300,
+        deviations=100,
+    ),
+}
+
+_Many = Parameter(consume_multiple=True, negative=())
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class BenchConfig:
+    """What to run. Whatever is left out comes from the preset.
+
+    Attributes:
+        senders: Numbers of senders.
+        preset: "quick" (minutes on two cores) or "paper" (the whole benchmark of the paper).
+        law: Laws of the random games, "paper" and "contested": one or both.
+        signals: Signals per sender. Naming any of signals, states, actions takes their product;
+            axes that are left out take 2 4 (quick) or 2 4 6 8 10 (paper).
+        states: Numbers of states.
+        actions: Numbers of actions.
+        instances: Random games per size.
+        surrogates: Networks to compare.
+        samples: Training profiles per game.
+        epochs: Passes over them.
+        starts: Starting points of extra-gradient per game.
+        deviations: Sampled deviations per sender, times states x signals.
+        radius: Radius of the local equilibria.
+        iterations: Steps of extra-gradient; by default 20, and 30 above radius 0.005 (paper).
+        seed: Seed of everything but the games, which are numbered by their instance.
+        device: "auto", "cpu" or "cuda".
+        out: Folder of the results; by default a fresh one under results/.
+        resume: Go on with the run that is in the folder.
+        quiet: No progress display and no summary.
+    """
+
+    senders: Annotated[tuple[int, ...], _Many] = (2, 4)
+    preset: str = "quick"
+    law: Annotated[tuple[str, ...], _Many] = ()
+    signals: Annotated[tuple[int, ...], _Many] = ()
+    states: Annotated[tuple[int, ...], _Many] = ()
+    actions: Annotated[tuple[int, ...], _Many] = ()
+    instances: int | None = None
+    surrogates: Annotated[tuple[str, ...], _Many] = tuple(SURROGATES)
+    samples: int | None = None
+    epochs: int | None = None
+    starts: int | None = None
+    deviations: int | None = None
+    radius: float = 0.005
+    iterations: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    out: Path | None = None
+    resume: Annotated[bool, Parameter(negative=())] = False
+    quiet: Annotated[bool, Parameter(negative=())] = False
+
+    def __post_init__(self) -> None:
+        checks.one_of("preset", self.preset, tuple(PRESETS))
+        for name in ("senders", "signals", "states", "actions"):
+            for value in getattr(self, name):
+                checks.positive_integer(name, value)
+        for name in ("instances", "epochs", "starts", "deviations", "iterations"):
+            if getattr(self, name) is not None:
+                checks.positive_integer(name, getattr(self, name))
+        if self.samples is not None:
+            checks.positive_integer("samples", self.samples, least=2)
+        if not self.senders:
+            raise ValueError("senders must hold at least one number, got none")
+        for law in self.law:
+            checks.one_of("law", law, LAWS)
+        if not self.surrogates:
+            raise ValueError("surrogates must hold at least one name, got none")
+        for surrogate in self.surrogates:
+            check_surrogate(surrogate, "surrogates")
+        checks.positive_number("radius", self.radius)
+        checks.positive_integer("seed", self.seed, least=0)
+        pick_device(self.device)
+        if self.resume and self.out is None:
+            raise ValueError("resume needs the folder to go on with, got no --out")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A configuration with every choice made: the rows of a run and how each is computed."""
+
+    senders: tuple[int, ...]
+    laws: tuple[str, ...]
+    sizes: tuple[Size, ...]
+    instances: int
+    surrogates: tuple[str, ...]
+    stages: Stages
+
+    @property
+    def order(self) -> list[Key]:
+        """Keys of all rows, in the order of the table."""
+        return [
+            (law, n_senders, *size, instance, surrogate)
+            for law in self.laws
+            for n_senders in self.senders
+            for size in self.sizes
+            for instance in range(self.instances)
+            for surrogate in self.surrogates
+        ]
+
+    def configuration(self) -> dict[str, Any]:
+        """Everything that decides the rows, as JSON values; the device is not part of it."""
+        values = asdict(self)
+        stages = values.pop("stages")
+        fit, solver = stages.pop("fit"), stages.pop("solver")
+        fit.pop("device")
+        return {
+            **values,
+            **stages,
+            **{f"fit.{name}": value for name, value in fit.items()},
+            **{f"solver.{name}": value for name, value in solver.items()},
+        }
+
+
+def make_plan(config: BenchConfig) -> Plan:
+    """Fill what the command line left out from the preset."""
+    preset = PRESETS[config.preset]
+
+    def chosen(name: str) -> Any:
+        value = getattr(config, name)
+        return getattr(preset, name) if value in (None, ()) else value
+
+    sizes = preset.sizes
+    if config.signals or config.states or config.actions:
+        axes = (config.signals, config.states, config.actions)
+        signals, states, actions = (_unique(axis or preset.axis) for axis in axes)
+        sizes = tuple(itertools.product(signals, states, actions))
+    iterations = config.iterations
+    if iterations is None:
+        iterations = 30 if config.radius > 0.005 else ExtragradientConfig().iterations
+    return Plan(
+        senders=_unique(config.senders),
+        laws=_unique(chosen("law")),
+        sizes=sizes,
+        instances=chosen("instances"),
+        surrogates=_unique(config.surrogates),
+        stages=Stages(
+            fit=FitConfig(samples=chosen("samples"), epochs=chosen("epochs"), device=config.device),
+            solver=ExtragradientConfig(iterations=iterations),
+            starts=chosen("starts"),
+            radius=config.radius,
+            deviations=chosen("deviations"),
+            seed=config.seed,
+        ),
+    )
+
+
+def _unique(values: Sequence[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(values))

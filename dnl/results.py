@@ -1,0 +1,198 @@
+"""Tables of results: one row per game and surrogate, safe against interruption, with provenance."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from dnl.devices import describe_hardware
+
+KEYS = ("law", "n_senders", "n_signals", "n_states", "n_actions", "instance", "surrogate")
+RESULTS = "results.csv"
+RUN = "run.json"
+Key = tuple[Any, ...]
+Row = dict[str, Any]
+
+# After the keys and the status. A name with "{n}" stands for one column per sender.
+COLUMNS = (
+    "seed",
+    "parameter_count",
+    "mse",
+    "unexplained",
+    "constant",
+    "mse_{n}",
+    "unexplained_{n}",
+    "constant_{n}",
+    "payoff_range_{n}",
+    "fit_seconds",
+    "solve_seconds",
+    "radius",
+    "starts",
+    "not_refuted",
+    "starts_not_refuted",
+    "best_utility_{n}",
+    "best_welfare",
+    "fr_utility_{n}",
+    "fr_welfare",
+    "ni_utility_{n}",
+    "ni_welfare",
+    "start_utility_{n}",
+    "start_welfare",
+    "best_start_welfare",
+    "game",
+    "version",
+    "commit",
+    "hardware",
+    "error",
+)
+COUNTS = ("seed", "parameter_count", "starts", "not_refuted", "starts_not_refuted")
+
+
+class ResultFolder:
+    """A folder that holds one run: its configuration and the rows that are finished.
+
+    Args:
+        path: created where it does not exist.
+        configuration: everything that decides the rows; JSON values.
+        order: the keys of all rows of the run, in the order of the table.
+        resume: take up a run that is in the folder already.
+
+    Raises:
+        OSError: if the folder cannot be written.
+        ValueError: if it holds rows and `resume` is not set, or another configuration.
+    """
+
+    def __init__(
+        self, path: Path, configuration: Mapping[str, Any], order: Sequence[Key], resume: bool
+    ) -> None:
+        self.path = path
+        self.order = list(order)
+        self.n_senders = max(key[1] for key in self.order)
+        self.rows: dict[Key, Row] = {}
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            probe = path / f".probe-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise OSError(f"out must be a writable folder, got {str(path)!r}: {error}") from error
+        run_file, table = path / RUN, path / RESULTS
+        if run_file.exists():
+            self._check_configuration(run_file, configuration)
+        if table.exists():
+            finished = read_rows(table)
+            if not resume and finished:
+                raise ValueError(
+                    f"out holds {len(finished)} rows already, got {str(path)!r}: add --resume to "
+                    "go on, or choose another folder"
+                )
+            if not run_file.exists():
+                raise ValueError(f"out holds rows of an unknown run, got {str(path)!r}: no {RUN}")
+            self.rows = {_key(row): row for row in finished if row["status"] == "ok"}
+        record = {"configuration": configuration, "command": sys.argv, **provenance()}
+        record["date"] = datetime.now(UTC).isoformat(timespec="seconds")
+        if not run_file.exists():
+            _write(run_file, json.dumps(record, indent=1) + "\n")
+
+    def _check_configuration(self, run_file: Path, configuration: Mapping[str, Any]) -> None:
+        there = json.loads(run_file.read_text())["configuration"]
+        here = json.loads(json.dumps(configuration))
+        for name in sorted(there.keys() | here.keys()):
+            if there.get(name) != here.get(name):
+                raise ValueError(
+                    f"out holds a run with {name}={there.get(name)!r}, got {name}="
+                    f"{here.get(name)!r} and out={str(self.path)!r}: choose another folder"
+                )
+
+    @property
+    def missing(self) -> list[Key]:
+        """Keys whose rows are not finished, in order; failed rows count as missing on resume."""
+        return [key for key in self.order if key not in self.rows]
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Add finished rows and write the table: complete at every moment, whatever happens."""
+        for row in rows:
+            self.rows[_key(row)] = row
+        self.frame().to_csv(self.path / f"{RESULTS}.part", index=False)
+        os.replace(self.path / f"{RESULTS}.part", self.path / RESULTS)
+
+    def frame(self) -> pd.DataFrame:
+        """The finished rows in the run's order, with all columns."""
+        rows = [self.rows[key] for key in self.order if key in self.rows]
+        frame = pd.DataFrame(rows, columns=columns(self.n_senders))
+        # Types that keep whole numbers whole where others are missing.
+        types = dict.fromkeys(COUNTS, "Int64")
+        types |= {str(name): "boolean" for name in frame if str(name).startswith("constant")}
+        return frame.astype(types)
+
+
+def columns(n_senders: int) -> list[str]:
+    """Names of all columns of a table with up to `n_senders` senders."""
+    names = [*KEYS, "status"]
+    for name in COLUMNS:
+        senders = range(n_senders) if "{n}" in name else range(1)
+        names += [name.format(n=n) for n in senders]
+    return names
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A `results.csv` with every number exactly as it was written."""
+    return pd.read_csv(path, float_precision="round_trip", dtype={"commit": str, "game": str})
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a `results.csv` as dictionaries, without the columns that are empty in them."""
+    frame = read_table(path)
+    return [
+        {str(name): value for name, value in record.items() if pd.notna(value)}
+        for record in frame.to_dict("records")
+    ]
+
+
+def per_sender(name: str, values: torch.Tensor) -> Row:
+    """One entry per sender: `{name_0: values[0], ...}`."""
+    return {f"{name}_{n}": value for n, value in enumerate(values.tolist())}
+
+
+def provenance(device: torch.device | None = None) -> dict[str, str]:
+    """Version, commit (with "+" where files differ from it) and hardware of this process."""
+    from dnl import __version__
+
+    return {
+        "version": __version__,
+        "commit": _commit(),
+        "hardware": describe_hardware(device or torch.device("cpu")),
+    }
+
+
+def _commit() -> str:
+    source = Path(__file__).resolve().parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=source,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"  # an installed copy, or no git
+    return described.stdout.strip()
+
+
+def _key(row: Mapping[str, Any]) -> Key:
+    return tuple(row[name] for name in KEYS)
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    os.replace(part, path)
