@@ -1,0 +1,100 @@
+"""Plain implementations: what one writes first. `speed.py` measures against them; tests prove them
+equal to the library's."""
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from dnl.layers import DiscontinuousMLP, EmittedLinear
+from games import PersuasionGame
+
+
+class PlainDNL(nn.Module):
+    """DNL of the standard sizes whose hyper-network emits every weight of the upper part at once.
+
+    One vector of 8,385 weights per sample, cut into matrices that are multiplied sample by sample.
+    """
+
+    def __init__(self, in_features: int, width: int = 64, hyper: int = 32) -> None:
+        super().__init__()
+        self.width = width
+        self.sizes = [width * width, width, width * width, width, width, 1]
+        self.lower = nn.Linear(in_features, width)
+        self.hyper = nn.Sequential(
+            nn.Linear(width, hyper),
+            nn.ReLU(),
+            nn.Linear(hyper, hyper),
+            nn.ReLU(),
+            nn.Linear(hyper, sum(self.sizes)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, in_features) -> (B, 1)`."""
+        before = self.lower(x)
+        h = functional.relu(before)
+        weights = self.hyper((before > 0).to(x.dtype))
+        w1, b1, w2, b2, w3, b3 = weights.split(self.sizes, dim=-1)
+        for w, b in ((w1, b1), (w2, b2)):
+            matrix = w.view(-1, self.width, self.width)
+            h = functional.relu(torch.bmm(matrix, h.unsqueeze(-1)).squeeze(-1) + b)
+        return (w3 * h).sum(-1, keepdim=True) + b3
+
+    @torch.no_grad()
+    def copy_from(self, network: DiscontinuousMLP) -> "PlainDNL":
+        """Take the parameters of a library DNL of the standard sizes; returns self."""
+        self.lower.load_state_dict(network.lower.layers[0].state_dict())
+        self.hyper[:4].load_state_dict(network.hyper.state_dict())
+        pieces = []
+        layers = [layer for layer in network.upper if isinstance(layer, EmittedLinear)]
+        for layer in layers:  # (out, C + 1, in) and (out, C + 1): constant first
+            pieces += [layer.weight.transpose(1, 2).flatten(0, 1), layer.bias]
+        table = torch.cat(pieces)  # (8385, C + 1)
+        self.hyper[4].bias.copy_(table[:, 0])
+        self.hyper[4].weight.copy_(table[:, 1:])
+        return self
+
+
+class _PlainRegression(pl.LightningModule):
+    def __init__(self, network: nn.Module, lr: float) -> None:
+        super().__init__()
+        self.network = network
+        self.lr = lr
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        x, y = batch
+        return functional.mse_loss(self.network(x), y)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.lr)
+
+
+def plain_lightning_fit(
+    network: nn.Module, x: Tensor, y: Tensor, epochs: int, lr: float = 0.01, batch_size: int = 512
+) -> None:
+    """Fit `network` in place as Lightning's tutorials do: a data set, a loader, a trainer."""
+    loader = DataLoader(TensorDataset(x, y), batch_size=batch_size, shuffle=True)
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(_PlainRegression(network, lr), loader)
+
+
+def plain_utility(game: PersuasionGame, policies: Tensor) -> Tensor:
+    """Ex-ante utilities `(B, N, S, M) -> (B, N)` from the whole table of joint posteriors at once.
+
+    Ties go to the lowest index, exactly equal scores only.
+    """
+    joint = policies[:, 0].mT  # (B, M, S)
+    for n in range(1, game.n_senders):
+        joint = (joint.unsqueeze(2) * policies[:, n].mT.unsqueeze(1)).flatten(1, 2)
+    joint = joint * game.prior  # (B, K, S)
+    action = (joint @ game.receiver_utility).argmax(-1)  # (B, K)
+    chosen = game.sender_utility[:, :, action]  # (N, S, B, K)
+    return torch.einsum("bks,nsbk->bn", joint, chosen)
