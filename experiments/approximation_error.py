@@ -22,7 +22,7 @@ def main(
         out: Where the run (taken up if it is there already) and the figures go.
         small: A run of seconds instead of the paper's.
     """
-    return figure_of_run("approximation_error", plot.approximation_figure, CONFIG, rows, out, small)
+    return figure_of_run("approximation_error", plot.error_figure, CONFIG, rows, out, small)
 
 
 if __name__ == "__main__":

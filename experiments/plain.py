@@ -27,14 +27,14 @@ class PlainDNL(nn.Module):
             nn.ReLU(),
             nn.Linear(hyper, hyper),
             nn.ReLU(),
-            nn.Linear(hyper, sum(self.sizes)),
         )
+        self.emission = nn.Linear(hyper, sum(self.sizes))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, in_features) -> (B, 1)`."""
         before = self.lower(x)
         h = functional.relu(before)
-        weights = self.hyper((before > 0).to(x.dtype))
+        weights = self.emission(self.hyper((before > 0).to(x.dtype)))
         w1, b1, w2, b2, w3, b3 = weights.split(self.sizes, dim=-1)
         for w, b in ((w1, b1), (w2, b2)):
             matrix = w.view(-1, self.width, self.width)
@@ -45,14 +45,14 @@ class PlainDNL(nn.Module):
     def copy_from(self, network: DiscontinuousMLP) -> "PlainDNL":
         """Take the parameters of a library DNL of the standard sizes; returns self."""
         self.lower.load_state_dict(network.lower.layers[0].state_dict())
-        self.hyper[:4].load_state_dict(network.hyper.state_dict())
+        self.hyper.load_state_dict(network.hyper.state_dict())
         pieces = []
         layers = [layer for layer in network.upper if isinstance(layer, EmittedLinear)]
         for layer in layers:  # (out, C + 1, in) and (out, C + 1): constant first
             pieces += [layer.weight.transpose(1, 2).flatten(0, 1), layer.bias]
         table = torch.cat(pieces)  # (8385, C + 1)
-        self.hyper[4].bias.copy_(table[:, 0])
-        self.hyper[4].weight.copy_(table[:, 1:])
+        self.emission.bias.copy_(table[:, 0])
+        self.emission.weight.copy_(table[:, 1:])
         return self
 
 

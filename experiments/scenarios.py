@@ -65,11 +65,11 @@ def main(
     for scenario in scenarios:
         checks.one_of("scenarios", scenario, tuple(REGISTRY))
     checks.positive_integer("instances", instances)
+    fit = FitConfig(samples=samples, epochs=epochs)
     if small:
-        instances, samples, epochs, starts, deviations = 1, 200, 1, 2, 1
-    stages = Stages(
-        fit=FitConfig(samples=samples, epochs=epochs), starts=starts, deviations=deviations
-    )
+        instances, starts, deviations = 1, 2, 1
+        fit = FitConfig(samples=200, test_samples=100, epochs=1)
+    stages = Stages(fit=fit, starts=starts, deviations=deviations)
     order: list[Key] = []
     for scenario in scenarios:
         n, m, s, a = REGISTRY[scenario].make(0).shape
@@ -81,8 +81,9 @@ def main(
     configuration = {
         "scenarios": list(scenarios),
         "instances": instances,
-        "samples": samples,
-        "epochs": epochs,
+        "samples": fit.samples,
+        "test_samples": fit.test_samples,
+        "epochs": fit.epochs,
         "starts": starts,
         "deviations": deviations,
     }

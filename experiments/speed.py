@@ -105,7 +105,7 @@ def main(*, out: Path = Path("results/speed"), small: bool = False) -> int:
         out: Folder of the table.
         small: Seconds: the code runs, the numbers mean nothing.
     """
-    _quieten()
+    quieten()
     rows = dnl_training(16, steps=2 if small else 30)
     rows += stacked_fits(*((2, 600, 1) if small else (20, 20_000, 10)))
     rows += simulation_memory(20 if small else 50_000)
@@ -131,7 +131,8 @@ def _seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _quieten() -> None:
+def quieten() -> None:
+    """Silence Lightning in the plain fits."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
 

@@ -1,0 +1,130 @@
+"""Every experiment runs in its small mode; the plain implementations equal the library's."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from matplotlib.image import imread
+from torch.nn import functional
+
+from dnl import FitConfig, fit_many
+from dnl.layers import DiscontinuousMLP
+from dnl.surrogates import make_surrogate
+from experiments import (
+    approximation_error,
+    didactic_landscapes,
+    equilibrium_utilities,
+    four_sender_welfare,
+    improvement_over_starts,
+    plain,
+    radius_001,
+    scenarios,
+    speed,
+)
+from games import didactic_game, synthetic_game
+
+BENCHMARK_FIGURES = [
+    ("approximation_error", approximation_error.main),
+    ("equilibrium_utilities", equilibrium_utilities.main),
+    ("improvement_over_starts", improvement_over_starts.main),
+    ("four_sender_welfare", four_sender_welfare.main),
+    ("radius_001", radius_001.main),
+]
+
+
+@pytest.mark.parametrize(("name", "main"), BENCHMARK_FIGURES)
+def test_benchmark_figures(name: str, main: Callable[..., int], tmp_path: Path) -> None:
+    assert main(out=tmp_path, small=True) == 0
+    assert imread(tmp_path / f"{name}_contested.png").std() > 0
+    rows = pd.read_csv(tmp_path / "results.csv")
+    assert set(rows["n_senders"]) == {4 if name == "four_sender_welfare" else 2}
+    assert set(rows["radius"]) == {0.01 if name == "radius_001" else 0.005}
+    # A second figure from the same rows computes nothing anew.
+    again = tmp_path / "again"
+    assert main(rows=tmp_path, out=again) == 0
+    assert [path.name for path in again.iterdir()] == [f"{name}_contested.png"]
+
+
+def test_a_figure_of_senders_that_no_row_has_is_refused(tmp_path: Path) -> None:
+    assert four_sender_welfare.main(out=tmp_path, small=True) == 0
+    assert approximation_error.main(rows=tmp_path, out=tmp_path / "other") == 1
+
+
+def test_didactic_landscapes(tmp_path: Path) -> None:
+    assert didactic_landscapes.main(out=tmp_path, small=True) == 0
+    assert imread(tmp_path / "didactic_landscapes.png").std() > 0
+
+
+@pytest.mark.parametrize(("state", "fixed"), didactic_landscapes.ROWS)
+def test_the_true_landscapes_have_cliffs_and_a_plateau(
+    state: int, fixed: tuple[float, float]
+) -> None:
+    points = 41
+    _, profiles = didactic_landscapes.landscape(state, fixed, points)
+    game = didactic_game()
+    flat = profiles.flatten(0, 1)
+    utility = game.ex_ante_utility(flat)[:, didactic_landscapes.SENDER].view(points, points)
+    silent = game.no_information()[didactic_landscapes.SENDER]
+    assert ((utility - silent).abs() < 1e-12).double().mean() > 0.02  # plateau: no signal matters
+    steps = utility.diff(dim=0).abs()
+    assert steps.max() > 0.1 * game.payoff_range[didactic_landscapes.SENDER]  # cliff
+    # Curved: the action at joint signal 0 changes at different rows in different columns.
+    action = game.receiver_action(flat)[:, 0].view(points, points)
+    jumps = {int(column.diff().abs().argmax()) for column in action.T if column.diff().any()}
+    assert len(jumps) > 5
+
+
+def test_scenarios(tmp_path: Path) -> None:
+    assert scenarios.main(out=tmp_path, small=True) == 0
+    table = pd.read_csv(tmp_path / "table1.csv")
+    assert len(table) == 9
+    assert set(table["scenario"]) == set(scenarios.SCENARIOS)
+    with pytest.raises(ValueError, match=r"scenarios must be one of .*, got 'taxi'"):
+        scenarios.main(scenarios=("taxi",), out=tmp_path)
+
+
+def test_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert speed.main(out=tmp_path, small=True) == 0
+    table = pd.read_csv(tmp_path / "speed.csv")
+    assert (table["ratio"] > 0).all()
+    assert "ratio" in capsys.readouterr().out
+
+
+def test_the_plain_dnl_is_the_library_s() -> None:
+    torch.manual_seed(0)
+    network = DiscontinuousMLP(12, 1).double()
+    copied = plain.PlainDNL(12).double().copy_from(network)
+    x = torch.rand(30, 12, dtype=torch.float64)
+    torch.testing.assert_close(copied(x), network(x), rtol=1e-12, atol=1e-12)
+    ours = torch.autograd.grad(network(x).sum(), list(network.lower.parameters()))
+    theirs = torch.autograd.grad(copied(x).sum(), list(copied.lower.parameters()))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_the_plain_simulation_is_the_library_s() -> None:
+    game = synthetic_game(3, 3, 4, 3, seed=0, law="contested")
+    policies = game.sample_policies(50, torch.Generator().manual_seed(0))
+    expected = plain.plain_utility(game, policies)
+    torch.testing.assert_close(game.ex_ante_utility(policies), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's advice on the plain loader
+def test_the_plain_fit_learns_what_the_library_s_learns() -> None:
+    game = synthetic_game(2, 2, 2, 2, seed=0, law="contested")
+    config = FitConfig(samples=2000, test_samples=2000, epochs=5)
+    ours = fit_many([game], "relu", config)[0]
+    torch.manual_seed(0)
+    profiles = game.sample_policies(4000, torch.Generator().manual_seed(1))
+    utility = game.ex_ante_utility(profiles)[:, :1]
+    y = ((utility - utility.mean()) / utility.std()).float()
+    x = profiles.flatten(1).float()
+    network = make_surrogate("relu", 8)
+    speed.quieten()
+    plain.plain_lightning_fit(network, x[:2000], y[:2000], epochs=5)
+    with torch.no_grad():
+        unexplained = functional.mse_loss(network(x[2000:]), y[2000:]).item()
+    assert unexplained == pytest.approx(ours.unexplained[0].item(), rel=0.5)
+    assert unexplained < 0.7
