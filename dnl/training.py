@@ -11,12 +11,11 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.trainer.states import TrainerStatus
 from torch import Tensor
 
@@ -25,6 +24,7 @@ from games.randomness import stream
 
 EpochReport = Callable[[int, int], None]
 CHECKPOINT = "last.ckpt"
+METRICS = "metrics.csv"
 
 
 class StackedRegression(pl.LightningModule):
@@ -88,12 +88,6 @@ class StackedRegression(pl.LightningModule):
         self.epoch_loss += loss.detach() * (rows.shape[1] / self.inputs.shape[1])
         return loss.sum()
 
-    def on_train_epoch_end(self) -> None:
-        """Log each network's mean training loss, in units of its targets' variance."""
-        if self.loggers:
-            values = dict(zip(self.labels, self.epoch_loss.tolist(), strict=True))
-            self.log_dict(values, on_step=False, on_epoch=True)
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam at a constant rate (paper, appendix B)."""
         return torch.optim.Adam(self.stack.parameters(), lr=self.lr, fused=True)
@@ -126,8 +120,15 @@ def train(
         callbacks.append(TQDMProgressBar(refresh_rate=10))
     checkpoint = None
     if directory is not None:
-        callbacks.append(ModelCheckpoint(dirpath=directory, filename="last", every_n_epochs=1))
-        callbacks[-1].CHECKPOINT_NAME_LAST = "last"  # type: ignore[attr-defined]
+        callbacks.append(_Log(directory / METRICS))
+        callbacks.append(
+            ModelCheckpoint(
+                dirpath=directory,
+                filename=Path(CHECKPOINT).stem,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            )
+        )
         if (directory / CHECKPOINT).exists():
             checkpoint = directory / CHECKPOINT
     with _quiet():
@@ -135,7 +136,7 @@ def train(
             accelerator="gpu" if device.type == "cuda" else "cpu",
             devices=[device.index or 0] if device.type == "cuda" else 1,
             max_epochs=epochs,
-            logger=CSVLogger(directory, name="", version="") if directory else False,
+            logger=False,
             callbacks=callbacks,
             enable_checkpointing=directory is not None,
             enable_progress_bar=progress,
@@ -146,6 +147,28 @@ def train(
         with _interruptible(trainer):
             trainer.fit(module, ckpt_path=checkpoint)
     module.cpu()
+
+
+class _Log(Callback):
+    """One line per epoch: each network's mean training loss, in units of its targets' variance.
+
+    Lightning's own CSV logger starts a new file when a run is resumed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Keep the lines of the epochs that the checkpoint holds."""
+        kept = self.path.read_text().splitlines() if self.path.exists() else []
+        header = ",".join(["epoch", *cast(StackedRegression, pl_module).labels])
+        lines = [header, *kept[1 : 1 + trainer.current_epoch]]
+        self.path.write_text("".join(f"{line}\n" for line in lines))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        losses = cast(StackedRegression, pl_module).epoch_loss.tolist()
+        with self.path.open("a") as file:
+            print(trainer.current_epoch, *losses, sep=",", file=file)
 
 
 class _Report(Callback):

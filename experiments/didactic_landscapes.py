@@ -60,7 +60,7 @@ def main(
         name: fit(game, name, config, seed, directory=out / name, progress=not small)
         for name in sorted(SURROGATES, key=order.index)
     }
-    figure = Figure(figsize=(16, 8), layout="constrained")
+    figure = Figure(figsize=(17, 10), layout="constrained")
     for row, (state, fixed) in enumerate(ROWS):
         values, profiles = landscape(state, fixed, points)
         flat = profiles.flatten(0, 1)
@@ -79,9 +79,11 @@ def main(
             )
             axes.set_zlim(true.min().item() - margin, true.max().item() + margin)
             axes.set_title(title if row == 0 else title.split(" (")[0])
-            axes.set_xlabel(f"sender 0: P(signal 0 | state {1 - state})")
-            axes.set_ylabel(f"sender 1: P(signal 0 | state {1 - state})")
+            axes.set_xlabel("sender 0")
+            axes.set_ylabel("sender 1")
             axes.view_init(elev=28, azim=-125)
+            if column == 0:
+                axes.set_title(f"{title}\nover P(signal 0 | state {1 - state})")
     figure.suptitle(
         f"Sender {SENDER}'s ex-ante utility, didactic game "
         f"({config.samples:,} samples, {config.epochs} epochs)"
