@@ -15,6 +15,7 @@ relative tie tolerance, `TOLERANCE[dtype]` of the code under test. Tensors retur
 import itertools
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -188,3 +189,106 @@ def margin(prior: Data, v: Data, policies: Data) -> float:
             unit = math.fsum(q) * spread(table)
             gaps.append((scores[0] - scores[1]) / unit if unit > 0 else 0.0)
     return min(gaps)
+
+
+def simplex_projection(row: Data) -> list[float]:
+    """The distribution nearest to `row`: `max(x - t, 0)` with the `t` that makes the sum 1.
+
+    `t` by bisection in exact rational numbers, so rows of any scale are projected alike.
+    """
+    x = [Fraction(entry) for entry in nested(row)]
+    low, high = max(x) - 1, max(x)  # the sum is at least 1 at `low`, and 0 at `high`
+    for _ in range(60):
+        middle = (low + high) / 2
+        if sum(max(entry - middle, Fraction(0)) for entry in x) >= 1:
+            low = middle
+        else:
+            high = middle
+    return [float(max(entry - low, Fraction(0))) for entry in x]
+
+
+def multilinear(tables: Data, policies: Data) -> list[float]:
+    """`N` numbers `sum_s sum_m tables(n, s, m) prod_i pi_i(m_i | s)`; `tables (N, S, K)`."""
+    pi = nested(policies)
+    weights = joint_weights([1.0] * len(pi[0]), pi)  # (K, S)
+    return [
+        math.fsum(sender[s][k] * q[s] for k, q in enumerate(weights) for s in range(len(q)))
+        for sender in nested(tables)
+    ]
+
+
+def multilinear_own_gradient(tables: Data, policies: Data) -> list[Any]:
+    """`(N, S, M)`: slopes of each sender's utility in its own policy.
+
+    Central differences, exact up to rounding for any step: the utility is linear in every entry.
+    """
+    pi = nested(policies)
+    gradient = []
+    for n, sender in enumerate(pi):
+        gradient.append([[0.0] * len(row) for row in sender])
+        for s, row in enumerate(sender):
+            for m in range(len(row)):
+                ends = []
+                for step in (0.5, -0.5):
+                    moved = [[list(r) for r in policy] for policy in pi]
+                    moved[n][s][m] += step
+                    ends.append(multilinear(tables, moved)[n])
+                gradient[n][s][m] = ends[0] - ends[1]
+    return gradient
+
+
+def softmax(row: Sequence[float]) -> list[float]:
+    """Softmax of numbers of which some, not all, may be -inf."""
+    exponentials = [math.exp(x - max(row)) for x in row]
+    return [e / math.fsum(exponentials) for e in exponentials]
+
+
+def extragradient(
+    tables: Data, start: Data, iterations: int, lr: float, step: str, projection: str
+) -> list[Any]:
+    """Extra-gradient ascent of the senders of `multilinear`, one profile `(N, S, M)`.
+
+    Each iteration extrapolates from a point and then steps from the same point with the gradient
+    at the extrapolated one; Adam's moments advance at both.
+    """
+    pi = nested(start)
+    index = [(n, s) for n in range(len(pi)) for s in range(len(pi[0]))]
+    first = {(n, s, m): 0.0 for n, s in index for m in range(len(pi[0][0]))}
+    second = dict(first)
+    point = {
+        (n, s): [math.log(p) if p else -math.inf for p in pi[n][s]]
+        if projection == "softmax"
+        else list(pi[n][s])
+        for n, s in index
+    }
+    at, count = pi, 0
+    for half in range(2 * iterations):
+        own, count = multilinear_own_gradient(tables, at), count + 1
+        moved = {}
+        for n, s in index:
+            slopes, p = own[n][s], at[n][s]
+            if projection == "softmax":  # d p_j / d logit_m = p_j (1[j = m] - p_m)
+                slopes = [
+                    math.fsum(
+                        g * q * ((j == m) - p[m])
+                        for j, (g, q) in enumerate(zip(slopes, p, strict=True))
+                    )
+                    for m in range(len(p))
+                ]
+            if step == "adam":
+                for m, g in enumerate(slopes):
+                    first[n, s, m] = 0.9 * first[n, s, m] + 0.1 * g
+                    second[n, s, m] = 0.999 * second[n, s, m] + 0.001 * g**2
+                slopes = [
+                    (first[n, s, m] / (1 - 0.9**count))
+                    / (math.sqrt(second[n, s, m] / (1 - 0.999**count)) + 1e-8)
+                    for m in range(len(p))
+                ]
+            moved[n, s] = [x + lr * g for x, g in zip(point[n, s], slopes, strict=True)]
+            if projection == "euclidean":
+                moved[n, s] = simplex_projection(moved[n, s])
+        rows = moved if projection == "euclidean" else {k: softmax(x) for k, x in moved.items()}
+        at = [[rows[n, s] for s in range(len(pi[0]))] for n in range(len(pi))]
+        if half % 2 == 1:
+            point = moved
+    return at
