@@ -128,11 +128,10 @@ class FittedSurrogate:
 
     def save(self, path: str | Path) -> None:
         """Write everything to one file, readable by `load` and safe to share (tensors, no code)."""
-        config = {**asdict(self.config)}
         content = {
             "format": 1,
             "networks": self.networks.state_dict(),
-            "config": config,
+            "config": asdict(self.config),
             **{
                 name: getattr(self, name)
                 for name in (
@@ -163,7 +162,7 @@ class FittedSurrogate:
             network = make_surrogate(
                 content["surrogate"], n_senders * n_signals * n_states, architecture
             )
-            networks = NetworkStack([network] * n_senders).to(content["mean"].dtype)
+            networks = NetworkStack([network] * n_senders).to(DTYPES[content["config"].dtype])
             networks.load_state_dict(state)
             return cls(networks=networks, **content)
         except _MALFORMED as error:

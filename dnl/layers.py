@@ -109,23 +109,29 @@ class EmittedLinear(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """`x (..., in)`, `context (..., C)` -> `(..., out)`."""
-        context = torch.cat([torch.ones_like(context[..., :1]), context], -1)  # (..., C + 1)
+        if x.shape[:-1] != context.shape[:-1]:
+            raise ValueError(
+                "x (..., in) and context (..., C) must have the same leading axes, "
+                f"got {tuple(x.shape)} and {tuple(context.shape)}"
+            )
+        context = _with_constant(context)  # (..., C + 1)
         bias = context @ self.bias.mT
         if self.out_features < self.in_features:
             # Few outputs: multiply first, (..., in) -> (..., (C + 1) * out), then weigh by context.
             projection = self.weight.permute(1, 0, 2).flatten(0, 1)  # ((C + 1) * out, in)
-            parts = (x @ projection.mT).reshape(*x.shape[:-1], -1, self.out_features)
+            parts = (x @ projection.mT).unflatten(-1, (-1, self.out_features))
             return (context.unsqueeze(-2) @ parts).squeeze(-2) + bias
+        rows = x.shape[:-1].numel()
         y = _ContextProduct.apply(
-            x.reshape(1, -1, self.in_features),
-            context.reshape(1, -1, self.context_features + 1),
+            x.reshape(1, rows, self.in_features),
+            context.reshape(1, rows, self.context_features + 1),
             self.weight.flatten(1).unsqueeze(0),
         )
         return y.reshape(*x.shape[:-1], self.out_features) + bias
 
     def emit(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """The emitted weights `(..., out, in)` and bias `(..., out)`: to look at, not to train."""
-        context = torch.cat([torch.ones_like(context[..., :1]), context], -1)
+        context = _with_constant(context)
         return torch.einsum("...c,oci->...oi", context, self.weight), context @ self.bias.mT
 
     def extra_repr(self) -> str:
@@ -219,10 +225,14 @@ class _ContextProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, context: Tensor, weight: Tensor) -> Tensor:
-        y = x.new_empty(*x.shape[:2], weight.shape[1])
-        for g, b in _chunks(x, context):
-            y[g, b] = torch.bmm(_products(x[g, b], context[g, b]), weight[g].mT)
-        return y
+        return torch.cat(
+            [
+                torch.cat(
+                    [torch.bmm(_products(x[g, b], context[g, b]), weight[g].mT) for b in rows], 1
+                )
+                for g, rows in _chunks(x, context)
+            ]
+        )
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
@@ -233,22 +243,33 @@ class _ContextProduct(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, context, weight = ctx.saved_tensors
         need_x, need_context, need_weight = ctx.needs_input_grad
-        dx = torch.empty_like(x) if need_x else None
-        dcontext = torch.empty_like(context) if need_context else None
-        dweight = torch.zeros_like(weight) if need_weight else None
-        for g, b in _chunks(x, context):
-            d = dy[g, b]
-            if dweight is not None:
-                dweight[g].baddbmm_(d.mT, _products(x[g, b], context[g, b]))
-            if dx is None and dcontext is None:
-                continue
-            dproducts = torch.bmm(d, weight[g])
-            dproducts = dproducts.view(*d.shape[:2], context.shape[-1], x.shape[-1])
-            if dx is not None:
-                dx[g, b] = (context[g, b].unsqueeze(-2) @ dproducts).squeeze(-2)
-            if dcontext is not None:  # a row times a transpose: several times faster than mat-vec
-                dcontext[g, b] = (x[g, b].unsqueeze(-2) @ dproducts.mT).squeeze(-2)
-        return dx, dcontext, dweight
+        # Nothing is written in place: torch.func may map over dy alone (jacobians).
+        dx: list[Tensor] = []
+        dcontext: list[Tensor] = []
+        dweight: list[Tensor] = []
+        for g, rows in _chunks(x, context):
+            dx_rows, dcontext_rows, dw = [], [], torch.zeros_like(weight[g])
+            for b in rows:
+                d = dy[g, b]
+                if need_weight:
+                    dw = torch.baddbmm(dw, d.mT, _products(x[g, b], context[g, b]))
+                if need_x or need_context:
+                    dproducts = torch.bmm(d, weight[g])
+                    dproducts = dproducts.unflatten(-1, (context.shape[-1], x.shape[-1]))
+                if need_x:
+                    dx_rows.append((context[g, b].unsqueeze(-2) @ dproducts).squeeze(-2))
+                if need_context:  # a row times a transpose: several times faster than mat-vec
+                    dcontext_rows.append((x[g, b].unsqueeze(-2) @ dproducts.mT).squeeze(-2))
+            if need_x:
+                dx.append(torch.cat(dx_rows, 1))
+            if need_context:
+                dcontext.append(torch.cat(dcontext_rows, 1))
+            dweight.append(dw)
+        return (
+            torch.cat(dx) if need_x else None,
+            torch.cat(dcontext) if need_context else None,
+            torch.cat(dweight) if need_weight else None,
+        )
 
     @staticmethod
     def vmap(
@@ -259,19 +280,23 @@ class _ContextProduct(torch.autograd.Function):
             for t, dim in zip((x, context, weight), in_dims, strict=True)
         )
         y = _ContextProduct.apply(x.flatten(0, 1), context.flatten(0, 1), weight.flatten(0, 1))
-        return y.reshape(*x.shape[:-1], -1), 0
+        return y.unflatten(0, (info.batch_size, -1)), 0
 
 
 def _products(x: Tensor, context: Tensor) -> Tensor:
     return (context.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)  # (g, b, C * I)
 
 
-def _chunks(x: Tensor, context: Tensor) -> Iterator[tuple[slice, slice]]:
+def _with_constant(context: Tensor) -> Tensor:
+    return torch.cat([context.new_ones((*context.shape[:-1], 1)), context], -1)
+
+
+def _chunks(x: Tensor, context: Tensor) -> Iterator[tuple[slice, list[slice]]]:
+    """Slices of groups, each with slices of rows: at least one of each, empty or not."""
     n_groups, n_rows = x.shape[:2]
     budget = CHUNK_PRODUCTS.get(x.device.type, CHUNK_PRODUCTS["cpu"])
     per_row = x.shape[-1] * context.shape[-1]
     rows = min(max(n_rows, 1), max(1, budget // per_row))
     groups = max(1, budget // (per_row * rows))
-    for g in range(0, n_groups, groups):
-        for b in range(0, n_rows, rows):
-            yield slice(g, g + groups), slice(b, b + rows)
+    for g in range(0, max(n_groups, 1), groups):
+        yield slice(g, g + groups), [slice(b, b + rows) for b in range(0, max(n_rows, 1), rows)]

@@ -16,6 +16,7 @@ from games import checks
 STEPS = ("adam", "sgd")
 PROJECTIONS = ("softmax", "euclidean")
 Utility = Callable[[Tensor], Tensor]
+_NO_GRADIENT = "utility must be differentiable in the policies, got no gradient"
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,16 @@ def extragradient(
         got = tuple(starts.shape) if isinstance(starts, Tensor) else type(starts).__name__
         raise ValueError(f"starts must have shape (B, N, S, M), got {got}")
     checks.distributions("starts", starts)
-    policies = starts.detach()
+    policies = starts.detach().clamp(0, 1)  # rounding may have left an entry below 0
     adam = _AdamMoments(policies) if config.step == "adam" else None
 
     def direction(at: Tensor) -> Tensor:
         gradient = own_gradient(utility, at)
         if config.projection == "softmax":  # the same gradient with respect to the logits
             gradient = at * (gradient - (at * gradient).sum(-1, keepdim=True))
+        else:  # within the simplex: what all entries of a row share moves nothing, but Adam's
+            # entry-wise steps would see little else
+            gradient = gradient - gradient.mean(-1, keepdim=True)
         return gradient if adam is None else adam.direction(gradient)
 
     def moved(position: Tensor, by: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,18 +118,22 @@ def own_gradient(utility: Utility, policies: Tensor) -> Tensor:
         at = policies.detach().requires_grad_()
         values = utility(at)
         n_senders = policies.shape[-3]
+        if not isinstance(values, Tensor):
+            raise ValueError(f"utility must return a tensor, got {type(values).__name__}")
         if values.shape != at.shape[:-2]:
             raise ValueError(
                 f"utility must return shape (..., N) = {tuple(at.shape[:-2])}, "
                 f"got {tuple(values.shape)}"
             )
         if not values.requires_grad:
-            raise ValueError("utility must be differentiable in the policies, got no gradient")
+            raise ValueError(_NO_GRADIENT)
         own = torch.empty_like(policies)
         for n in range(n_senders):
             (gradient,) = torch.autograd.grad(
-                values[..., n].sum(), at, retain_graph=n < n_senders - 1
+                values[..., n].sum(), at, retain_graph=n < n_senders - 1, allow_unused=True
             )
+            if gradient is None:  # it depends on something else that takes gradients
+                raise ValueError(_NO_GRADIENT)
             own[..., n, :, :] = gradient[..., n, :, :]
     return own
 

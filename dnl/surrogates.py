@@ -35,6 +35,8 @@ class Architecture:
     def __post_init__(self) -> None:
         for name in ("hidden", "hyper"):
             widths = getattr(self, name)
+            if not isinstance(widths, Sequence):
+                raise ValueError(f"{name} must be a sequence of widths, got {widths!r}")
             if not widths or any(type(width) is not int or width < 1 for width in widths):
                 raise ValueError(f"{name} must hold widths of at least 1, got {widths!r}")
             object.__setattr__(self, name, tuple(widths))

@@ -112,10 +112,9 @@ def verify(
         for start in range(0, len(batch), rows):
             part = batch[start : start + rows]
             own = part[:, sender].unsqueeze(1)  # (b, 1, S, M)
-            # The profile's own policy comes first: no gain is found against its own rounding.
+            # The profile's own policy comes first: where nothing gains, it is the witness.
             tried = torch.cat([own, deviations_within(own, radius, noise)], 1)
-            utility = game.deviation_utility(part, sender, tried)  # (b, 1 + D)
-            best, index = (utility - utility[:, :1]).max(1)
+            best, index = game.deviation_gain(part, sender, tried).max(1)  # (b, 1 + D) -> (b,)
             gain[start : start + rows, sender] = best
             witness[start : start + rows, sender] = tried[torch.arange(len(part)), index]
 

@@ -226,6 +226,27 @@ class PersuasionGame:
             `(D,)` or `(B, D)`; equal up to rounding to `ex_ante_utility` of the changed profiles,
             with the others' part computed once.
         """
+        outcomes, single = self._deviation_outcomes(policies, sender, deviations)
+        utility = torch.einsum("bdsa,sa->bd", outcomes, self.sender_utility[sender].to(outcomes))
+        return utility[0] if single else utility
+
+    def deviation_gain(self, policies: Tensor, sender: int, deviations: Tensor) -> Tensor:
+        """What `sender` gains by each deviation over its policy in `policies`, shapes as above.
+
+        More accurate than a difference of utilities: it starts from the difference of the outcome
+        distributions, so whatever no action changes cancels exactly.
+        """
+        outcomes, single = self._deviation_outcomes(policies, sender, deviations)
+        batch = policies.unsqueeze(0) if single else policies
+        own, _ = self._deviation_outcomes(batch, sender, batch[:, sender].unsqueeze(1))
+        u = self.sender_utility[sender].to(outcomes)
+        gain = torch.einsum("bdsa,sa->bd", outcomes - own, u - u[:, :1])
+        return gain[0] if single else gain
+
+    def _deviation_outcomes(
+        self, policies: Tensor, sender: int, deviations: Tensor
+    ) -> tuple[Tensor, bool]:
+        """Outcome distributions `(B, D, S, A)`, arguments checked; whether `B` was added."""
         batch, single = self._batch(policies)
         if type(sender) is not int or not 0 <= sender < self.n_senders:
             raise ValueError(f"sender must be an index in 0..{self.n_senders - 1}, got {sender!r}")
@@ -241,14 +262,11 @@ class PersuasionGame:
         if tried.ndim != 4 or (tried.shape[0], *tried.shape[2:]) != (expected[0], *expected[2:]):
             raise checks.shape_error("deviations", "(B, D, S, M)", expected, tried)
         checks.distributions("deviations", tried)
-        return self._deviation_utility(batch, sender, tried)[0 if single else slice(None)]
-
-    def _deviation_utility(self, policies: Tensor, sender: int, deviations: Tensor) -> Tensor:
-        prior, v, u = self.stacked().tensors(policies)
+        prior, v, u = self.stacked().tensors(batch)
         outcomes = simulation.deviation_outcomes(
-            prior, v, u, policies.unsqueeze(0), sender, deviations.unsqueeze(0), self.tie_break
-        )[0]  # (B, D, S, A)
-        return torch.einsum("bdsa,sa->bd", outcomes, u[0, sender])
+            prior, v, u, batch.unsqueeze(0), sender, tried.unsqueeze(0), self.tie_break
+        )
+        return outcomes[0], single
 
     def no_information(self) -> Tensor:
         """`(N,)`: senders' utilities when the receiver acts on the prior alone."""

@@ -275,6 +275,8 @@ def extragradient(
                     )
                     for m in range(len(p))
                 ]
+            else:  # within the simplex
+                slopes = [g - math.fsum(slopes) / len(slopes) for g in slopes]
             if step == "adam":
                 for m, g in enumerate(slopes):
                     first[n, s, m] = 0.9 * first[n, s, m] + 0.1 * g
