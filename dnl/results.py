@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -96,9 +97,13 @@ class ResultFolder:
             if not run_file.exists():
                 raise ValueError(f"out holds rows of an unknown run, got {str(path)!r}: no {RUN}")
             self.rows = {_key(row): row for row in finished if row["status"] == "ok"}
-        record = {"configuration": configuration, "command": sys.argv, **provenance()}
-        record["date"] = datetime.now(UTC).isoformat(timespec="seconds")
         if not run_file.exists():
+            record = {
+                "command": command_line(),
+                "date": datetime.now(UTC).isoformat(timespec="seconds"),
+                **provenance(),
+                "configuration": configuration,
+            }
             _write(run_file, json.dumps(record, indent=1) + "\n")
 
     def _check_configuration(self, run_file: Path, configuration: Mapping[str, Any]) -> None:
@@ -170,6 +175,13 @@ def provenance(device: torch.device | None = None) -> dict[str, str]:
         "commit": _commit(),
         "hardware": describe_hardware(device or torch.device("cpu")),
     }
+
+
+def command_line() -> str:
+    """The command of this process, as one would type it."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    program = ["-m", spec.name] if spec else [Path(sys.argv[0]).name]
+    return shlex.join(["python", *program, *sys.argv[1:]])
 
 
 def _commit() -> str:
