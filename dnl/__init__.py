@@ -1,7 +1,8 @@
 """Equilibria of multi-sender persuasion games with discontinuous networks."""
 
 from dnl import layers, surrogates
-from dnl.fitting import FitConfig, FittedSurrogate, fit, fit_many
+from dnl.fitted import FitConfig, FittedSurrogate
+from dnl.fitting import fit, fit_many
 from dnl.revelation import FullRevelation, full_revelation
 from dnl.solver import ExtragradientConfig, ExtragradientResult, extragradient
 from dnl.verification import Verification, verify

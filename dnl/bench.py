@@ -35,8 +35,12 @@ def execute(plan: Plan, folder: ResultFolder, quiet: bool = False) -> int:
     Returns:
         0; 1 where a game failed; 130 where the run was interrupted.
     """
+    from dnl import plot  # here: matplotlib takes a second to load
+
     try:
         run(folder, plan.stages, game_of, quiet)
+        failed = [row for row in folder.rows.values() if row["status"] != "ok"]
+        figures = plot.draw(folder.path) if len(failed) < len(folder.rows) else []
     except KeyboardInterrupt:
         print(
             f"\nInterrupted: {len(folder.rows)} of {len(folder.order)} rows are finished in "
@@ -44,10 +48,6 @@ def execute(plan: Plan, folder: ResultFolder, quiet: bool = False) -> int:
             file=sys.stderr,
         )
         return 130
-    from dnl import plot  # here: matplotlib takes a second to load
-
-    failed = [row for row in folder.rows.values() if row["status"] != "ok"]
-    figures = plot.draw(folder.path) if len(failed) < len(folder.rows) else []
     if not quiet:
         print(summarise(folder.frame()))
         print(f"Table:   {folder.path / 'results.csv'}")

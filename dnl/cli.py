@@ -2,8 +2,12 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any, get_args
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter, Token, convert
+
+FLAG = Parameter(negative=())  # no --no-flag
+MANY = Parameter(consume_multiple=True, negative=())  # --names a b c
 
 
 def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = None) -> int:
@@ -18,7 +22,12 @@ def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = 
         What the function returned, or 2 after printing an error (a malformed command line, or a
         ValueError or OSError of the function) as one line that begins with the name.
     """
-    app = App(name=f"python -m {name}", version_flags=(), result_action="return_value")
+    app = App(
+        name=f"python -m {name}",
+        version_flags=(),
+        result_action="return_value",
+        default_parameter=Parameter(converter=_strictly),
+    )
     app.default(function)
     arguments = list(sys.argv[1:] if tokens is None else tokens)
     try:
@@ -28,3 +37,16 @@ def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = 
         print(f"{name}: error: {text}", file=sys.stderr)
         return 2
     return 0 if result is None else int(result)  # --help returns None
+
+
+def _strictly(type_: Any, tokens: Sequence[Token]) -> Any:
+    """What cyclopts makes of the tokens, but 1.5 is not rounded where a whole number is due."""
+    if int in (get_args(type_) or (type_,)):
+        for token in tokens:
+            try:
+                int(token.value)
+            except ValueError:
+                raise ValueError(
+                    f"{token.keyword} must be a whole number, got {token.value!r}"
+                ) from None
+    return convert(type_, tokens)

@@ -5,168 +5,26 @@ senders of a game, and all same-shape games of `fit_many`, are trained as one st
 """
 
 import json
-import pickle
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from dnl.devices import pick_device
-from dnl.stacking import NetworkStack, concatenate
-from dnl.surrogates import Architecture, check_surrogate, make_surrogate
+from dnl.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
+from dnl.stacking import NetworkStack
+from dnl.surrogates import check_surrogate, make_surrogate
 from games import GameStack, PersuasionGame, checks, stack
 from games.randomness import stream
 
-RECIPES = ("paper",)
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-# Spread of the training targets, in payoff ranges, below which a utility counts as constant:
-# well above rounding in float64, far below any change of a receiver's action that matters.
+# A utility counts as constant where its spread over the samples is below this many payoff ranges
+# (far below any change of a receiver's action that matters), or is rounding of its size.
 CONSTANT_SPREAD = 1e-9
+ROUNDING = 1e-13
 EVALUATION_ROWS = 8192
-# What torch.load and the reading of its result raise for a file of another kind.
-_MALFORMED = (
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    KeyError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How surrogates are trained; the defaults are the paper's (appendix B) where it states them.
-
-    Attributes:
-        recipe: `"paper"`: Adam at a constant rate on the mean squared error of standardised
-            utilities.
-        samples: training profiles per game, rows uniform on the simplex.
-        test_samples: fresh profiles on which errors are measured.
-        epochs: passes over the training samples.
-        batch_size: samples per step; not stated in the paper.
-        lr: Adam's learning rate.
-        architecture: sizes of the networks.
-        dtype: `"float32"` or `"float64"`, of the training; samples are simulated in the game's.
-        device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
-    """
-
-    recipe: str = "paper"
-    samples: int = 50_000
-    test_samples: int = 10_000
-    epochs: int = 30
-    batch_size: int = 512
-    lr: float = 0.01
-    architecture: Architecture = field(default_factory=Architecture)
-    dtype: str = "float32"
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        checks.one_of("recipe", self.recipe, RECIPES)
-        for name in ("samples", "test_samples"):
-            checks.positive_integer(name, getattr(self, name), least=2)
-        for name in ("epochs", "batch_size"):
-            checks.positive_integer(name, getattr(self, name))
-        checks.positive_number("lr", self.lr)
-        checks.one_of("dtype", self.dtype, tuple(DTYPES))
-        pick_device(self.device)
-
-
-@dataclass(frozen=True, eq=False)
-class FittedSurrogate:
-    """One network per sender, fitted to a game: a differentiable stand-in for its simulator.
-
-    Attributes:
-        surrogate: name of the networks.
-        networks: the `N` networks; inputs are flattened profiles, outputs standardised utilities.
-        mean, scale: `(N,)`, the standardisation of utilities.
-        mse: `(N,)`, mean squared error on fresh samples, in squared units of utility.
-        unexplained: `(N,)`, `mse` as a fraction of the utility's variance there; NaN if constant.
-        constant: `(N,)` bool: the utility did not vary over the samples.
-        parameter_count: parameters of one network.
-        fit_seconds: wall time of the whole stack's training divided by its number of games.
-        game: identity of the game; `shape` its (N, M, S, A).
-        config, seed: what a fit needs to be run again.
-    """
-
-    surrogate: str
-    networks: NetworkStack
-    mean: Tensor
-    scale: Tensor
-    mse: Tensor
-    unexplained: Tensor
-    constant: Tensor
-    parameter_count: int
-    fit_seconds: float
-    game: str
-    shape: tuple[int, int, int, int]
-    config: FitConfig
-    seed: int
-
-    def __call__(self, policies: Tensor) -> Tensor:
-        """Predicted utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`."""
-        n_senders, n_signals, n_states, _ = self.shape
-        expected = (n_senders, n_states, n_signals)
-        if policies.ndim not in (3, 4) or policies.shape[-3:] != expected:
-            raise checks.shape_error("policies", "(B, N, S, M)", ("B", *expected), policies)
-        single = policies.ndim == 3
-        batch = policies.unsqueeze(0) if single else policies
-        utilities = stack_surrogates([self])(batch.unsqueeze(0))[0]
-        return utilities[0] if single else utilities
-
-    def to(self, device: torch.device | str) -> "FittedSurrogate":
-        """The same surrogate with its networks on `device`."""
-        networks = self.networks.select(slice(None)).to(device)
-        return replace(
-            self, networks=networks, mean=self.mean.to(device), scale=self.scale.to(device)
-        )
-
-    def save(self, path: str | Path) -> None:
-        """Write everything to one file, readable by `load` and safe to share (tensors, no code)."""
-        content = {
-            "format": 1,
-            "networks": self.networks.state_dict(),
-            "config": asdict(self.config),
-            **{
-                name: getattr(self, name)
-                for name in (
-                    *("surrogate", "mean", "scale", "mse", "unexplained", "constant"),
-                    *("parameter_count", "fit_seconds", "game", "shape", "seed"),
-                )
-            },
-        }
-        torch.save(content, path)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "FittedSurrogate":
-        """The surrogate in a file that `save` wrote, on the CPU.
-
-        Raises:
-            OSError: if the file cannot be read.
-            ValueError: if it holds no surrogate.
-        """
-        try:
-            with open(path, "rb") as file:
-                content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-            state = content.pop("networks")
-            config = content.pop("config")
-            content.pop("format")
-            architecture = Architecture(**config.pop("architecture"))
-            content["config"] = FitConfig(**config | {"device": "auto"}, architecture=architecture)
-            n_senders, n_signals, n_states, _ = content["shape"]
-            network = make_surrogate(
-                content["surrogate"], n_senders * n_signals * n_states, architecture
-            )
-            networks = NetworkStack([network] * n_senders).to(DTYPES[content["config"].dtype])
-            networks.load_state_dict(state)
-            return cls(networks=networks, **content)
-        except _MALFORMED as error:
-            raise ValueError(f"{path} holds no fitted surrogate: {error}") from error
 
 
 def fit(
@@ -256,7 +114,6 @@ def fit_many(
     seconds = (time.perf_counter() - began) / len(games)
     del module, profiles, utilities, targets
 
-    networks.requires_grad_(False)
     count = sum(p[0].numel() for p in networks.parameters())
     n_senders = games[0].n_senders
     nothing = torch.full_like(mean, float("nan"))
@@ -281,28 +138,6 @@ def fit_many(
     return _evaluate(fitted, together, config, seed, device)
 
 
-def stack_surrogates(fitted: Sequence[FittedSurrogate]) -> Callable[[Tensor], Tensor]:
-    """Surrogates of several same-shape games as one utility, `(G, B, N, S, M) -> (G, B, N)`.
-
-    It computes in the dtype and on the device of its argument.
-    """
-    n_senders = fitted[0].shape[0]
-    networks = concatenate([f.networks for f in fitted]) if len(fitted) > 1 else fitted[0].networks
-    mean = torch.stack([f.mean for f in fitted]).unsqueeze(1)  # (G, 1, N)
-    scale = torch.stack([f.scale for f in fitted]).unsqueeze(1)
-
-    def utility(policies: Tensor) -> Tensor:
-        x = policies.flatten(2)  # (G, B, F)
-        if len(fitted) == 1:
-            standardised = networks(x[0])  # (N, B, 1): the same input to all networks
-        else:
-            standardised = networks(x.repeat_interleave(n_senders, 0))  # (G * N, B, 1)
-        u = standardised.reshape(len(fitted), n_senders, -1).mT  # (G, B, N)
-        return u * scale.to(u) + mean.to(u)
-
-    return utility
-
-
 def _sample(
     games: GameStack, count: int, seed: int, purpose: str, device: torch.device
 ) -> tuple[Tensor, Tensor]:
@@ -320,7 +155,7 @@ def _standardisation(games: GameStack, utilities: Tensor) -> tuple[Tensor, Tenso
     """Mean, scale and constant flag `(G, N)` of utilities `(G, count, N)`."""
     mean, spread = utilities.mean(1), utilities.std(1)
     ranges = torch.stack([game.payoff_range for game in games.games]).to(utilities)
-    constant = spread <= CONSTANT_SPREAD * ranges
+    constant = spread <= torch.maximum(CONSTANT_SPREAD * ranges, ROUNDING * mean.abs())
     return mean, torch.where(constant, 1.0, spread), constant
 
 

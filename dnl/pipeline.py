@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from dnl.devices import pick_device
-from dnl.fitting import FitConfig, fit_many, stack_surrogates
+from dnl.fitted import FitConfig, stack_surrogates
+from dnl.fitting import fit_many
 from dnl.results import Row, per_sender
 from dnl.revelation import full_revelation
 from dnl.solver import ExtragradientConfig, extragradient

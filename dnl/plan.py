@@ -8,8 +8,9 @@ from typing import Annotated, Any, TypeVar
 
 from cyclopts import Parameter
 
+from dnl import cli
 from dnl.devices import pick_device
-from dnl.fitting import FitConfig
+from dnl.fitted import FitConfig
 from dnl.pipeline import Stages
 from dnl.results import Key
 from dnl.solver import ExtragradientConfig
@@ -58,8 +59,6 @@ PRESETS = {
     ),
 }
 
-_Many = Parameter(consume_multiple=True, negative=())
-
 
 @Parameter(name="*")
 @dataclass(frozen=True)
@@ -89,14 +88,14 @@ class BenchConfig:
         quiet: No progress display and no summary.
     """
 
-    senders: Annotated[tuple[int, ...], _Many] = (2, 4)
+    senders: Annotated[tuple[int, ...], cli.MANY] = (2, 4)
     preset: str = "quick"
-    law: Annotated[tuple[str, ...], _Many] = ()
-    signals: Annotated[tuple[int, ...], _Many] = ()
-    states: Annotated[tuple[int, ...], _Many] = ()
-    actions: Annotated[tuple[int, ...], _Many] = ()
+    law: Annotated[tuple[str, ...] | None, cli.MANY] = None
+    signals: Annotated[tuple[int, ...] | None, cli.MANY] = None
+    states: Annotated[tuple[int, ...] | None, cli.MANY] = None
+    actions: Annotated[tuple[int, ...] | None, cli.MANY] = None
     instances: int | None = None
-    surrogates: Annotated[tuple[str, ...], _Many] = tuple(SURROGATES)
+    surrogates: Annotated[tuple[str, ...], cli.MANY] = tuple(SURROGATES)
     samples: int | None = None
     epochs: int | None = None
     starts: int | None = None
@@ -106,25 +105,25 @@ class BenchConfig:
     seed: int = 0
     device: str = "auto"
     out: Path | None = None
-    resume: Annotated[bool, Parameter(negative=())] = False
-    quiet: Annotated[bool, Parameter(negative=())] = False
+    resume: Annotated[bool, cli.FLAG] = False
+    quiet: Annotated[bool, cli.FLAG] = False
 
     def __post_init__(self) -> None:
         checks.one_of("preset", self.preset, tuple(PRESETS))
+        for name in ("senders", "signals", "states", "actions", "law", "surrogates"):
+            values = getattr(self, name)
+            if values is not None and not values:
+                raise ValueError(f"{name} must hold at least one value, got none")
         for name in ("senders", "signals", "states", "actions"):
-            for value in getattr(self, name):
+            for value in getattr(self, name) or ():
                 checks.positive_integer(name, value)
         for name in ("instances", "epochs", "starts", "deviations", "iterations"):
             if getattr(self, name) is not None:
                 checks.positive_integer(name, getattr(self, name))
         if self.samples is not None:
             checks.positive_integer("samples", self.samples, least=2)
-        if not self.senders:
-            raise ValueError("senders must hold at least one number, got none")
-        for law in self.law:
+        for law in self.law or ():
             checks.one_of("law", law, LAWS)
-        if not self.surrogates:
-            raise ValueError("surrogates must hold at least one name, got none")
         for surrogate in self.surrogates:
             check_surrogate(surrogate, "surrogates")
         checks.positive_number("radius", self.radius)
@@ -177,7 +176,7 @@ def make_plan(config: BenchConfig) -> Plan:
 
     def chosen(name: str) -> Any:
         value = getattr(config, name)
-        return getattr(preset, name) if value in (None, ()) else value
+        return getattr(preset, name) if value is None else value
 
     sizes = preset.sizes
     if config.signals or config.states or config.actions:

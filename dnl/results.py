@@ -107,7 +107,10 @@ class ResultFolder:
             _write(run_file, json.dumps(record, indent=1) + "\n")
 
     def _check_configuration(self, run_file: Path, configuration: Mapping[str, Any]) -> None:
-        there = json.loads(run_file.read_text())["configuration"]
+        try:
+            there = json.loads(run_file.read_text())["configuration"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"out holds a broken {RUN}, got {str(self.path)!r}") from error
         here = json.loads(json.dumps(configuration))
         for name in sorted(there.keys() | here.keys()):
             if there.get(name) != here.get(name):
@@ -149,7 +152,10 @@ def columns(n_senders: int) -> list[str]:
 
 def read_table(path: Path) -> pd.DataFrame:
     """A `results.csv` with every number exactly as it was written."""
-    return pd.read_csv(path, float_precision="round_trip", dtype={"commit": str, "game": str})
+    text = {"commit": str, "game": str}  # hexadecimal digits can look like numbers
+    if _pandas() >= (3, 1):
+        return pd.read_csv(path, dtype=text)
+    return pd.read_csv(path, dtype=text, float_precision="round_trip")
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -182,6 +188,12 @@ def command_line() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     program = ["-m", spec.name] if spec else [Path(sys.argv[0]).name]
     return shlex.join(["python", *program, *sys.argv[1:]])
+
+
+def _pandas() -> tuple[int, int]:
+    """Version of pandas: reading is exact by default from 3.1 on, and asking for it deprecated."""
+    major, minor, *_ = pd.__version__.split(".")
+    return int(major), int(minor)
 
 
 def _commit() -> str:

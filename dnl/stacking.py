@@ -51,7 +51,10 @@ class NetworkStack(nn.Module):
         part = NetworkStack.__new__(NetworkStack)
         nn.Module.__init__(part)
         part.stacked = nn.ParameterDict(
-            {name: nn.Parameter(p.detach()[rows].clone()) for name, p in self.stacked.items()}
+            {
+                name: nn.Parameter(p.detach()[rows].clone(), requires_grad=p.requires_grad)
+                for name, p in self.stacked.items()
+            }
         )
         part._template = self._template
         return part
@@ -60,7 +63,7 @@ class NetworkStack(nn.Module):
 def concatenate(stacks: Sequence[NetworkStack]) -> NetworkStack:
     """Stacks of one architecture as one."""
     whole = stacks[0].select(slice(None))
-    with torch.no_grad():
-        for name in list(whole.stacked):
-            whole.stacked[name] = nn.Parameter(torch.cat([s.stacked[name] for s in stacks]))
+    for name, first in list(whole.stacked.items()):
+        together = torch.cat([stack.stacked[name].detach() for stack in stacks])
+        whole.stacked[name] = nn.Parameter(together, requires_grad=first.requires_grad)
     return whole

@@ -15,8 +15,7 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.trainer.states import TrainerStatus
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, TQDMProgressBar
 from torch import Tensor
 
 from dnl.stacking import NetworkStack
@@ -115,7 +114,7 @@ def train(
     Raises:
         KeyboardInterrupt: passed on, after the checkpoint of the last whole epoch.
     """
-    callbacks: list[Callback] = [_Report(on_epoch)] if on_epoch else []
+    callbacks: list[Callback] = []
     if progress:
         callbacks.append(TQDMProgressBar(refresh_rate=10))
     checkpoint = None
@@ -131,6 +130,8 @@ def train(
         )
         if (directory / CHECKPOINT).exists():
             checkpoint = directory / CHECKPOINT
+    if on_epoch is not None:
+        callbacks.append(_Report(on_epoch))
     with _quiet():
         trainer = pl.Trainer(
             accelerator="gpu" if device.type == "cuda" else "cpu",
@@ -138,13 +139,13 @@ def train(
             max_epochs=epochs,
             logger=False,
             callbacks=callbacks,
-            enable_checkpointing=directory is not None,
+            enable_checkpointing=directory is not None or on_epoch is not None,
             enable_progress_bar=progress,
             enable_model_summary=False,
             precision="64-true" if module.inputs.dtype == torch.float64 else "32-true",
             num_sanity_val_steps=0,
         )
-        with _interruptible(trainer):
+        with _interruptible():
             trainer.fit(module, ckpt_path=checkpoint)
     module.cpu()
 
@@ -171,7 +172,10 @@ class _Log(Callback):
             print(trainer.current_epoch, *losses, sep=",", file=file)
 
 
-class _Report(Callback):
+class _Report(Checkpoint):
+    """Says that an epoch is done. A "checkpoint" because Lightning calls these last, in order: an
+    epoch that was reported is on disk."""
+
     def __init__(self, on_epoch: EpochReport) -> None:
         self.on_epoch = on_epoch
 
@@ -194,13 +198,13 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible(trainer: pl.Trainer) -> Iterator[None]:
+def _interruptible() -> Iterator[None]:
     """Turn Lightning's exit on Ctrl-C, which leaves SIGINT ignored, back into KeyboardInterrupt."""
     handler: Any = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except SystemExit:
-        if trainer.state.status != TrainerStatus.INTERRUPTED:
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None

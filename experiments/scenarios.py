@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
-from cyclopts import Parameter
 
 from dnl import FitConfig, cli
 from dnl.pipeline import Stages
@@ -41,7 +40,7 @@ def game_of(key: Key) -> PersuasionGame:
 
 def main(
     *,
-    scenarios: Annotated[tuple[str, ...], Parameter(consume_multiple=True)] = SCENARIOS,
+    scenarios: Annotated[tuple[str, ...], cli.MANY] = SCENARIOS,
     instances: int = 20,
     samples: int = 50_000,
     epochs: int = 30,

@@ -1,6 +1,6 @@
 """The extra-gradient solver against plain loops, on games with known dynamics, at its edges."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,15 +23,6 @@ Utility = Callable[[Tensor], Tensor]
 
 SIZES: list[Sizes] = [(3, 2, 2), (2, 2, 3), (1, 3, 2), (2, 1, 2), (3, 1, 3)]
 EVERY_WAY = [(step, projection) for step in STEPS for projection in PROJECTIONS]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors are tiny here: more threads only wait for one another."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def normal(*size: int, seed: int = 0) -> Tensor:

@@ -1,0 +1,341 @@
+"""Fitted surrogates: stacking, data, initialisation, errors, use, storage, refusals."""
+
+import dataclasses
+import pickle
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+
+from dnl import fitting
+from dnl.fitted import FitConfig, FittedSurrogate, stack_surrogates
+from dnl.fitting import fit, fit_many
+from dnl.surrogates import SURROGATES, Architecture, make_surrogate, parameter_count
+from games import PersuasionGame, didactic_game, synthetic_game
+from games.randomness import stream
+
+NAMES = sorted(SURROGATES)
+# 100 = 3 * 32 + 4: the last batch of every epoch is a partial one.
+TINY = FitConfig(
+    samples=100,
+    test_samples=60,
+    epochs=3,
+    batch_size=32,
+    architecture=Architecture(hidden=(8, 8, 8), hyper=(4, 4)),
+    dtype="float64",
+    device="cpu",
+)
+# Adam's steps vanish beside any weight, so that the networks stay as they were initialised.
+STILL = dataclasses.replace(TINY, epochs=1, lr=1e-30)
+
+
+def contested(count: int) -> list[PersuasionGame]:
+    return [synthetic_game(2, 2, 3, 3, seed=seed, law="contested") for seed in range(count)]
+
+
+def profiles(game: PersuasionGame, count: int = 5) -> Tensor:
+    return game.sample_policies(count, torch.Generator().manual_seed(3))
+
+
+def weights(fitted: FittedSurrogate) -> dict[str, Tensor]:
+    return dict(fitted.networks.named_parameters())
+
+
+# ---------------------------------------------------------------------------- stacking
+
+
+@pytest.mark.parametrize("surrogate", NAMES)
+def test_stacked_equals_single(surrogate: str) -> None:
+    games = contested(3)
+    together = fit_many(games, surrogate, TINY, seed=4)
+    for game, one in zip(games, together, strict=True):
+        alone = fit(game, surrogate, TINY, seed=4)
+        assert (one.game, one.shape, one.seed) == (game.identity, game.shape, 4)
+        pairs = [(weights(one)[name], weights(alone)[name]) for name in weights(alone)]
+        for field in ("mean", "scale", "mse", "unexplained"):
+            pairs.append((getattr(one, field), getattr(alone, field)))
+        pairs.append((one(profiles(game)), alone(profiles(game))))
+        for got, expected in pairs:
+            torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("surrogate", NAMES)
+def test_stacked_errors_equal_single_ones_loosely_in_single_precision(surrogate: str) -> None:
+    games, config = contested(3), dataclasses.replace(TINY, dtype="float32")
+    for game, one in zip(games, fit_many(games, surrogate, config), strict=True):
+        alone = fit(game, surrogate, config)
+        assert one.networks.dtype == torch.float32
+        torch.testing.assert_close(one.mse, alone.mse, rtol=0.02, atol=0)
+        torch.testing.assert_close(one.unexplained, alone.unexplained, rtol=0.02, atol=0)
+
+
+def test_stacked_surrogates_are_each_game_s_own() -> None:
+    games = contested(3)
+    fitted = fit_many(games, "delu", TINY)
+    policies = torch.stack([profiles(game) for game in games])  # (G, B, N, S, M)
+    utilities = stack_surrogates(fitted)(policies)
+    assert utilities.shape == (3, 5, 2)
+    for one, own, expected in zip(fitted, policies, utilities, strict=True):
+        torch.testing.assert_close(one(own), expected, rtol=1e-12, atol=1e-12)
+
+
+# ---------------------------------------------------------------------------- randomness
+
+
+@pytest.mark.parametrize("surrogate", NAMES)
+def test_every_surrogate_is_trained_on_the_game_s_data_stream(surrogate: str) -> None:
+    game = contested(1)[0]
+    fitted = fit(game, surrogate, STILL, seed=6)
+    data = game.sample_policies(STILL.samples, stream("data", 6, game.identity, "train"))
+    utilities = game.ex_ante_utility(data)
+    torch.testing.assert_close(fitted.mean, utilities.mean(0), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(fitted.scale, utilities.std(0), rtol=1e-12, atol=1e-12)
+
+
+def test_data_differ_across_games_and_seeds() -> None:
+    game = contested(1)[0]
+    # The same game but for its identity: equal samples would give equal means to 1e-11.
+    twin = dataclasses.replace(game, sender_utility=game.sender_utility * (1 + 1e-12))
+    own, other = fit_many([game, twin], "relu", STILL)
+    reseeded = fit(game, "relu", STILL, seed=1)
+    assert ((own.mean - other.mean).abs() > 1e-4).all()
+    assert ((own.mean - reseeded.mean).abs() > 1e-4).all()
+
+
+@pytest.mark.parametrize("surrogate", NAMES)
+def test_every_network_is_initialised_from_its_own_stream(surrogate: str) -> None:
+    games = contested(2)
+    seen: list[Tensor] = []
+    for seed in (0, 1):
+        for game, fitted in zip(games, fit_many(games, surrogate, STILL, seed), strict=True):
+            for sender in range(2):
+                source = stream("initialisation", seed, game.identity, sender)
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(source.initial_seed())
+                    expected = make_surrogate(surrogate, 12, TINY.architecture).double()
+                for name, parameter in expected.named_parameters():
+                    got = weights(fitted)[f"stacked.{name.replace('.', '/')}"][sender]
+                    torch.testing.assert_close(got, parameter.detach(), rtol=1e-12, atol=1e-20)
+                seen.append(next(iter(weights(fitted).values()))[sender])
+    assert len({tuple(first.flatten().tolist()) for first in seen}) == 8
+
+
+# ---------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize("rows", [8192, 14])
+@pytest.mark.parametrize("surrogate", NAMES)
+def test_errors_are_those_of_the_definition(
+    surrogate: str, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "EVALUATION_ROWS", rows)  # 14: seven per game, in nine parts
+    games = contested(2)
+    for game, fitted in zip(games, fit_many(games, surrogate, TINY, seed=2), strict=True):
+        fresh = game.sample_policies(TINY.test_samples, stream("data", 2, game.identity, "test"))
+        truth = game.ex_ante_utility(fresh)
+        mse = (fitted(fresh) - truth).square().mean(0)
+        torch.testing.assert_close(fitted.mse, mse, rtol=1e-9, atol=0)
+        torch.testing.assert_close(fitted.unexplained, mse / truth.var(0), rtol=1e-9, atol=0)
+        assert fitted.constant.tolist() == [False, False]
+
+
+@pytest.mark.parametrize("surrogate", NAMES)
+def test_enough_budget_beats_the_mean(surrogate: str) -> None:
+    sizes = Architecture(hidden=(32, 32, 32), hyper=(8, 8))
+    config = FitConfig(samples=2000, epochs=6, batch_size=64, architecture=sizes, device="cpu")
+    fitted = fit(didactic_game(), surrogate, config)
+    assert (fitted.unexplained < 0.6).all()
+
+
+def test_parameter_count_is_that_of_one_network() -> None:
+    for name in NAMES:
+        fitted = fit_many(contested(2), name, STILL)[1]
+        assert fitted.parameter_count == parameter_count(
+            make_surrogate(name, 12, TINY.architecture)
+        )
+        assert fitted.fit_seconds > 0
+
+
+# ---------------------------------------------------------------------------- constant utilities
+
+
+def with_utilities(*values: float) -> PersuasionGame:
+    """The didactic game with one constant utility per sender; NaN keeps the sender's own."""
+    utilities = didactic_game().sender_utility.clone()
+    for n, value in enumerate(values):
+        if value == value:
+            utilities[n] = value
+    return dataclasses.replace(didactic_game(), sender_utility=utilities)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("game", "constant"),
+    [
+        (synthetic_game(2, 2, 2, 2, seed=0, law="paper"), [True, True]),
+        (with_utilities(0.0, float("nan")), [True, False]),
+        (with_utilities(float("nan"), 3.7), [False, True]),
+        (with_utilities(0.1, -1e6 / 3), [True, True]),
+    ],
+    ids=["one action", "zero", "all equal", "both"],
+)
+def test_constant_utilities_are_flagged(
+    game: PersuasionGame, constant: list[bool], dtype: str
+) -> None:
+    fitted = fit(game, "relu", dataclasses.replace(TINY, epochs=40, dtype=dtype))
+    flags = torch.tensor(constant)
+    assert fitted.constant.tolist() == constant
+    assert fitted.unexplained.isnan().tolist() == constant
+    assert fitted.scale[flags].tolist() == [1.0] * sum(constant)
+    assert (fitted.scale[~flags] != 1.0).all()
+    assert fitted.mse.isfinite().all()
+    assert (fitted.mse[flags] < 0.05 * (1 + 1e-7 * fitted.mean[flags] ** 2)).all()
+
+
+# ---------------------------------------------------------------------------- use
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("trained_in", ["float32", "float64"])
+def test_callable_for_a_batch_or_one_profile(trained_in: str, dtype: torch.dtype) -> None:
+    game = contested(1)[0]
+    fitted = fit(game, "dnl", dataclasses.replace(TINY, dtype=trained_in))
+    policies = profiles(game).to(dtype)
+    utilities = fitted(policies)
+    assert (utilities.shape, utilities.dtype) == ((5, 2), dtype)
+    single = fitted(policies[2])
+    assert (single.shape, single.dtype) == ((2,), dtype)
+    torch.testing.assert_close(single, utilities[2], rtol=1e-5, atol=1e-5)
+
+
+def test_predictions_carry_no_gradient_and_there_may_be_none() -> None:
+    game = contested(1)[0]
+    fitted = fit(game, "relu", STILL)
+    assert not fitted(profiles(game)).requires_grad
+    assert fitted(profiles(game, 0)).shape == (0, 2)
+
+
+@pytest.mark.parametrize("surrogate", NAMES)
+def test_gradient_in_the_policies_is_the_slope(surrogate: str) -> None:
+    game = contested(1)[0]
+    fitted = fit(game, surrogate, TINY)
+    policies = profiles(game)
+    toward = profiles(game, 10)[5:] - policies
+    step = 1e-7
+    slope = (fitted(policies + step * toward) - fitted(policies - step * toward)) / (2 * step)
+    policies.requires_grad_()
+    for sender in range(2):
+        (gradient,) = torch.autograd.grad(fitted(policies)[:, sender].sum(), policies)
+        product = (gradient * toward).sum((1, 2, 3))
+        assert (product.abs() > 1e-6).all()
+        torch.testing.assert_close(product, slope[:, sender].detach(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(3, 2), (2, 2, 3), (3, 3, 2), (5, 2, 3, 3), (1, 5, 2, 3, 2)])
+def test_policies_of_a_wrong_shape_are_refused(size: tuple[int, ...]) -> None:
+    fitted = fit(contested(1)[0], "relu", STILL)
+    with pytest.raises(ValueError, match=r"policies must have shape \(B, N, S, M\) = \(B, 2, 3, 2"):
+        fitted(torch.full(size, 0.5))
+
+
+# ---------------------------------------------------------------------------- storage
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("surrogate", NAMES)
+def test_storage_is_exact(surrogate: str, dtype: str, tmp_path: Path) -> None:
+    game = contested(1)[0]
+    settings: Any = {"dtype": dtype, "lr": 0.1 / 3, "device": "auto"}
+    fitted = fit(game, surrogate, dataclasses.replace(TINY, **settings), seed=7)
+    fitted.save(tmp_path / "fit.pt")
+    loaded = FittedSurrogate.load(str(tmp_path / "fit.pt"))
+    for name in {field.name for field in dataclasses.fields(FittedSurrogate)} - {"networks"}:
+        was, now = getattr(fitted, name), getattr(loaded, name)
+        assert type(was) is type(now)
+        assert torch.equal(was, now) if isinstance(was, Tensor) else was == now
+    assert loaded.networks.dtype == fitted.networks.dtype
+    assert torch.equal(loaded(profiles(game)), fitted(profiles(game)))
+
+
+def test_a_fit_from_a_machine_with_a_gpu_loads_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = fit(didactic_game(), "relu", STILL)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "device_count", lambda: 100)
+        config = dataclasses.replace(STILL, device="cuda:99")
+        dataclasses.replace(fitted, config=config).save(tmp_path / "fit.pt")
+    loaded = FittedSurrogate.load(tmp_path / "fit.pt")
+    assert torch.equal(loaded.mse, fitted.mse)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"law,n_senders,n_signals\npaper,2,2\n",
+        b'{"prior": [0.5, 0.5]}',
+        b"\x89PNG\r\n\x1a\n",
+        b"PK\x03\x04 but no archive",
+        b"JSON? No.",
+        b"}ba",
+        pickle.dumps(Path("x"), protocol=2),
+        [1, 2],
+        torch.ones(3),
+        {"networks": {}, "config": {}, "format": 1},
+        {"format": 1},
+    ],
+    ids=str,
+)
+def test_a_file_of_another_kind_is_refused(content: object, tmp_path: Path) -> None:
+    if isinstance(content, bytes):
+        (tmp_path / "junk.pt").write_bytes(content)
+    else:
+        torch.save(content, tmp_path / "junk.pt")
+    with pytest.raises(ValueError, match=r"junk\.pt holds no fitted surrogate"):
+        FittedSurrogate.load(tmp_path / "junk.pt")
+
+
+def test_a_truncated_file_is_refused_and_a_missing_one_is_an_os_error(tmp_path: Path) -> None:
+    fit(didactic_game(), "relu", STILL).save(tmp_path / "fit.pt")
+    content = (tmp_path / "fit.pt").read_bytes()
+    (tmp_path / "half.pt").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"half\.pt holds no fitted surrogate"):
+        FittedSurrogate.load(tmp_path / "half.pt")
+    with pytest.raises(OSError, match="absent"):
+        FittedSurrogate.load(tmp_path / "absent.pt")
+
+
+# ---------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"recipe": "mine"}, "recipe must be one of .* got 'mine'"),
+        *(({name: 1}, f"{name} must be an int.* 2, got 1") for name in ("samples", "test_samples")),
+        *(({name: 0}, f"{name} must be an int.* 1, got 0") for name in ("epochs", "batch_size")),
+        *(({"epochs": bad}, "epochs must be an integer") for bad in (-1, 2.0, True, "3")),
+        *(({"lr": bad}, "lr must be") for bad in (0, -0.1, float("nan"), float("inf"), "0.1")),
+        ({"dtype": "float16"}, "dtype must be one of 'float32', 'float64', got 'float16'"),
+        ({"device": "tpu"}, "device must be 'auto', 'cpu' or .* got 'tpu'"),
+    ],
+)
+def test_malformed_configurations_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FitConfig(**wrong)
+
+
+def test_malformed_calls_are_refused(tmp_path: Path) -> None:
+    game, seeds = didactic_game(), cast(list[int], [-1, 1.5, True, "0"])
+    with pytest.raises(ValueError, match=r"surrogate must be one of 'relu', .* got 'mlp'"):
+        fit(game, "mlp", TINY, directory=tmp_path / "new")
+    for bad in seeds:
+        with pytest.raises(ValueError, match="seed must be an integer of at least 0"):
+            fit(game, "relu", TINY, seed=bad, directory=tmp_path / "new")
+    for games in ([], [game, contested(1)[0]]):
+        with pytest.raises(ValueError, match="games must"):
+            fit_many(games, "relu", TINY, directory=tmp_path / "new")
+    assert not (tmp_path / "new").exists()

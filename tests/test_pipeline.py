@@ -1,0 +1,195 @@
+"""A row against what the public functions say about the same game."""
+
+import dataclasses
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import dnl
+from dnl.pipeline import Stages, baseline, evaluate
+from dnl.results import KEYS, columns
+from dnl.surrogates import Architecture
+from games import PersuasionGame, synthetic_game
+from games.randomness import stream
+
+STAGES = Stages(
+    fit=dnl.FitConfig(
+        samples=100,
+        test_samples=60,
+        epochs=2,
+        batch_size=32,
+        architecture=Architecture(hidden=(8, 8, 8), hyper=(4, 4)),
+        dtype="float64",
+        device="cpu",
+    ),
+    solver=dnl.ExtragradientConfig(iterations=3),
+    starts=12,
+    radius=0.02,
+    deviations=3,
+    seed=2,
+)
+TIMES = {"fit_seconds", "solve_seconds"}
+# Chosen so that the tests below see games with all kinds of end points.
+GAMES = [synthetic_game(2, 2, 2, 2, seed=seed, law="contested") for seed in (0, 1, 6, 9, 17)]
+
+
+def row_of(game: PersuasionGame, surrogate: str, stages: Stages = STAGES) -> dict[str, Any]:
+    (row,) = evaluate([baseline(game, stages)], surrogate, stages)
+    return row
+
+
+def not_refuted(game: PersuasionGame, policies: Tensor) -> Tensor:
+    """`(B,)`, by one profile at a time."""
+    count = STAGES.deviations * game.n_states * game.n_signals
+    options: dict[str, Any] = {"method": "sampled", "seed": STAGES.seed, "deviations": count}
+    verdicts = [dnl.verify(game, pi, STAGES.radius, **options).verdict for pi in policies]
+    return torch.tensor([verdict == "not refuted" for verdict in verdicts])
+
+
+def starts_of(game: PersuasionGame) -> Tensor:
+    return game.sample_policies(STAGES.starts, stream("starts", STAGES.seed, game.identity))
+
+
+def end_points(game: PersuasionGame, surrogate: str) -> Tensor:
+    fitted = dnl.fit(game, surrogate, STAGES.fit, STAGES.seed)
+    return dnl.extragradient(fitted, starts_of(game), STAGES.solver).policies
+
+
+def values(row: dict[str, Any], name: str) -> Tensor:
+    return torch.tensor([row[f"{name}_{n}"] for n in range(2)], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("game", GAMES, ids=lambda game: game.identity)
+def test_comparison_values_are_those_of_the_game(game: PersuasionGame) -> None:
+    row = baseline(game, STAGES).columns
+    utilities = game.ex_ante_utility(starts_of(game))
+    passed = not_refuted(game, starts_of(game))
+    expected = {
+        "fr": dnl.full_revelation(game).utilities,
+        "ni": game.no_information(),
+        "start": utilities.mean(0),
+    }
+    for name, utility in expected.items():
+        torch.testing.assert_close(values(row, f"{name}_utility"), utility, rtol=1e-12, atol=1e-12)
+        assert row[f"{name}_welfare"] == pytest.approx(utility.sum().item(), rel=1e-12, abs=1e-12)
+    torch.testing.assert_close(values(row, "payoff_range"), game.payoff_range, rtol=0, atol=0)
+    assert row["starts_not_refuted"] == passed.sum().item()
+    assert row.get("best_start_welfare") == (
+        utilities[passed].sum(1).max().item() if passed.any() else None
+    )
+    assert row["game"] == game.identity
+    assert (row["seed"], row["radius"], row["starts"]) == (2, 0.02, 12)
+
+
+@pytest.mark.parametrize("surrogate", ["relu", "dnl"])
+@pytest.mark.parametrize("game", GAMES, ids=lambda game: game.identity)
+def test_the_best_is_the_highest_welfare_among_those_not_refuted(
+    game: PersuasionGame, surrogate: str
+) -> None:
+    row, ends = row_of(game, surrogate), end_points(game, surrogate)
+    passed = not_refuted(game, ends)
+    assert row["not_refuted"] == passed.sum().item()
+    if not passed.any():
+        assert "best_welfare" not in row
+        assert "best_utility_0" not in row
+        return
+    utilities = game.ex_ante_utility(ends)
+    highest = max(utilities[passed].tolist(), key=sum)
+    assert row["best_welfare"] == pytest.approx(sum(highest), rel=1e-9)
+    assert values(row, "best_utility").tolist() == pytest.approx(highest, rel=1e-9)
+
+
+def test_the_games_above_show_every_kind_of_outcome() -> None:
+    kinds = set()
+    for game, surrogate in itertools.product(GAMES, ("relu", "dnl")):
+        ends = end_points(game, surrogate)
+        passed, utilities = not_refuted(game, ends), game.ex_ante_utility(ends)
+        welfare = utilities.sum(1)
+        if not passed.any():
+            kinds.add("none")
+            continue
+        best = welfare[passed].max() - 0.1
+        if not passed.all() and welfare[~passed].max() > best + 0.2:
+            kinds.add("a refuted one is better")
+        if welfare[passed][0] < best:
+            kinds.add("not the first one")
+        if welfare[passed][utilities[passed, 0].argmax()] < best:
+            kinds.add("not a sender's favourite")
+    wanted = {"none", "a refuted one is better", "not the first one", "not a sender's favourite"}
+    assert wanted <= kinds
+
+
+@pytest.mark.parametrize("surrogate", ["relu", "delu", "dnl"])
+def test_errors_are_those_of_the_fit(surrogate: str) -> None:
+    row, fitted = row_of(GAMES[0], surrogate), dnl.fit(GAMES[0], surrogate, STAGES.fit, 2)
+    for name in ("mse", "unexplained"):
+        torch.testing.assert_close(values(row, name), getattr(fitted, name), rtol=1e-9, atol=0)
+        assert row[name] == pytest.approx(getattr(fitted, name).mean().item(), rel=1e-9)
+    assert row["parameter_count"] == fitted.parameter_count
+    assert (row["constant"], row["constant_0"], row["constant_1"]) == (False, False, False)
+    assert row["fit_seconds"] > 0
+    assert row["solve_seconds"] > 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_constant_games_are_flagged_and_their_starts_pass(dtype: str) -> None:
+    stages = dataclasses.replace(STAGES, fit=dataclasses.replace(STAGES.fit, dtype=dtype))
+    row = row_of(synthetic_game(2, 2, 2, 2, seed=0, law="paper"), "relu", stages)
+    assert row["constant"] is True
+    assert math.isnan(row["unexplained"])
+    assert row["not_refuted"] == row["starts_not_refuted"] == 12
+    assert row["best_welfare"] == pytest.approx(row["ni_welfare"], rel=1e-9)
+
+
+def test_one_constant_utility_does_not_make_a_constant_game() -> None:
+    utilities = GAMES[0].sender_utility.clone()
+    utilities[0] = 0.0
+    row = row_of(dataclasses.replace(GAMES[0], sender_utility=utilities), "relu")
+    assert (row["constant"], row["constant_0"], row["constant_1"]) == (False, True, False)
+    assert row["unexplained"] == row["unexplained_1"] > 0  # the mean over those that vary
+
+
+def assert_rows_agree(first: dict[str, Any], second: dict[str, Any]) -> None:
+    assert first.keys() == second.keys()
+    for name in first.keys() - TIMES:
+        if isinstance(first[name], float):
+            assert first[name] == pytest.approx(second[name], rel=1e-9, abs=1e-12)
+        else:
+            assert first[name] == second[name]
+
+
+@pytest.mark.parametrize("surrogate", ["relu", "delu", "dnl"])
+def test_a_row_does_not_depend_on_its_company(surrogate: str) -> None:
+    together = evaluate([baseline(game, STAGES) for game in GAMES[:2]], surrogate, STAGES)
+    for game, row in zip(GAMES, together, strict=False):
+        assert_rows_agree(row, row_of(game, surrogate))
+
+
+def test_starts_and_comparison_values_do_not_depend_on_the_surrogate() -> None:
+    base = baseline(GAMES[0], STAGES)
+    for surrogate in ("relu", "delu"):
+        (row,) = evaluate([base], surrogate, STAGES)
+        assert {name: row[name] for name in base.columns} == base.columns
+
+
+@pytest.mark.parametrize("change", [{"seed": 3}, {"radius": 0.3}, {"starts": 13}], ids=str)
+def test_every_setting_reaches_its_stage(change: dict[str, Any]) -> None:
+    rows = [row_of(GAMES[1], "relu", dataclasses.replace(STAGES, **c)) for c in ({}, change)]
+    (name,) = change
+    assert rows[1][name] == change[name]
+    result = {"seed": "start_welfare", "radius": "starts_not_refuted", "starts": "start_welfare"}
+    assert rows[0][result[name]] != rows[1][result[name]]
+
+
+def test_every_epoch_is_reported_and_all_columns_are_known() -> None:
+    seen: list[tuple[int, int]] = []
+    (row,) = evaluate(
+        [baseline(GAMES[0], STAGES)], "relu", STAGES, lambda done, total: seen.append((done, total))
+    )
+    assert seen == [(1, 2), (2, 2)]
+    assert row.keys() <= set(columns(2)) - set(KEYS)
+    assert columns(2)[-1] == "error"

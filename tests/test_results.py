@@ -1,0 +1,241 @@
+"""The folder of a run: fresh, growing, resumed, refused; its table exact to the last digit."""
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from dnl import results
+from dnl.results import KEYS, Key, ResultFolder, Row, columns, read_rows, read_table
+
+CONFIGURATION: dict[str, Any] = {"seed": 0, "radius": 0.005, "sizes": ((2, 2, 2),), "fit.lr": 0.01}
+ORDER: list[Key] = [("paper", 2, 2, 2, 2, i, s) for i in range(2) for s in ("relu", "dnl")]
+
+
+def row(key: Key, **values: object) -> Row:
+    filled: Row = dict(zip(KEYS, key, strict=True)) | {"status": "ok", "seed": 0, "starts": 30}
+    return filled | {"constant": False, "constant_0": True, "mse": 0.1, "game": "a1"} | values
+
+
+def failed(key: Key, **values: object) -> Row:
+    named: Row = dict(zip(KEYS, key, strict=True)) | {"status": "error", "seed": 0}
+    return named | {"error": "ValueError: no such game"} | values
+
+
+def opened(path: Path, resume: bool = False, **changes: object) -> ResultFolder:
+    return ResultFolder(path, CONFIGURATION | changes, ORDER, resume)
+
+
+# ---------------------------------------------------------------------------- life of a folder
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_fresh_folder_is_made_with_its_record(resume: bool, tmp_path: Path) -> None:
+    folder = opened(tmp_path / "a" / "b", resume)
+    assert folder.missing == ORDER
+    assert [path.name for path in folder.path.iterdir()] == ["run.json"]
+    record = json.loads((folder.path / "run.json").read_text())
+    assert record["configuration"] == json.loads(json.dumps(CONFIGURATION))
+    assert {"command", "version", "commit", "hardware", "date"} < set(record)
+
+
+def test_rows_are_there_as_soon_as_they_are_added_in_the_order_of_the_run(tmp_path: Path) -> None:
+    folder = opened(tmp_path)
+    for count, key in enumerate(reversed(ORDER), 1):
+        folder.add([row(key)])
+        assert folder.missing == ORDER[:-count]
+        table = read_table(tmp_path / "results.csv")
+        assert list(table[list(KEYS)].itertuples(index=False, name=None)) == ORDER[-count:]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.csv", "run.json"]
+
+
+def test_the_table_is_whole_at_every_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = opened(tmp_path)
+    folder.add([row(ORDER[0])])
+    before = (tmp_path / "results.csv").read_text()
+
+    def full(frame: pd.DataFrame, path: Path, **_: object) -> None:
+        Path(path).write_text("law,n_sen")
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_csv", full)
+        with pytest.raises(OSError, match="no space left"):
+            folder.add([row(ORDER[1])])
+    assert (tmp_path / "results.csv").read_text() == before
+    assert opened(tmp_path, resume=True).missing == ORDER[1:]  # what is left of it does no harm
+
+
+def test_leftover_parts_do_no_harm(tmp_path: Path) -> None:
+    for name in ("results.csv.part", "run.json.part", ".probe-1"):
+        (tmp_path / name).write_text("half a li")
+    folder = opened(tmp_path)
+    folder.add([row(key) for key in ORDER])
+    assert opened(tmp_path, resume=True).missing == []
+    assert len(read_table(tmp_path / "results.csv")) == 4
+
+
+def test_resume_keeps_what_is_finished(tmp_path: Path) -> None:
+    opened(tmp_path).add([row(ORDER[0], mse=0.25), row(ORDER[2])])
+    record, table = (tmp_path / "run.json").read_text(), (tmp_path / "results.csv").read_text()
+    folder = opened(tmp_path, resume=True)
+    assert folder.missing == [ORDER[1], ORDER[3]]
+    assert (tmp_path / "run.json").read_text() == record
+    assert (tmp_path / "results.csv").read_text() == table
+    folder.add([row(ORDER[1]), row(ORDER[3])])
+    again = read_rows(tmp_path / "results.csv")
+    assert [r["mse"] for r in again] == [0.25, 0.1, 0.1, 0.1]
+    assert (tmp_path / "results.csv").read_text().startswith(table.splitlines()[0])
+
+
+def test_a_run_without_rows_needs_no_resume(tmp_path: Path) -> None:
+    opened(tmp_path)
+    assert opened(tmp_path).missing == ORDER
+
+
+def test_failed_rows_are_tried_again(tmp_path: Path) -> None:
+    folder = opened(tmp_path)
+    folder.add([row(ORDER[0]), failed(ORDER[1])])
+    assert folder.missing == ORDER[2:]  # in this run a failure is final
+    folder = opened(tmp_path, resume=True)
+    assert folder.missing == ORDER[1:]
+    folder.add([row(ORDER[1])])
+    table = read_table(tmp_path / "results.csv")
+    assert table["status"].tolist() == ["ok", "ok"]
+    assert table["error"].isna().all()
+
+
+# ---------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("with_rows", [False, True])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"radius": 0.01}, "out holds a run with radius=0.005, got radius=0.01 and out='.*taken'"),
+        ({"sizes": ((2, 2, 4),)}, r"sizes=\[\[2, 2, 2\]\], got sizes=\[\[2, 2, 4\]\]"),
+        ({"fit.lr": 0.1}, "fit.lr=0.01, got fit.lr=0.1"),
+        ({"new": 3}, "new=None, got new=3"),
+    ],
+)
+def test_another_configuration_is_refused(
+    change: dict[str, Any], message: str, with_rows: bool, resume: bool, tmp_path: Path
+) -> None:
+    folder = opened(tmp_path / "taken")
+    if with_rows:
+        folder.add([row(ORDER[0])])
+    before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
+    with pytest.raises(ValueError, match=message):
+        opened(tmp_path / "taken", resume, **change)
+    assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
+
+
+def test_rows_without_resume_are_refused(tmp_path: Path) -> None:
+    opened(tmp_path / "taken").add([row(ORDER[0]), row(ORDER[1])])
+    before = (tmp_path / "taken" / "results.csv").read_bytes()
+    with pytest.raises(ValueError, match=r"out holds 2 rows already, got '.*taken': add --resume"):
+        opened(tmp_path / "taken")
+    assert (tmp_path / "taken" / "results.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_rows_of_an_unknown_run_are_refused(resume: bool, tmp_path: Path) -> None:
+    opened(tmp_path).add([row(ORDER[0])])
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(ValueError, match="out holds"):
+        opened(tmp_path, resume)
+    assert not (tmp_path / "run.json").exists()
+
+
+@pytest.mark.parametrize("below", ["", "inner", "inner/most"])
+def test_a_file_in_the_way_is_an_os_error(below: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OSError, match=r"out must be a writable folder, got '.*file"):
+        opened(tmp_path / "file" / below)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+# ---------------------------------------------------------------------------- the table
+
+
+def test_first_columns_and_columns_per_sender() -> None:
+    first = "law n_senders n_signals n_states n_actions instance surrogate status"
+    for n_senders in (1, 2, 4):
+        names = columns(n_senders)
+        assert names[:8] == first.split()
+        assert len(set(names)) == len(names)
+        for name in ("mse", "unexplained", "constant", "payoff_range", "best_utility"):
+            numbered = [other for other in names if other.startswith(f"{name}_")]
+            assert numbered == [f"{name}_{n}" for n in range(n_senders)]
+
+
+def test_columns_are_those_of_the_most_senders(tmp_path: Path) -> None:
+    order: list[Key] = [("paper", n, 2, 2, 2, 0, "relu") for n in (4, 2)]
+    folder = ResultFolder(tmp_path, CONFIGURATION, order, resume=False)
+    folder.add([row(order[1])])
+    assert read_table(tmp_path / "results.csv").columns.tolist() == columns(4)
+
+
+def test_whole_numbers_stay_whole_where_others_are_missing(tmp_path: Path) -> None:
+    counts = {"parameter_count": 280417, "not_refuted": 3, "starts_not_refuted": 12}
+    folder = opened(tmp_path)
+    folder.add([row(ORDER[0], **counts), failed(ORDER[1])])
+    folder = opened(tmp_path, resume=True)
+    folder.add([row(ORDER[2], **counts), failed(ORDER[3])])
+    header, *lines = (tmp_path / "results.csv").read_text().splitlines()
+    cells = [dict(zip(header.split(","), line.split(","), strict=True)) for line in lines]
+    assert [cell["status"] for cell in cells] == ["ok", "ok", "error"]
+    for name, count in counts.items():
+        assert [cell[name] for cell in cells] == [str(count), str(count), ""]
+    assert [cell["seed"] for cell in cells] == ["0", "0", "0"]
+    assert [cell["instance"] for cell in cells] == ["0", "1", "1"]
+    assert [cell["constant_0"] for cell in cells] == ["True", "True", ""]
+    assert [cell["constant"] for cell in cells] == ["False", "False", ""]
+
+
+def test_numbers_are_exact(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    values = [draw.gauss(0, 10) * 10.0 ** draw.randint(-12, 12) for _ in range(400)]
+    values += [0.1 + 0.2, 1e-300, 5e-324, 1.7976931348623157e308, -0.0, 1 / 3]
+    order: list[Key] = [("paper", 2, 2, 2, 2, i, "relu") for i in range(len(values))]
+    folder = ResultFolder(tmp_path, CONFIGURATION, order, resume=False)
+    folder.add([row(key, mse=value) for key, value in zip(order, values, strict=True)])
+    again = ResultFolder(tmp_path, CONFIGURATION, order, resume=True)
+    again.add([])
+    for source in (again.frame(), read_table(tmp_path / "results.csv")):
+        assert [value.hex() for value in source["mse"]] == [value.hex() for value in values]
+
+
+def test_missing_numbers_stay_missing(tmp_path: Path) -> None:
+    opened(tmp_path).add([row(ORDER[0], unexplained=math.nan), failed(ORDER[1])])
+    rows = read_rows(tmp_path / "results.csv")
+    assert "unexplained" not in rows[0]
+    assert "mse" not in rows[1]
+
+
+@pytest.mark.parametrize("text", ["123e4567", "000000000012", "1e5", "0123456789ab"])
+def test_identities_stay_text(text: str, tmp_path: Path) -> None:
+    opened(tmp_path).add([row(ORDER[0], game=text, commit=text), failed(ORDER[1], commit=text)])
+    folder = opened(tmp_path, resume=True)
+    folder.add([row(ORDER[1], game=text, commit=text)])
+    rows = read_rows(tmp_path / "results.csv")
+    assert [(r["game"], r["commit"]) for r in rows] == [(text, text)] * 2
+    assert read_table(tmp_path / "results.csv")["commit"].tolist() == [text, text]
+
+
+@pytest.mark.parametrize("text", ["ValueError: prior, must be 'x'", 'say "no"', "a\nb", "x: 7"])
+def test_error_texts_are_kept(text: str, tmp_path: Path) -> None:
+    opened(tmp_path).add([failed(ORDER[0], error=text)])
+    assert read_rows(tmp_path / "results.csv")[0].get("error") == text
+
+
+def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert results.provenance()["commit"] == "unknown"

@@ -1,0 +1,286 @@
+"""The trainer: equal to a plain loop, quiet, and safe against interruption."""
+
+import dataclasses
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from dnl.fitted import FitConfig, FittedSurrogate
+from dnl.fitting import fit, fit_many
+from dnl.surrogates import SURROGATES, Architecture, make_surrogate
+from games import PersuasionGame, synthetic_game
+from games.randomness import stream
+
+NAMES = sorted(SURROGATES)
+# 70 = 2 * 32 + 6: the last batch of every epoch is a partial one.
+TINY = FitConfig(
+    samples=70,
+    test_samples=50,
+    epochs=4,
+    batch_size=32,
+    architecture=Architecture(hidden=(8, 8, 8), hyper=(4, 4)),
+    dtype="float64",
+    device="cpu",
+)
+GAMES = [synthetic_game(2, 2, 3, 3, seed=seed, law="contested") for seed in range(2)]
+
+
+@pytest.fixture(autouse=True)
+def handler() -> Iterator[Callable[..., None]]:
+    """A SIGINT handler that can be told from any other; it is there again after each test."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    yield interrupt
+    signal.signal(signal.SIGINT, before)
+
+
+def assert_equal(first: FittedSurrogate, second: FittedSurrogate) -> None:
+    """The same networks and errors, to the last bit."""
+    pairs = zip(first.networks.parameters(), second.networks.parameters(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    for field in ("mean", "scale", "mse", "unexplained"):
+        assert torch.equal(getattr(first, field), getattr(second, field))
+
+
+# ---------------------------------------------------------------------------- what is computed
+
+
+def plain_loop(
+    game: PersuasionGame, surrogate: str, sender: int, seed: int
+) -> tuple[dict[str, torch.Tensor], list[float]]:
+    """One network trained as the documentation says; its parameters, and its loss per epoch."""
+    data = game.sample_policies(TINY.samples, stream("data", seed, game.identity, "train"))
+    utility = game.ex_ante_utility(data)[:, sender]
+    targets = (utility - utility.mean()) / utility.std()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(stream("initialisation", seed, game.identity, sender).initial_seed())
+        network = make_surrogate(surrogate, data[0].numel(), TINY.architecture).double()
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01, fused=False)
+    losses = []
+    for epoch in range(TINY.epochs):
+        order = torch.randperm(
+            TINY.samples, generator=stream("order", seed, game.identity, epoch)
+        ).tolist()
+        total = 0.0
+        while order:
+            batch, order = order[: TINY.batch_size], order[TINY.batch_size :]
+            errors = torch.stack([network(data[i].flatten())[0] - targets[i] for i in batch])
+            optimizer.zero_grad()
+            errors.square().mean().backward()
+            optimizer.step()
+            total += errors.detach().square().sum().item()
+        losses.append(total / TINY.samples)
+    return {name: p.detach() for name, p in network.named_parameters()}, losses
+
+
+@pytest.mark.parametrize("surrogate", NAMES)
+def test_training_equals_a_plain_loop(surrogate: str, tmp_path: Path) -> None:
+    fitted = fit_many(GAMES, surrogate, TINY, seed=3, directory=tmp_path)
+    logged = pd.read_csv(tmp_path / "metrics.csv")
+    for g, game in enumerate(GAMES):
+        parameters = dict(fitted[g].networks.named_parameters())
+        for sender in range(2):
+            expected, losses = plain_loop(game, surrogate, sender, seed=3)
+            for name, value in expected.items():
+                got = parameters[f"stacked.{name.replace('.', '/')}"][sender].detach()
+                torch.testing.assert_close(got, value, rtol=1e-9, atol=1e-12)
+            column = logged[f"game{g}_sender{sender}"].tolist()
+            assert column == pytest.approx(losses, rel=1e-6)  # logged in single precision
+
+
+@pytest.mark.parametrize(
+    "change", [{"lr": 0.02}, {"batch_size": 33}, {"epochs": 5}, {"samples": 69}], ids=str
+)
+def test_every_setting_matters(change: dict[str, float]) -> None:
+    changed = dataclasses.replace(TINY, **change)  # type: ignore[arg-type]
+    assert (fit(GAMES[0], "relu", changed).mse != fit(GAMES[0], "relu", TINY).mse).all()
+
+
+def test_a_batch_larger_than_the_data_is_all_of_them() -> None:
+    large, exact = (dataclasses.replace(TINY, batch_size=size) for size in (1000, 70))
+    assert_equal(fit(GAMES[0], "relu", large), fit(GAMES[0], "relu", exact))
+
+
+def test_global_randomness_is_neither_used_nor_touched() -> None:
+    fits = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        fits.append(fit(GAMES[0], "delu", TINY))
+        assert torch.equal(torch.get_rng_state(), before)
+    assert_equal(*fits)
+    assert not torch.equal(fits[0].mse, fit(GAMES[0], "delu", TINY, seed=1).mse)
+
+
+# ---------------------------------------------------------------------------- reports and silence
+
+
+def test_every_epoch_is_reported() -> None:
+    seen: list[tuple[int, int]] = []
+    fit_many(GAMES, "relu", TINY, on_epoch=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.parametrize("in_folder", [True, False])
+def test_nothing_is_printed_unless_asked(
+    in_folder: bool,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # Warnings are errors in these tests, so that none is given either.
+    caplog.set_level(logging.INFO, "lightning.pytorch")
+    fit(GAMES[0], "dnl", TINY, directory=tmp_path if in_folder else None)
+    assert capfd.readouterr() == ("", "")
+    assert caplog.records == []
+    fit(GAMES[0], "dnl", TINY, progress=True)
+    out, err = capfd.readouterr()
+    assert "Epoch 3" in out + err
+
+
+@pytest.mark.parametrize("level", [logging.WARNING, logging.DEBUG])
+def test_lightning_s_log_level_is_restored(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = logging.getLogger("lightning.pytorch")
+    before = logger.level
+    try:
+        logger.setLevel(level)
+        fit(GAMES[0], "relu", TINY)
+        assert logger.level == level
+        for kind in (KeyboardInterrupt, RuntimeError):
+            with pytest.raises(kind):
+                fit_many(GAMES, "relu", TINY, on_epoch=raising_after(1, kind("stop")))
+            assert logger.level == level
+    finally:
+        logger.setLevel(before)
+
+
+def test_nothing_is_written_without_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fit(GAMES[0], "relu", TINY)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------------------- folder, interruption
+
+
+def raising_after(epoch: int, error: BaseException) -> Callable[[int, int], None]:
+    def on_epoch(done: int, total: int) -> None:
+        if done == epoch:
+            raise error
+
+    return on_epoch
+
+
+def signalled_after(epoch: int) -> Callable[[int, int], None]:
+    def on_epoch(done: int, total: int) -> None:
+        if done == epoch:
+            signal.raise_signal(signal.SIGINT)
+
+    return on_epoch
+
+
+def assert_logged(directory: Path) -> None:
+    """One line per epoch, one column per network."""
+    metrics = pd.read_csv(directory / "metrics.csv")
+    assert metrics["epoch"].tolist() == [0, 1, 2, 3]
+    columns = [f"game{g}_sender{n}" for g in range(2) for n in range(2)]
+    assert set(columns) <= set(metrics.columns)
+    assert metrics[columns].notna().all(axis=None)
+
+
+def test_a_folder_holds_metrics_and_a_checkpoint(tmp_path: Path) -> None:
+    directory = tmp_path / "a" / "b"
+    first = fit_many(GAMES, "relu", TINY, directory=directory)
+    assert (directory / "last.ckpt").stat().st_size > 0
+    assert_logged(directory)
+    for one, other in zip(first, fit_many(GAMES, "relu", TINY), strict=True):
+        assert_equal(one, other)
+
+
+def test_a_finished_fit_is_not_repeated_and_keeps_its_metrics(tmp_path: Path) -> None:
+    first = fit_many(GAMES, "relu", TINY, directory=tmp_path)
+    seen: list[int] = []
+    again = fit_many(
+        GAMES, "relu", TINY, directory=str(tmp_path), on_epoch=lambda done, _: seen.append(done)
+    )
+    assert seen == []
+    for one, other in zip(first, again, strict=True):
+        assert_equal(one, other)
+    assert_logged(tmp_path)
+
+
+@pytest.mark.parametrize("surrogate", NAMES)
+@pytest.mark.parametrize(
+    "interruption",
+    [raising_after(2, KeyboardInterrupt()), signalled_after(2)],
+    ids=["exception", "signal"],
+)
+def test_an_interrupted_fit_goes_on_where_it_was(
+    interruption: Callable[[int, int], None],
+    surrogate: str,
+    tmp_path: Path,
+    handler: Callable[..., None],
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit_many(GAMES, surrogate, TINY, directory=tmp_path, on_epoch=interruption)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert (tmp_path / "last.ckpt").exists()
+    seen: list[int] = []
+    resumed = fit_many(
+        GAMES, surrogate, TINY, directory=tmp_path, on_epoch=lambda done, _: seen.append(done)
+    )
+    for one, other in zip(resumed, fit_many(GAMES, surrogate, TINY), strict=True):
+        assert_equal(one, other)
+    assert seen == [3, 4]
+    assert_logged(tmp_path)
+
+
+def test_interruption_without_a_folder(handler: Callable[..., None], tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit_many(GAMES, "relu", TINY, on_epoch=signalled_after(1))
+    assert signal.getsignal(signal.SIGINT) is handler
+    with pytest.raises(KeyboardInterrupt):  # a second one is not swallowed either
+        fit_many(GAMES, "relu", TINY, on_epoch=signalled_after(1))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("broken"), SystemExit(3)], ids=repr)
+def test_other_exits_pass_as_they_are(error: BaseException, handler: Callable[..., None]) -> None:
+    # A KeyboardInterrupt in its place would end the tests.
+    with pytest.raises((type(error), KeyboardInterrupt)) as caught:
+        fit_many(GAMES, "relu", TINY, on_epoch=raising_after(1, error))
+    assert caught.value is error
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("change", ["games", "order", "surrogate", "seed", "config"])
+def test_a_folder_of_another_fit_is_refused(change: str, tmp_path: Path) -> None:
+    directory = tmp_path / "taken"
+    fit_many(GAMES, "relu", TINY, directory=directory)
+    before = {path.name: path.read_bytes() for path in directory.iterdir()}
+    other = {
+        "games": (GAMES[:1], "relu", TINY, 0),
+        "order": (GAMES[::-1], "relu", TINY, 0),
+        "surrogate": (GAMES, "delu", TINY, 0),
+        "seed": (GAMES, "relu", TINY, 1),
+        "config": (GAMES, "relu", dataclasses.replace(TINY, lr=0.02), 0),
+    }[change]
+    with pytest.raises(ValueError, match=r"directory holds another fit, got '.*taken'"):
+        fit_many(*other, directory=directory)
+    assert {path.name: path.read_bytes() for path in directory.iterdir()} == before
+
+
+def test_the_device_does_not_make_another_fit(tmp_path: Path) -> None:
+    fit(GAMES[0], "relu", dataclasses.replace(TINY, device="cpu"), directory=tmp_path)
+    fit(GAMES[0], "relu", dataclasses.replace(TINY, device="auto"), directory=tmp_path)
+    with pytest.raises(ValueError, match="directory holds another fit"):
+        fit(GAMES[0], "relu", dataclasses.replace(TINY, dtype="float32"), directory=tmp_path)
