@@ -2,9 +2,10 @@
 
 from games.advertising import advertising_products_game, advertising_quality_game
 from games.classic import didactic_game, prosecutor_game
-from games.persuasion import GameStack, PersuasionGame, stack
+from games.persuasion import PersuasionGame
 from games.registry import REGISTRY, Family
 from games.ride_hailing import ride_hailing_game
+from games.stacking import GameStack, stack
 from games.synthetic import LAWS, synthetic_game
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Multi-sender persuasion games as immutable values, and stacks of same-shape games.
+"""Multi-sender persuasion games as immutable values.
 
 The model is section 2 of "Multi-Sender Persuasion: A Computational Perspective": senders commit to
 policies, one receiver sees all signals, updates by Bayes and takes an optimal action.
@@ -9,7 +9,6 @@ signals in row-major order, sender 0 slowest.
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from games import checks, simulation
 from games.checks import Array
+from games.stacking import GameStack
 
 TIE_BREAKS = ("first", "senders")
 
@@ -273,12 +273,12 @@ class PersuasionGame:
         silent = self.prior.new_full((self.n_senders, self.n_states, 1), 1.0)
         return replace(self, n_signals=1).ex_ante_utility(silent)
 
-    def stacked(self) -> "GameStack":
+    def stacked(self) -> GameStack:
         """This game as a stack of one."""
         return self._stack
 
     @cached_property
-    def _stack(self) -> "GameStack":
+    def _stack(self) -> GameStack:
         return GameStack((self,))
 
     def check_policies(self, policies: Tensor) -> None:
@@ -349,74 +349,3 @@ class PersuasionGame:
             "n_signals": self.n_signals,
             "tie_break": self.tie_break,
         }
-
-
-@dataclass(frozen=True)
-class GameStack:
-    """Several games of one shape, simulated as one batch.
-
-    Args:
-        games: at least one; all of the same `shape` and `tie_break`.
-
-    Raises:
-        ValueError: if shapes or tie rules differ.
-    """
-
-    games: tuple[PersuasionGame, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "games", tuple(self.games))
-        if not self.games:
-            raise ValueError("games must hold at least one game, got none")
-        kinds = {(game.shape, game.tie_break) for game in self.games}
-        if len(kinds) > 1:
-            raise ValueError(f"games must share shape (N, M, S, A) and tie_break, got {kinds}")
-
-    def __len__(self) -> int:
-        return len(self.games)
-
-    @property
-    def tie_break(self) -> str:
-        """The games' common tie rule."""
-        return self.games[0].tie_break
-
-    @cached_property
-    def _stacked(self) -> tuple[Tensor, Tensor, Tensor]:
-        columns = zip(*(game._tensors() for game in self.games), strict=True)
-        prior, v, u = (torch.stack(column) for column in columns)
-        return prior, v, u
-
-    def tensors(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Prior `(G, S)`, receiver `(G, S, A)`, sender `(G, N, S, A)` utility, typed as `like`."""
-        prior, v, u = (tensor.to(like) for tensor in self._stacked)
-        return prior, v, u
-
-    def outcome_distribution(self, policies: Tensor, *, check: bool = True) -> Tensor:
-        """Joint distribution of state and action: `(G, B, N, S, M) -> (G, B, S, A)`."""
-        if check:
-            game = self.games[0]
-            expected = (len(self), "B", game.n_senders, game.n_states, game.n_signals)
-            if not isinstance(policies, Tensor):
-                raise ValueError(f"policies must be a tensor, got {type(policies).__name__}")
-            if policies.ndim != 5 or (policies.shape[0], *policies.shape[2:]) != (
-                expected[0],
-                *expected[2:],
-            ):
-                raise checks.shape_error("policies", "(G, B, N, S, M)", expected, policies)
-            checks.distributions("policies", policies)
-        prior, v, u = self.tensors(policies)
-        return simulation.outcome_distribution(prior, v, u, policies, self.tie_break)
-
-    def ex_ante_utility(self, policies: Tensor, *, check: bool = True) -> Tensor:
-        """Senders' expected utilities, each game its own: `(G, B, N, S, M) -> (G, B, N)`.
-
-        `check=False` skips the validation of `policies` (for callers that made them).
-        """
-        outcomes = self.outcome_distribution(policies, check=check)
-        _, _, u = self.tensors(policies)
-        return torch.einsum("gbsa,gnsa->gbn", outcomes, u)
-
-
-def stack(games: Sequence[PersuasionGame]) -> GameStack:
-    """Same-shape games as one batch; see `GameStack`."""
-    return GameStack(tuple(games))

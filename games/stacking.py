@@ -1,0 +1,87 @@
+"""Several games of one shape, simulated as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from games import checks, simulation
+
+if TYPE_CHECKING:
+    from games.persuasion import PersuasionGame
+
+
+@dataclass(frozen=True)
+class GameStack:
+    """Several games of one shape, simulated as one batch.
+
+    Args:
+        games: at least one; all of the same `shape` and `tie_break`.
+
+    Raises:
+        ValueError: if shapes or tie rules differ.
+    """
+
+    games: tuple[PersuasionGame, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "games", tuple(self.games))
+        if not self.games:
+            raise ValueError("games must hold at least one game, got none")
+        kinds = {(game.shape, game.tie_break) for game in self.games}
+        if len(kinds) > 1:
+            raise ValueError(f"games must share shape (N, M, S, A) and tie_break, got {kinds}")
+
+    def __len__(self) -> int:
+        return len(self.games)
+
+    @property
+    def tie_break(self) -> str:
+        """The games' common tie rule."""
+        return self.games[0].tie_break
+
+    @cached_property
+    def _stacked(self) -> tuple[Tensor, Tensor, Tensor]:
+        columns = zip(*(game._tensors() for game in self.games), strict=True)
+        prior, v, u = (torch.stack(column) for column in columns)
+        return prior, v, u
+
+    def tensors(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Prior `(G, S)`, receiver `(G, S, A)`, sender `(G, N, S, A)` utility, typed as `like`."""
+        prior, v, u = (tensor.to(like) for tensor in self._stacked)
+        return prior, v, u
+
+    def outcome_distribution(self, policies: Tensor, *, check: bool = True) -> Tensor:
+        """Joint distribution of state and action: `(G, B, N, S, M) -> (G, B, S, A)`."""
+        if check:
+            game = self.games[0]
+            expected = (len(self), "B", game.n_senders, game.n_states, game.n_signals)
+            if not isinstance(policies, Tensor):
+                raise ValueError(f"policies must be a tensor, got {type(policies).__name__}")
+            if policies.ndim != 5 or (policies.shape[0], *policies.shape[2:]) != (
+                expected[0],
+                *expected[2:],
+            ):
+                raise checks.shape_error("policies", "(G, B, N, S, M)", expected, policies)
+            checks.distributions("policies", policies)
+        prior, v, u = self.tensors(policies)
+        return simulation.outcome_distribution(prior, v, u, policies, self.tie_break)
+
+    def ex_ante_utility(self, policies: Tensor, *, check: bool = True) -> Tensor:
+        """Senders' expected utilities, each game its own: `(G, B, N, S, M) -> (G, B, N)`.
+
+        `check=False` skips the validation of `policies` (for callers that made them).
+        """
+        outcomes = self.outcome_distribution(policies, check=check)
+        _, _, u = self.tensors(policies)
+        return torch.einsum("gbsa,gnsa->gbn", outcomes, u)
+
+
+def stack(games: Sequence[PersuasionGame]) -> GameStack:
+    """Same-shape games as one batch; see `GameStack`."""
+    return GameStack(tuple(games))
