@@ -98,13 +98,7 @@ class ResultFolder:
                 raise ValueError(f"out holds rows of an unknown run, got {str(path)!r}: no {RUN}")
             self.rows = {_key(row): row for row in finished if row["status"] == "ok"}
         if not run_file.exists():
-            record = {
-                "command": command_line(),
-                "date": datetime.now(UTC).isoformat(timespec="seconds"),
-                **provenance(),
-                "configuration": configuration,
-            }
-            _write(run_file, json.dumps(record, indent=1) + "\n")
+            write_record(path, configuration)
 
     def _check_configuration(self, run_file: Path, configuration: Mapping[str, Any]) -> None:
         try:
@@ -183,6 +177,19 @@ def provenance(device: torch.device | None = None) -> dict[str, str]:
     }
 
 
+def write_record(folder: Path, configuration: Mapping[str, Any]) -> None:
+    """Write `run.json`: the command, date, version, commit, hardware and `configuration`."""
+    record = {
+        "command": command_line(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(),
+        "configuration": configuration,
+    }
+    part = folder / f"{RUN}.part"
+    part.write_text(json.dumps(record, indent=1) + "\n")
+    os.replace(part, folder / RUN)
+
+
 def command_line() -> str:
     """The command of this process, as one would type it."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
@@ -214,9 +221,3 @@ def _commit() -> str:
 
 def _key(row: Mapping[str, Any]) -> Key:
     return tuple(row[name] for name in KEYS)
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text)
-    os.replace(part, path)

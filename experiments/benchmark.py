@@ -1,6 +1,5 @@
 """What the benchmark's figures share: rows from a run, one figure from the rows."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,43 +26,41 @@ SMALL = BenchConfig(
 )
 
 
-def figure_of_run(
-    name: str,
-    draw: Callable[[pd.DataFrame, str], Figure],
-    config: BenchConfig,
-    rows: Path | None,
-    out: Path,
-    small: bool,
-) -> int:
-    """Run what is missing, then draw one figure per law.
+def figure_command(
+    name: str, draw: Callable[[pd.DataFrame, str], Figure], config: BenchConfig
+) -> Callable[..., int]:
+    """A command that draws one figure of the benchmark, a picture per law.
 
     Args:
         name: of the figure's file.
         draw: table and law -> figure.
-        config: the paper's run.
-        rows: folder of a finished benchmark to draw instead of running `config`.
-        out: folder of the run and the figures.
-        small: a run of seconds in place of `config`, with the same senders and radius.
+        config: the paper's run, whose senders the figure shows.
     """
-    if rows is None:
-        if small:
-            config = replace(SMALL, senders=config.senders, radius=config.radius)
-        plan = make_plan(config)
-        rows = out
-        run(
-            ResultFolder(out, plan.configuration(), plan.order, resume=True),
-            plan.stages,
-            game_of,
-            config.quiet,
-        )
-    results = plot.read_results(rows)
-    results = results[results["n_senders"].isin(config.senders)]
-    if results.empty:
-        print(f"no rows with {config.senders} senders in {rows}", file=sys.stderr)
-        return 1
-    out.mkdir(parents=True, exist_ok=True)
-    for law in results["law"].unique():
-        path = out / f"{name}_{law}.png"
-        draw(results, str(law)).savefig(path, dpi=150)
-        print(path)
-    return 0
+
+    def main(*, rows: Path | None = None, out: Path | None = None, small: bool = False) -> int:
+        """Draw one figure of the paper.
+
+        Args:
+            rows: Folder of a finished benchmark to draw; without it the paper's games are run.
+            out: Where the run (taken up if it is there already) and the figure go; by default
+                results/ and the name of the script.
+            small: A run of seconds instead of the paper's.
+        """
+        folder = out or Path("results") / name
+        if rows is None:
+            chosen = replace(SMALL, senders=config.senders, radius=config.radius)
+            plan = make_plan(chosen if small else config)
+            finished = ResultFolder(folder, plan.configuration(), plan.order, resume=True)
+            run(finished, plan.stages, game_of, quiet=small)
+        results = plot.read_results(rows or folder)
+        results = results[results["n_senders"].isin(config.senders)]
+        if results.empty:
+            raise ValueError(f"rows must have {config.senders} senders, got none in {rows}")
+        folder.mkdir(parents=True, exist_ok=True)
+        for law in results["law"].unique():
+            path = folder / f"{name}_{law}.png"
+            draw(results, str(law)).savefig(path, dpi=150)
+            print(path)
+        return 0
+
+    return main

@@ -4,6 +4,7 @@ First row: both policies in state 0 are fixed and the probabilities of signal 0 
 second row: the reverse. The paper's fixed values are lost; ours are the constants below.
 """
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dnl import FitConfig, cli, fit
+from dnl.results import write_record
 from dnl.surrogates import SURROGATES
 from games import checks, didactic_game
 
@@ -89,7 +91,8 @@ def main(
         f"({config.samples:,} samples, {config.epochs} epochs)"
     )
     path = out / "didactic_landscapes.png"
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=110)
+    write_record(out, asdict(config) | {"seed": seed})
     print(path)
     return 0
 

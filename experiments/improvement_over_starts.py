@@ -1,31 +1,12 @@
-"""Figure 3: share of end points that pass verification, and of the starts they came from."""
-
-from pathlib import Path
+"""Figure 3: welfare at the best solutions, against the starting points."""
 
 from dnl import cli, plot
 from dnl.plan import BenchConfig
-from experiments.benchmark import figure_of_run
+from experiments.benchmark import figure_command
 
-CONFIG = BenchConfig(preset="paper", senders=(2,))
-
-
-def main(
-    *,
-    rows: Path | None = None,
-    out: Path = Path("results/improvement_over_starts"),
-    small: bool = False,
-) -> int:
-    """Draw Figure 3.
-
-    Args:
-        rows: Folder of a finished benchmark to draw; without it the paper's games are run.
-        out: Where the run (taken up if it is there already) and the figures go.
-        small: A run of seconds instead of the paper's.
-    """
-    return figure_of_run(
-        "improvement_over_starts", plot.verification_figure, CONFIG, rows, out, small
-    )
-
+main = figure_command(
+    "improvement_over_starts", plot.welfare_figure, BenchConfig(preset="paper", senders=(2,))
+)
 
 if __name__ == "__main__":
     raise SystemExit(cli.run(main, "experiments.improvement_over_starts"))

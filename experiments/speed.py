@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from dnl import FitConfig, cli, fit, fit_many
-from dnl.results import provenance
+from dnl.results import write_record
 from dnl.surrogates import make_surrogate
 from experiments.plain import PlainDNL, plain_lightning_fit
 from games import synthetic_game
@@ -109,9 +109,10 @@ def main(*, out: Path = Path("results/speed"), small: bool = False) -> int:
     rows = dnl_training(16, steps=2 if small else 30)
     rows += stacked_fits(*((2, 600, 1) if small else (20, 20_000, 10)))
     rows += simulation_memory(20 if small else 50_000)
-    table = pd.DataFrame(rows).assign(**provenance(), threads=torch.get_num_threads())
+    table = pd.DataFrame(rows)
     out.mkdir(parents=True, exist_ok=True)
     table.to_csv(out / "speed.csv", index=False)
+    write_record(out, {"threads": torch.get_num_threads()})
     print(table[["what", "plain", "library", "ratio"]].to_string(index=False))
     return 0
 

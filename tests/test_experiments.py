@@ -49,7 +49,8 @@ def test_benchmark_figures(name: str, main: Callable[..., int], tmp_path: Path) 
 
 def test_a_figure_of_senders_that_no_row_has_is_refused(tmp_path: Path) -> None:
     assert four_sender_welfare.main(out=tmp_path, small=True) == 0
-    assert approximation_error.main(rows=tmp_path, out=tmp_path / "other") == 1
+    with pytest.raises(ValueError, match=r"rows must have \(2,\) senders, got none in"):
+        approximation_error.main(rows=tmp_path, out=tmp_path / "other")
 
 
 def test_didactic_landscapes(tmp_path: Path) -> None:
