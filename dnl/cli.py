@@ -20,12 +20,14 @@ def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = 
 
     Returns:
         What the function returned, or 2 after printing an error (a malformed command line, or a
-        ValueError or OSError of the function) as one line that begins with the name.
+        ValueError or OSError of the function) as one line that begins with the name, or 130 after
+        an interruption.
     """
     app = App(
         name=f"python -m {name}",
         version_flags=(),
         result_action="return_value",
+        suppress_keyboard_interrupt=False,  # handled below
         default_parameter=Parameter(converter=_strictly),
     )
     app.default(function)
@@ -36,6 +38,12 @@ def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = 
         text = " ".join(str(error).split())
         print(f"{name}: error: {text}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(
+            f"{name}: interrupted. What is finished is kept: the same command goes on there.",
+            file=sys.stderr,
+        )
+        return 130
     return 0 if result is None else int(result)  # --help returns None
 
 

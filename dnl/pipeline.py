@@ -18,7 +18,7 @@ from dnl.results import Row, per_sender
 from dnl.revelation import full_revelation
 from dnl.solver import ExtragradientConfig, extragradient
 from dnl.verification import verify
-from games import PersuasionGame
+from games import PersuasionGame, checks
 from games.randomness import stream
 
 
@@ -40,6 +40,12 @@ class Stages:
     radius: float = 0.005
     deviations: int = 100
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks.positive_integer("starts", self.starts)
+        checks.positive_number("radius", self.radius)
+        checks.positive_integer("deviations", self.deviations)
+        checks.positive_integer("seed", self.seed, least=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +143,7 @@ def _passed(game: PersuasionGame, policies: Tensor, stages: Stages) -> Tensor:
     """Which of `policies (B, N, S, M)` sampled verification does not refute: `(B,)` bool."""
     verification = verify(
         game,
-        policies,
+        policies.to(pick_device(stages.fit.device)),
         stages.radius,
         method="sampled",
         seed=stages.seed,

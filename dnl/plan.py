@@ -183,12 +183,18 @@ def make_plan(config: BenchConfig) -> Plan:
         axes = (config.signals, config.states, config.actions)
         signals, states, actions = (_unique(axis or preset.axis) for axis in axes)
         sizes = tuple(itertools.product(signals, states, actions))
+    laws = _unique(chosen("law"))
+    for name, values in zip(
+        ("signals", "states", "actions"), zip(*sizes, strict=True), strict=True
+    ):
+        if "contested" in laws and 1 in values:
+            raise ValueError(f"{name} must be at least 2 under law 'contested', got 1")
     iterations = config.iterations
     if iterations is None:
         iterations = 30 if config.radius > 0.005 else ExtragradientConfig().iterations
     return Plan(
         senders=_unique(config.senders),
-        laws=_unique(chosen("law")),
+        laws=laws,
         sizes=sizes,
         instances=chosen("instances"),
         surrogates=_unique(config.surrogates),

@@ -87,15 +87,15 @@ class ResultFolder:
         run_file, table = path / RUN, path / RESULTS
         if run_file.exists():
             self._check_configuration(run_file, configuration)
-        if table.exists():
-            finished = read_rows(table)
-            if not resume and finished:
+        finished = read_rows(table) if table.exists() else []
+        if finished:
+            if not run_file.exists():
+                raise ValueError(f"out holds rows of an unknown run, got {str(path)!r}: no {RUN}")
+            if not resume:
                 raise ValueError(
                     f"out holds {len(finished)} rows already, got {str(path)!r}: add --resume to "
                     "go on, or choose another folder"
                 )
-            if not run_file.exists():
-                raise ValueError(f"out holds rows of an unknown run, got {str(path)!r}: no {RUN}")
             self.rows = {_key(row): row for row in finished if row["status"] == "ok"}
         if not run_file.exists():
             write_record(path, configuration)

@@ -14,6 +14,7 @@ from dnl.surrogates import make_surrogate, parameter_count
 from games import PersuasionGame
 
 MakeGame = Callable[[Key], PersuasionGame]
+SAMPLE_BYTES = 2**30  # of training profiles that are fitted together
 
 
 def run(folder: ResultFolder, stages: Stages, make_game: MakeGame, quiet: bool = False) -> None:
@@ -38,7 +39,7 @@ def run(folder: ResultFolder, stages: Stages, make_game: MakeGame, quiet: bool =
             known: dict[Key, Baseline] = {}  # only one group's starts are held
             law, n, m, s, a = shape
             by_surrogate = _split(list(group))
-            for surrogate, keys in by_surrogate.items():
+            for surrogate, keys in _batches(by_surrogate, stages):
                 bar.set_description_str(
                     f"{len(folder.rows)}/{total} rows | {law} N={n} ({m},{s},{a}) {surrogate}"
                 )
@@ -60,6 +61,15 @@ def _split(keys: Sequence[Key]) -> dict[str, list[Key]]:
     for key in keys:
         by_surrogate.setdefault(key[6], []).append(key)
     return by_surrogate
+
+
+def _batches(by_surrogate: dict[str, list[Key]], stages: Stages) -> Iterator[tuple[str, list[Key]]]:
+    """The games of each surrogate, as many at a time as their samples fit the memory budget."""
+    for surrogate, keys in by_surrogate.items():
+        _, n, m, s, *_ = keys[0]
+        together = max(1, SAMPLE_BYTES // (8 * stages.fit.samples * n * m * s))
+        for start in range(0, len(keys), together):
+            yield surrogate, keys[start : start + together]
 
 
 def _work(key: Key, stages: Stages) -> float:

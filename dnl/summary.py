@@ -31,6 +31,8 @@ def summarise(table: pd.DataFrame) -> str:
             f"{starts:.1%} of random starts are not refuted"
         )
         parts += _findings(games, starts)
+        beats = int((one["best_start_welfare"] > one["fr_welfare"]).sum())
+        parts.append(f"The best random start not refuted is above FR in {beats}/{len(one)} games.")
     failed = table[table["status"] != "ok"]
     if len(failed):
         errors = "; ".join(sorted(set(failed["error"].astype(str))))

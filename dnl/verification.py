@@ -104,19 +104,22 @@ def verify(
     batch = (policies.unsqueeze(0) if single else policies).detach()
     gain = batch.new_zeros(batch.shape[:2])  # (B, N)
     witness = batch.clone()
-    rows = max(1, CHUNK_ENTRIES // (deviations * game.n_states * game.n_signals))
+    at_once = max(1, CHUNK_ENTRIES // (game.n_states * game.n_signals))
+    rows = max(1, at_once // deviations)  # profiles that meet all deviations together
     for sender in range(game.n_senders):
         generator = stream("verifier", seed, game.identity, sender)
-        size = (deviations, game.n_states, game.n_signals)
-        noise = torch.rand(size, dtype=torch.float64, generator=generator).to(batch)  # (D, S, M)
-        for start in range(0, len(batch), rows):
-            part = batch[start : start + rows]
-            own = part[:, sender].unsqueeze(1)  # (b, 1, S, M)
-            # The profile's own policy comes first: where nothing gains, it is the witness.
-            tried = torch.cat([own, deviations_within(own, radius, noise)], 1)
-            best, index = game.deviation_gain(part, sender, tried).max(1)  # (b, 1 + D) -> (b,)
-            gain[start : start + rows, sender] = best
-            witness[start : start + rows, sender] = tried[torch.arange(len(part)), index]
+        for drawn in range(0, deviations, at_once):
+            size = (min(at_once, deviations - drawn), game.n_states, game.n_signals)
+            noise = torch.rand(size, dtype=torch.float64, generator=generator).to(batch)
+            for start in range(0, len(batch), rows):
+                part = batch[start : start + rows]
+                own = part[:, sender].unsqueeze(1)  # (b, 1, S, M)
+                tried = deviations_within(own, radius, noise)  # (b, d, S, M)
+                best, index = game.deviation_gain(part, sender, tried).max(1)  # (b,)
+                better = best > gain[start : start + rows, sender]  # never where nothing gains
+                found = tried[torch.arange(len(part), device=tried.device), index]
+                gain[start : start + rows, sender][better] = best[better]
+                witness[start : start + rows, sender][better] = found[better]
 
     ranges = game.payoff_range.to(batch)
     scale = 1.0 if radius is None else min(1.0, radius / REFERENCE_RADIUS)

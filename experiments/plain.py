@@ -56,6 +56,14 @@ class PlainDNL(nn.Module):
         return self
 
 
+class SideBySide(nn.ModuleList):
+    """Networks that see the same input, their outputs beside one another: one per sender."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(B, F) -> (B, N)`."""
+        return torch.cat([network(x) for network in self], -1)
+
+
 class _PlainRegression(pl.LightningModule):
     def __init__(self, network: nn.Module, lr: float) -> None:
         super().__init__()

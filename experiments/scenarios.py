@@ -70,7 +70,7 @@ def main(
         fit = FitConfig(samples=200, test_samples=100, epochs=1)
     stages = Stages(fit=fit, starts=starts, deviations=deviations)
     order: list[Key] = []
-    for scenario in scenarios:
+    for scenario in dict.fromkeys(scenarios):
         n, m, s, a = REGISTRY[scenario].make(0).shape
         order += [
             (scenario, n, m, s, a, instance, surrogate)
@@ -92,8 +92,9 @@ def main(
     print(summarise(frame))
     table = welfare_table(frame)
     table.to_csv(out / "table1.csv", index=False)
+    failed = bool((frame["status"] != "ok").any())
     print(f"\nSocial welfare: ours (mean +- 95 % interval), and in the paper\n{table.to_string()}")
-    return 0
+    return 1 if failed else 0
 
 
 def welfare_table(rows: pd.DataFrame) -> pd.DataFrame:

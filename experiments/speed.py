@@ -15,7 +15,7 @@ from torch import nn
 from dnl import FitConfig, cli, fit, fit_many
 from dnl.results import write_record
 from dnl.surrogates import make_surrogate
-from experiments.plain import PlainDNL, plain_lightning_fit
+from experiments.plain import PlainDNL, SideBySide, plain_lightning_fit
 from games import synthetic_game
 
 
@@ -59,9 +59,8 @@ def stacked_fits(n_games: int, samples: int, epochs: int) -> list[dict[str, obje
             profiles = game.sample_policies(samples)
             y = game.ex_ante_utility(profiles)
             y = ((y - y.mean(0)) / y.std(0)).float()
-            for n in range(game.n_senders):
-                network = make_surrogate("relu", 8)
-                plain_lightning_fit(network, profiles.flatten(1).float(), y[:, n : n + 1], epochs)
+            network = SideBySide(make_surrogate("relu", 8) for _ in range(game.n_senders))
+            plain_lightning_fit(network, profiles.flatten(1).float(), y, epochs)
 
     together = _seconds(lambda: fit_many(games, "relu", config))
     one_by_one = _seconds(lambda: [fit(game, "relu", config) for game in games])

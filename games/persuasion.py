@@ -76,7 +76,7 @@ class PersuasionGame:
             raise checks.shape_error("receiver_utility", "(S, A)", (prior.shape[0], "A >= 1"), v)
         if u.ndim != 3 or u.shape[0] == 0 or u.shape[1:] != v.shape:
             raise checks.shape_error("sender_utility", "(N, S, A)", ("N >= 1", *v.shape), u)
-        checks.positive_integer("n_signals", n_signals)
+        n_signals = checks.positive_integer("n_signals", n_signals)
         checks.one_of("tie_break", tie_break, TIE_BREAKS)
         dtype = (
             torch.float32 if prior.dtype == v.dtype == u.dtype == torch.float32 else torch.float64

@@ -7,6 +7,7 @@ the training data as they were.
 """
 
 import hashlib
+from numbers import Integral
 
 import torch
 
@@ -23,6 +24,13 @@ def stream(name: str, *identity: object) -> torch.Generator:
         A `torch.Generator` whose state depends on the arguments only: same arguments, same draws,
         on every machine and in every process.
     """
-    text = repr((name, *identity)).encode()
+    text = repr((name, *map(_plain, identity))).encode()
     seed = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
     return torch.Generator().manual_seed(seed)
+
+
+def _plain(part: object) -> object:
+    """Integers of any type (numpy's, torch's index types) as Python's, also inside tuples."""
+    if isinstance(part, tuple):
+        return tuple(map(_plain, part))
+    return int(part) if isinstance(part, Integral) else part

@@ -115,15 +115,21 @@ def slices(length: int, step: int) -> Iterator[slice]:
 
 def chunks(policies: Tensor, n_actions: int) -> Iterator[tuple[slice, slice, slice]]:
     """Slices of games, profiles and left joint signals whose scores fit the memory budget."""
-    n_games, n_profiles, n_senders, _, n_signals = policies.shape
+    n_games, n_profiles, n_senders, n_states, n_signals = policies.shape
     left_signals = n_signals ** ((n_senders + 1) // 2)
-    rows = _budget(policies) // (n_actions * n_signals ** (n_senders // 2))
+    rows = _budget(policies) // (n_actions * max(n_signals ** (n_senders // 2), n_states))
     profiles = min(max(n_profiles, 1), max(1, rows // left_signals))
     return product(
         slices(n_games, max(1, rows // (left_signals * profiles))),
         slices(n_profiles, profiles),
         slices(left_signals, max(1, rows)),
     )
+
+
+def outcomes_held(policies: Tensor, n_actions: int) -> int:
+    """How many profiles' outcome distributions `(G, ., S, A)` fit the memory budget."""
+    n_games, _, _, n_states, _ = policies.shape
+    return max(1, 16 * _budget(policies) // (n_games * n_states * n_actions))
 
 
 def outcome_distribution(
@@ -193,7 +199,8 @@ def deviation_outcomes(
     # Own columns of all deviations are the rows of one left factor, the others' joint weights are
     # the right factor: a matrix product serves every deviation.
     right_signals = n_signals ** len(others)
-    budget = _budget(policies) // (n_games * n_signals * n_actions * right_signals)
+    per_deviation = n_games * n_signals * n_actions * max(right_signals, n_states)
+    budget = _budget(policies) // per_deviation
     receiver = Receiver(receiver_utility, sender_utility, tie_break)
     found = policies.new_empty(n_games, n_profiles, n_deviations, n_states, n_actions)
     for profiles in slices(n_profiles, max(1, budget // max(n_deviations, 1))):
@@ -211,4 +218,5 @@ def deviation_outcomes(
 
 
 def _budget(like: Tensor) -> int:
+    """How many numbers of one kind (scores, weighted factors, outcomes) are held at a time."""
     return CHUNK_SCORES.get(like.device.type, CHUNK_SCORES["cpu"])

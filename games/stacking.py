@@ -59,16 +59,7 @@ class GameStack:
     def outcome_distribution(self, policies: Tensor, *, check: bool = True) -> Tensor:
         """Joint distribution of state and action: `(G, B, N, S, M) -> (G, B, S, A)`."""
         if check:
-            game = self.games[0]
-            expected = (len(self), "B", game.n_senders, game.n_states, game.n_signals)
-            if not isinstance(policies, Tensor):
-                raise ValueError(f"policies must be a tensor, got {type(policies).__name__}")
-            if policies.ndim != 5 or (policies.shape[0], *policies.shape[2:]) != (
-                expected[0],
-                *expected[2:],
-            ):
-                raise checks.shape_error("policies", "(G, B, N, S, M)", expected, policies)
-            checks.distributions("policies", policies)
+            self._check(policies)
         prior, v, u = self.tensors(policies)
         return simulation.outcome_distribution(prior, v, u, policies, self.tie_break)
 
@@ -77,9 +68,30 @@ class GameStack:
 
         `check=False` skips the validation of `policies` (for callers that made them).
         """
-        outcomes = self.outcome_distribution(policies, check=check)
+        if check:
+            self._check(policies)
         _, _, u = self.tensors(policies)
-        return torch.einsum("gbsa,gnsa->gbn", outcomes, u)
+        # In parts, so that not all outcome distributions are held at once.
+        parts = policies.split(simulation.outcomes_held(policies, u.shape[-1]), 1)
+        return torch.cat(
+            [
+                torch.einsum("gbsa,gnsa->gbn", self.outcome_distribution(part, check=False), u)
+                for part in parts
+            ],
+            1,
+        )
+
+    def _check(self, policies: Tensor) -> None:
+        game = self.games[0]
+        expected = (len(self), "B", game.n_senders, game.n_states, game.n_signals)
+        if not isinstance(policies, Tensor):
+            raise ValueError(f"policies must be a tensor, got {type(policies).__name__}")
+        if policies.ndim != 5 or (policies.shape[0], *policies.shape[2:]) != (
+            expected[0],
+            *expected[2:],
+        ):
+            raise checks.shape_error("policies", "(G, B, N, S, M)", expected, policies)
+        checks.distributions("policies", policies)
 
 
 def stack(games: Sequence[PersuasionGame]) -> GameStack:

@@ -337,16 +337,37 @@ def test_a_failing_game_is_a_row_and_the_run_goes_on(
 def test_nothing_but_failures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    # The contested law has no game with a single action.
-    line = ["--actions", "1", "--senders", "2", "--signals", "2", "--states", "2"]
+    def broken(key: Key) -> PersuasionGame:
+        raise ValueError(f"no game\nof instance {key[5] // 10}")
+
+    monkeypatch.setattr(bench, "game_of", broken)
+    line = ["--actions", "2", "--senders", "2", "--signals", "2", "--states", "2"]
     assert cli.run(main, "dnl.bench", [*line, "--out", str(tmp_path)]) == 1
     rows = read_table(tmp_path / "results.csv")
     assert set(rows["status"]) == {"error"}
-    assert set(rows["error"]) == {
-        "ValueError: n_actions must be at least 2 under law 'contested', got 1"
-    }
+    assert set(rows["error"]) == {"ValueError: no game of instance 0"}
     assert rows["seed"].tolist() == [0] * 6
     out = capfd.readouterr().out
-    assert "6 rows failed: ValueError: n_actions must be" in out
+    assert "6 rows failed: ValueError: no game of instance 0" in out
     assert "Figures" not in out
     assert not (tmp_path / "figures").exists()
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_games_fitted_apart_for_want_of_memory_give_the_same_rows(
+    uninterrupted: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "SAMPLE_BYTES", 1)
+    evaluated: list[int] = []
+
+    def counted(baselines: Sequence[pipeline.Baseline], *rest: Any) -> list[dict[str, Any]]:
+        evaluated.append(len(baselines))
+        return pipeline.evaluate(baselines, *rest)
+
+    monkeypatch.setattr(runner, "evaluate", counted)
+    assert cli.run(main, "dnl.bench", [*GROUPS, "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    assert evaluated == [1] * 8
+    exact = [*KEYS, "status", "fr_welfare", "ni_welfare", "start_welfare", "starts_not_refuted"]
+    pd.testing.assert_frame_equal(table(tmp_path / "run")[exact], uninterrupted[exact])
+    mse = table(tmp_path / "run")["mse"]
+    pd.testing.assert_series_equal(mse, uninterrupted["mse"], rtol=0.05)

@@ -93,6 +93,7 @@ WRONG = [
     ("--senders 0", "senders must be an integer of at least 1, got 0"),
     ("--senders 2 -1", "senders must be an integer of at least 1, got -1"),
     ("--signals 2 0", "signals must be an integer of at least 1, got 0"),
+    ("--actions 1 2", "actions must be at least 2 under law 'contested', got 1"),
     ("--instances 0", "instances must be an integer of at least 1, got 0"),
     ("--samples 1", "samples must be an integer of at least 2, got 1"),
     ("--seed -1", "seed must be an integer of at least 0, got -1"),
@@ -171,3 +172,13 @@ def test_a_run_that_is_there_is_left_as_it_is(
     assert (out, err.count("\n")) == ("", 1)
     assert message in err
     assert {path: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+def test_interruption_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped() -> int:
+        raise KeyboardInterrupt
+
+    assert cli.run(stopped, "dnl.example", []) == 130
+    assert capsys.readouterr().err == (
+        "dnl.example: interrupted. What is finished is kept: the same command goes on there.\n"
+    )

@@ -193,3 +193,17 @@ def test_every_epoch_is_reported_and_all_columns_are_known() -> None:
     assert seen == [(1, 2), (2, 2)]
     assert row.keys() <= set(columns(2)) - set(KEYS)
     assert columns(2)[-1] == "error"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"starts": 0}, "starts must be an integer of at least 1, got 0"),
+        ({"deviations": 0}, "deviations must be an integer of at least 1, got 0"),
+        ({"radius": 0.0}, "radius must be finite and above 0, got 0.0"),
+        ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
+    ],
+)
+def test_malformed_stages_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Stages(**wrong)

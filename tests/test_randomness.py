@@ -3,6 +3,7 @@
 import hashlib
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -100,3 +101,13 @@ def test_malformed_counts_are_refused(count: Any) -> None:
     game: PersuasionGame = didactic_game()
     with pytest.raises(ValueError, match="count must be an integer of at least 0"):
         game.sample_policies(count)
+
+
+def test_numpy_s_integers_are_integers() -> None:
+    game = synthetic_game(2, 2, 2, 2, seed=1)
+    one: Any = np.int64(1)
+    two: Any = np.int64(2)
+    assert synthetic_game(2, two, 2, 2, seed=one) == game
+    sized = PersuasionGame(game.prior, game.receiver_utility, game.sender_utility, two)
+    assert sized.identity == game.identity
+    assert stream("a", (np.int32(3), 4)).initial_seed() == stream("a", (3, 4)).initial_seed()
