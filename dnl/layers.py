@@ -243,16 +243,17 @@ class _ContextProduct(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, context, weight = ctx.saved_tensors
         need_x, need_context, need_weight = ctx.needs_input_grad
-        # Nothing is written in place: torch.func may map over dy alone (jacobians).
+        # Nothing that is saved is written in place: torch.func may map over dy alone (jacobians).
         dx: list[Tensor] = []
         dcontext: list[Tensor] = []
         dweight: list[Tensor] = []
         for g, rows in _chunks(x, context):
-            dx_rows, dcontext_rows, dw = [], [], torch.zeros_like(weight[g])
+            dx_rows, dcontext_rows, dw = [], [], None
             for b in rows:
                 d = dy[g, b]
                 if need_weight:
-                    dw = torch.baddbmm(dw, d.mT, _products(x[g, b], context[g, b]))
+                    products = _products(x[g, b], context[g, b])
+                    dw = dw.baddbmm_(d.mT, products) if dw is not None else d.mT @ products
                 if need_x or need_context:
                     dproducts = torch.bmm(d, weight[g])
                     dproducts = dproducts.unflatten(-1, (context.shape[-1], x.shape[-1]))
@@ -264,7 +265,8 @@ class _ContextProduct(torch.autograd.Function):
                 dx.append(torch.cat(dx_rows, 1))
             if need_context:
                 dcontext.append(torch.cat(dcontext_rows, 1))
-            dweight.append(dw)
+            if dw is not None:
+                dweight.append(dw)
         return (
             torch.cat(dx) if need_x else None,
             torch.cat(dcontext) if need_context else None,
@@ -296,7 +298,9 @@ def _chunks(x: Tensor, context: Tensor) -> Iterator[tuple[slice, list[slice]]]:
     n_groups, n_rows = x.shape[:2]
     budget = CHUNK_PRODUCTS.get(x.device.type, CHUNK_PRODUCTS["cpu"])
     per_row = x.shape[-1] * context.shape[-1]
-    rows = min(max(n_rows, 1), max(1, budget // per_row))
+    most = max(1, budget // per_row)
+    pieces = max(1, -(-n_rows // most))
+    rows = max(1, -(-n_rows // pieces))  # of equal size: a short last chunk would be slow
     groups = max(1, budget // (per_row * rows))
     for g in range(0, max(n_groups, 1), groups):
         yield slice(g, g + groups), [slice(b, b + rows) for b in range(0, max(n_rows, 1), rows)]
