@@ -153,7 +153,9 @@ def outcome_distribution(
     """
     n_games, n_profiles = policies.shape[:2]
     n_states, n_actions = receiver_utility.shape[-2:]
-    pieces: dict[tuple[int, int], Tensor] = {}
+    # Results go into one array: thousands of small ones between large temporaries would pin the
+    # allocator's heap, whose size then grows with the batch.
+    found = policies.new_zeros(n_games, n_profiles, n_states, n_actions)
     for games, profiles, signals in chunks(policies, n_actions):
         left, right = halves(prior[games], policies[games, profiles])
         left = left[:, :, signals]
@@ -162,15 +164,8 @@ def outcome_distribution(
             actions, _ = receiver.react(left, right)
         # P(s, a) = sum_l left[l, s] * sum_r [a*(l, r) = a] right[r, s]
         taken = [((actions == a).to(left.dtype) @ right * left).sum(-2) for a in range(n_actions)]
-        piece = torch.stack(taken, -1)
-        key = (games.start, profiles.start)
-        pieces[key] = pieces[key] + piece if key in pieces else piece
-    if not pieces:
-        return policies.new_zeros(n_games, n_profiles, n_states, n_actions)
-    starts = sorted({game for game, _ in pieces})
-    return torch.cat(
-        [torch.cat([piece for (game, _), piece in pieces.items() if game == g], 1) for g in starts]
-    )
+        found[games, profiles] += torch.stack(taken, -1)
+    return found
 
 
 def deviation_outcomes(
