@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from games import PersuasionGame
+from games.simulation import TIE_TOLERANCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,5 +82,4 @@ def _unique(game: PersuasionGame, possible: Tensor) -> bool:
         return True
     best, second = v.topk(2, dim=1).values.unbind(1)
     spread = game.receiver_utility.amax() - game.receiver_utility.amin()
-    tolerance = 1e-9 if v.dtype == torch.float64 else 1e-6
-    return bool((best - second > tolerance * spread).all())
+    return bool((best - second > TIE_TOLERANCE[v.dtype] * spread).all())
