@@ -1,6 +1,7 @@
 """Equilibria of multi-sender persuasion games with discontinuous networks."""
 
 from dnl import layers, surrogates
+from dnl.exact.response import BestResponse, best_response
 from dnl.fitted import FitConfig, FittedSurrogate
 from dnl.fitting import fit, fit_many
 from dnl.revelation import FullRevelation, full_revelation
@@ -10,12 +11,14 @@ from dnl.verification import Verification, verify
 __version__ = "0.1.0"
 
 __all__ = [
+    "BestResponse",
     "ExtragradientConfig",
     "ExtragradientResult",
     "FitConfig",
     "FittedSurrogate",
     "FullRevelation",
     "Verification",
+    "best_response",
     "extragradient",
     "fit",
     "fit_many",

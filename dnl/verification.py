@@ -1,19 +1,22 @@
 """Is a profile an epsilon-local Nash equilibrium of the true game?
 
-Verification sees the simulator only, never a surrogate. `"sampled"` tries random deviations, as
-the paper does (appendix B): what it finds is a *lower* bound on what a sender can gain, so it can
-refute a profile and never prove one.
+Verification sees the true game only, never a surrogate. `"exact"` bounds what each sender can gain
+from above and decides. `"sampled"` tries random deviations, as the paper does (appendix B): what it
+finds is a *lower* bound on what a sender can gain, so it can refute a profile and never prove one.
 """
 
+import time
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dnl.exact.response import exact_rows, respond
 from games import PersuasionGame, checks
 from games.randomness import stream
 
-METHODS = ("sampled",)
+METHODS = ("exact", "sampled")
 REFERENCE_RADIUS = 0.005  # radius at which the tolerance is the whole stated one
 DEVIATIONS_PER_ENTRY = 100  # sampled deviations per sender and entry of its policy (paper)
 CHUNK_ENTRIES = 2**21  # entries of deviations held at a time
@@ -24,20 +27,30 @@ class Verification:
     """What verification found for one profile, or (with the axis `B`) for a batch.
 
     Attributes:
-        gain: `(N,)` or `(B, N)`, at least 0: the most that each sender was found to gain by
-            deviating, in units of utility. A lower bound where `method` is `"sampled"`.
+        gain: `(N,)` or `(B, N)`, at least 0, in units of utility. `"exact"`: no deviation of the
+            sender gains more, whatever the receiver's tie rule. `"sampled"`: the most that one was
+            found to gain, a lower bound.
         relative_gain: `gain` as a fraction of the sender's payoff range; 0 where that is 0.
-        verdict: `"refuted"` or `"not refuted"`; a tuple of `B` of them for a batch.
+        verdict: `"certified"`, `"refuted"` or `"undecided"` (exact), `"refuted"` or
+            `"not refuted"` (sampled); a tuple of `B` of them for a batch.
         witness: `(N, S, M)` or `(B, N, S, M)`: row n is sender n's best deviation found, its own
             policy where none gains.
-        game, method, radius, tolerance, deviations, seed: what was asked; `radius` is the largest
-            entry-wise change of a policy, None for any; `deviations` the number tried per sender.
+        witness_gain: `gain`'s shape: what the witness gains in the simulator.
+        status: of the exact computation per sender (`dnl.exact.status.Status`), a tuple of `N`, or
+            a tuple of `B` of them; `"complete"` for sampling.
+        seconds: `gain`'s shape: time per sender (sampling: the batch's, shared equally).
+        game, method, radius, tolerance, seed: what was asked; `radius` is the largest entry-wise
+            change of a policy, None for any.
+        deviations: the number tried per sender; 0 for `"exact"`.
     """
 
     gain: Tensor
     relative_gain: Tensor
     verdict: str | tuple[str, ...]
     witness: Tensor
+    witness_gain: Tensor
+    status: tuple[str, ...] | tuple[tuple[str, ...], ...]
+    seconds: Tensor
     game: str
     method: str
     radius: float | None
@@ -57,51 +70,109 @@ def verify(
     game: PersuasionGame,
     policies: Tensor,
     radius: float | None = 0.005,
-    *,
-    method: str,
+    method: str = "exact",
     tolerance: float = 1e-5,
     time_limit: float = 60.0,
     seed: int = 0,
+    *,
     deviations: int | None = None,
 ) -> Verification:
-    """Look for profitable deviations within `radius` (Definition 3 of the paper).
+    """Decide whether a sender can gain by deviating within `radius` (Definition 3 of the paper).
 
     Args:
         game: the true game.
-        policies: `(N, S, M)` or `(B, N, S, M)`. All profiles of a batch meet the same random
-            deviations, so that a profile's result does not depend on its company.
+        policies: `(N, S, M)` or `(B, N, S, M)`. A profile's result does not depend on its company.
         radius: largest entry-wise change of a sender's policy, above 0; None for any policy.
-        method: `"sampled"`; there is no default, because sampling proves nothing. (`"exact"` comes
-            with the next release.)
+        method: `"exact"` proves (needs highspy); `"sampled"` looks for deviations.
         tolerance: gains up to tolerance x payoff range x min(1, radius / 0.005) do not count.
-        time_limit: seconds for exact methods; sampling always runs to its end.
-        seed: of the verifier's stream.
-        deviations: tried per sender; None for 100 * S * M.
+        time_limit: seconds per profile for `"exact"`; bounds are valid when it is over. Sampling
+            always runs to its end.
+        seed: of the verifier's stream; `"exact"` draws nothing from it.
+        deviations: `"sampled"` only: tried per sender; None for 100 * S * M.
 
     Returns:
-        A `Verification` in the dtype and on the device of `policies`.
+        A `Verification` in the dtype and on the device of `policies`. Exact: *certified* where the
+        bound of every sender's gain is within the tolerance, *refuted* where a witness gains more
+        than that in the simulator, else *undecided* (see `status`).
 
     Raises:
         ValueError: for a bad argument.
+        ImportError: for `"exact"` without highspy.
     """
-    if method == "exact":
-        raise ValueError(
-            "method 'exact' is not available yet: it comes with the next release; "
-            "use method='sampled'"
-        )
     checks.one_of("method", method, METHODS)
     if radius is not None:
         checks.positive_number("radius", radius)
-    checks.positive_number("tolerance", tolerance, allow_zero=True)
+    checks.positive_number("tolerance", tolerance, allow_zero=method == "sampled")
     checks.positive_number("time_limit", time_limit)
     checks.positive_integer("seed", seed, least=0)
     if deviations is None:
         deviations = DEVIATIONS_PER_ENTRY * game.n_states * game.n_signals
+    elif method == "exact":
+        raise ValueError(f"deviations is for method 'sampled', got {deviations!r} with 'exact'")
     checks.positive_integer("deviations", deviations)
     game.check_policies(policies)
+    batch = (policies.unsqueeze(0) if policies.ndim == 3 else policies).detach()
+    allowed = tolerance * (1.0 if radius is None else min(1.0, radius / REFERENCE_RADIUS))
+    if method == "exact":
+        found = _exact(game, batch, radius, allowed, time_limit)
+    else:
+        found = _sampled(game, batch, radius, allowed, seed, deviations)
+    if policies.ndim == 3:
+        found = {name: value[0] for name, value in found.items()}
+    return Verification(
+        **found,
+        game=game.identity,
+        method=method,
+        radius=radius,
+        tolerance=tolerance,
+        deviations=0 if method == "exact" else deviations,
+        seed=seed,
+    )
 
-    single = policies.ndim == 3
-    batch = (policies.unsqueeze(0) if single else policies).detach()
+
+def _exact(
+    game: PersuasionGame, batch: Tensor, radius: float | None, allowed: float, time_limit: float
+) -> dict[str, Any]:
+    """The fields of a batch's `Verification` by best responses with proven bounds."""
+    gain = batch.new_zeros(batch.shape[:2])
+    witness_gain, seconds = torch.zeros_like(gain), torch.zeros_like(gain)
+    witness = batch.clone()
+    status, verdict = [], []
+    ranges = game.payoff_range.double().cpu()
+    judge = game.to("cpu", torch.float64)
+    for b, profile in enumerate(batch):
+        deadline = time.perf_counter() + time_limit
+        rows = torch.from_numpy(exact_rows(profile))
+        utilities = judge.ex_ante_utility(rows)
+        certified, refuted, statuses = True, False, []
+        for n in range(game.n_senders):
+            # What earlier senders left of the time is shared by the later ones.
+            left = max(deadline - time.perf_counter(), 0.0) / (game.n_senders - n)
+            # Half of the tolerance for the gap: a gain of 0 is then always certified.
+            response = respond(game, rows, n, radius, left, 0.5 * allowed)
+            most = max(response.upper_bound - utilities[n].item(), 0.0)
+            got = judge.deviation_gain(rows, n, response.policy.unsqueeze(0)).item()
+            certified &= most <= allowed * ranges[n].item()
+            refuted |= got > allowed * ranges[n].item()
+            gain[b, n], seconds[b, n] = most, response.seconds
+            if got > 0:
+                witness[b, n], witness_gain[b, n] = response.policy.to(batch), got
+            statuses.append(str(response.status))
+        status.append(tuple(statuses))
+        verdict.append("certified" if certified else "refuted" if refuted else "undecided")
+    return _fields(game, gain, witness, witness_gain, status, seconds, verdict)
+
+
+def _sampled(
+    game: PersuasionGame,
+    batch: Tensor,
+    radius: float | None,
+    allowed: float,
+    seed: int,
+    deviations: int,
+) -> dict[str, Any]:
+    """The fields of a batch's `Verification` by random deviations."""
+    began = time.perf_counter()
     gain = batch.new_zeros(batch.shape[:2])  # (B, N)
     witness = batch.clone()
     at_once = max(1, CHUNK_ENTRIES // (game.n_states * game.n_signals))
@@ -110,6 +181,7 @@ def verify(
         generator = stream("verifier", seed, game.identity, sender)
         for drawn in range(0, deviations, at_once):
             size = (min(at_once, deviations - drawn), game.n_states, game.n_signals)
+            # All profiles meet the same noise: a result does not depend on its company.
             noise = torch.rand(size, dtype=torch.float64, generator=generator).to(batch)
             for start in range(0, len(batch), rows):
                 part = batch[start : start + rows]
@@ -120,24 +192,37 @@ def verify(
                 found = tried[torch.arange(len(part), device=tried.device), index]
                 gain[start : start + rows, sender][better] = best[better]
                 witness[start : start + rows, sender][better] = found[better]
-
-    ranges = game.payoff_range.to(batch)
-    scale = 1.0 if radius is None else min(1.0, radius / REFERENCE_RADIUS)
-    refuted = (gain > tolerance * scale * ranges).any(1)
-    relative = torch.where(ranges > 0, gain / ranges, 0.0)
-    verdict = tuple("refuted" if bad else "not refuted" for bad in refuted.tolist())
-    return Verification(
-        gain=gain[0] if single else gain,
-        relative_gain=relative[0] if single else relative,
-        verdict=verdict[0] if single else verdict,
-        witness=witness[0] if single else witness,
-        game=game.identity,
-        method=method,
-        radius=radius,
-        tolerance=tolerance,
-        deviations=deviations,
-        seed=seed,
+    refuted = (gain > allowed * game.payoff_range.to(batch)).any(1)
+    return _fields(
+        game,
+        gain,
+        witness,
+        gain.clone(),
+        [("complete",) * game.n_senders] * len(batch),
+        torch.full_like(gain, (time.perf_counter() - began) / max(gain.numel(), 1)),
+        ["refuted" if bad else "not refuted" for bad in refuted.tolist()],
     )
+
+
+def _fields(
+    game: PersuasionGame,
+    gain: Tensor,
+    witness: Tensor,
+    witness_gain: Tensor,
+    status: list[tuple[str, ...]],
+    seconds: Tensor,
+    verdict: list[str],
+) -> dict[str, Any]:
+    ranges = game.payoff_range.to(gain)
+    return {
+        "gain": gain,
+        "relative_gain": torch.where(ranges > 0, gain / ranges, 0.0),
+        "witness": witness,
+        "witness_gain": witness_gain,
+        "status": tuple(status),
+        "seconds": seconds,
+        "verdict": tuple(verdict),
+    }
 
 
 def deviations_within(policy: Tensor, radius: float | None, noise: Tensor) -> Tensor:

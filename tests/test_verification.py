@@ -322,8 +322,9 @@ def test_deviations_go_far_on_both_sides(n_signals: int, part: float, radius: fl
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"method": "exact"}, "'exact' is not available yet: it comes with the next release"),
-        ({"method": "guess"}, "method must be one of 'sampled', got 'guess'"),
+        ({"method": "exact", "deviations": 5}, "deviations is for method 'sampled', got 5"),
+        ({"method": "exact", "tolerance": 0.0}, "tolerance must be"),
+        ({"method": "guess"}, "method must be one of 'exact', 'sampled', got 'guess'"),
         ({"method": None}, "method must be one of"),
         *(({"radius": bad}, "radius must be") for bad in (0, -0.1, math.nan, math.inf, "1", True)),
         *(({"tolerance": bad}, "tolerance must be") for bad in (-1e-9, math.nan, None)),
@@ -343,7 +344,5 @@ def test_malformed_arguments_are_refused(wrong: dict[str, Any], message: str) ->
         verify(didactic_game(), **(good | wrong))
 
 
-def test_method_must_be_said() -> None:
-    incomplete: Any = verify
-    with pytest.raises(TypeError, match="method"):
-        incomplete(didactic_game(), HALF)
+def test_exact_is_the_default() -> None:
+    assert verify(didactic_game(), HALF).method == "exact"

@@ -1,0 +1,203 @@
+"""Global best response: concavification by column generation over posteriors.
+
+For `M >= S` a best response is the concave envelope of f at the prior: columns add up to the
+all-ones vector, any multiple of a posterior is worth that multiple, and S columns suffice. The
+master program mixes posteriors, the pricing program finds a posterior above its supporting
+hyperplane: one column, so nothing is symmetric in the own signals. With `h` its maximum the
+hyperplane, raised by `h`, lies above f everywhere: a certificate. For `M < S` that is still a
+bound, and the program over all columns at once (`local`, radius 1) gives policies and closes small
+cases.
+
+Source: DESIGN section 2; Kamenica and Gentzkow (2011) for one sender.
+"""
+
+import time
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from dnl.exact.branching import maximise
+from dnl.exact.cell import Cells
+from dnl.exact.hull import Hull, Node
+from dnl.exact.linear import Array, LinearProgram
+from dnl.exact.local import LocalResponse
+from dnl.exact.problem import MARGIN, Deviation
+from dnl.exact.status import Status
+
+POOL = 2_000  # posteriors tried before the first exact pricing
+SMOOTHING = 0.3  # weight of the best prices so far in the next ones
+
+
+class GlobalResponse:
+    """Search for the best columns of all.
+
+    Attributes:
+        dual: `(S,)` per unit of column, normalised: `f(c) <= dual . c` for every `c >= 0`.
+        best, bound, status: as in `Outcome`, normalised.
+        witnesses: policies `(S, M)` to try in the simulator.
+    """
+
+    def __init__(self, deviation: Deviation, gap: float, deadline: float, seed: int = 0) -> None:
+        self.deviation, self.gap, self.deadline = deviation, gap, deadline
+        self.support = np.flatnonzero(deviation.prior > 0)
+        self.prior = deviation.prior[self.support]
+        n_own = len(deviation.own)
+        self.points = np.empty((0, len(self.support)))  # posteriors
+        self.values = np.empty(0)
+        self._likelihood = deviation.weights[:, self.support] / self.prior  # (J, S')
+        self._add(self._pool(np.random.default_rng(seed)))
+        self.hull = self._hull()
+        self._generate()
+        self.witnesses = [self._policy()]
+        if n_own < len(self.support) and self.bound > self._simulated_best() + gap:
+            self._scarce()
+
+    # ------------------------------------------------------------------------- columns
+
+    def _pool(self, generator: np.random.Generator) -> Array:
+        """Posteriors to start from: vertices, the prior, the present ones, random faces."""
+        size = len(self.support)
+        own = self.deviation.own[:, self.support] * self.prior
+        present = own[own.sum(1) > 0]
+        spread = generator.exponential(size=(POOL, size))
+        spread *= generator.random((POOL, size)) < generator.random((POOL, 1))
+        spread = spread[spread.sum(1) > 0]
+        pool = np.concatenate([np.eye(size), self.prior[None], present, spread])
+        return pool / pool.sum(1, keepdims=True)
+
+    def _evaluate(self, points: Array) -> Array:
+        """Utility per unit of mass at posteriors `(B, S') -> (B,)`, on the closure."""
+        columns = np.zeros((len(points), len(self.deviation.prior)))
+        columns[:, self.support] = points / self.prior
+        return self.deviation.closure(columns)[0].sum(-1)
+
+    def _add(self, points: Array) -> None:
+        self.points = np.concatenate([self.points, points])
+        self.values = np.concatenate([self.values, self._evaluate(points)])
+
+    def _master(self) -> tuple[float, Array, Array]:
+        """Best mixture of the columns: value, weights, prices `(S',)` of mass."""
+        program = LinearProgram(
+            self.values,
+            np.ones(len(self.values)),
+            csr_matrix(self.points.T),
+            self.prior,
+            self.prior,
+        )
+        solution = program.solve()
+        if solution.point is None:
+            raise RuntimeError("the master program of the concave envelope failed")
+        return float(self.values @ solution.point), solution.point, solution.prices
+
+    def _hull(self) -> Hull:
+        """The pricing program: one posterior."""
+        problem = self.deviation
+        reduced = Deviation(
+            weights=self._likelihood,
+            value=problem.value[self.support],
+            utility=problem.utility[self.support],
+            own=np.zeros((1, len(self.support))),
+            lowest=problem.lowest,
+            payoff_range=problem.payoff_range,
+        )
+        shape = (1, len(self.support))
+        return Hull(reduced, np.zeros(shape), np.ones(shape), simplex=True, unit=1.0)
+
+    def _generate(self) -> None:
+        """Alternate master and pricing until the certificate meets the mixture."""
+        self.bound, self.status = np.inf, Status.OPTIMAL
+        prices_best: Array | None = None
+        smooth = True
+        while True:
+            self.best, self.weights, prices = self._master()
+            if self.bound <= self.best + self.gap or time.perf_counter() >= self.deadline:
+                break
+            mixed = (
+                prices
+                if prices_best is None or not smooth
+                else (1 - SMOOTHING) * prices + SMOOTHING * prices_best
+            )
+            found, excess, status = self._price(mixed)
+            certificate = mixed + max(excess, 0.0)
+            bound = float(certificate @ self.prior)
+            better = bound < self.bound - 1e-12
+            if better:
+                self.bound, prices_best, self._certificate = bound, mixed, certificate
+            new = found[self._evaluate(found) > found @ prices + 1e-12]
+            if len(new):
+                self._add(new)
+            smooth = bool(len(new)) or (better and smooth)
+            if not len(new) and not better and np.array_equal(mixed, prices):
+                self.status = status if status is not Status.OPTIMAL else Status.SUSPECT
+                break
+        if self.bound > self.best + self.gap and time.perf_counter() >= self.deadline:
+            self.status = Status.TIME_LIMIT
+        self.dual = np.zeros(len(self.deviation.prior))
+        self.dual[self.support] = self._certificate * self.prior
+
+    _certificate: Array
+
+    def _price(self, prices: Array) -> tuple[Array, float, Status]:
+        """Posteriors above the hyperplane, a bound of the largest excess, and the status."""
+        found: list[Array] = []
+        best = -np.inf
+
+        def improve(hull: Hull, node: Node) -> float:
+            nonlocal best
+            if node.columns is not None:
+                found.append(node.columns[0])
+                best = max(best, node.value)
+            return best
+
+        def enough(best: float, bound: float) -> bool:
+            return best > self.gap and best >= 0.6 * bound
+
+        self.hull.set_prices(prices)
+        outcome = maximise(self.hull, 0.5 * self.gap, self.deadline, improve, decided=enough)
+        points = np.array(found).reshape(-1, len(prices))
+        points = np.maximum(points, 0.0)
+        return points / points.sum(1, keepdims=True), outcome.bound, outcome.status
+
+    # ------------------------------------------------------------------------- policies
+
+    def _policy(self) -> Array:
+        """The mixture as a policy `(S, M)`; the heaviest columns where signals are scarce."""
+        n_own, n_states = self.deviation.own.shape
+        used = np.argsort(-self.weights, kind="stable")[:n_own]
+        columns = np.zeros((n_own, n_states))
+        shares = self.weights[used, None] * self.points[used] / self.prior
+        columns[: len(used), self.support] = shares
+        rest = np.maximum(1 - columns.sum(0), 0.0)
+        columns[0] += np.where(self.deviation.prior > 0, rest, 0.0)
+        nowhere = self.deviation.prior <= 0
+        columns[:, nowhere] = self.deviation.own[:, nowhere]
+        _, actions = self.deviation.closure(columns)
+        inside = self._all_cells().best(actions, MARGIN)
+        policy = (columns if inside is None else inside).T
+        return policy / policy.sum(1, keepdims=True)
+
+    def _all_cells(self) -> Cells:
+        problem = self.deviation
+        n_own = len(problem.own)
+        low = np.zeros_like(problem.own)
+        width = np.ones_like(problem.own)
+        nowhere = problem.prior <= 0
+        low[:, nowhere], width[:, nowhere] = problem.own[:, nowhere], 0.0
+        n_others, n_actions = len(problem.weights), problem.value.shape[1]
+        pairs = np.stack(np.divmod(np.arange(n_own * n_others), n_others), 1)
+        everything = np.ones((len(pairs), n_actions), dtype=bool)
+        return Cells(problem, low, width, pairs, everything, 1.0)
+
+    def _simulated_best(self) -> float:
+        return max(float(self.deviation.closure(policy.T)[0].sum()) for policy in self.witnesses)
+
+    def _scarce(self) -> None:
+        """Fewer signals than states: the program over all columns at once."""
+        starts = tuple(self.deviation.closure(policy.T)[1] for policy in self.witnesses)
+        search = LocalResponse(self.deviation, 1.0, self.gap, self.deadline, starts=starts)
+        self.witnesses = search.witnesses + self.witnesses
+        self.best = search.outcome.best
+        self.bound = min(self.bound, search.outcome.bound)
+        self.status = search.outcome.status
+        if self.bound <= self.best + self.gap:
+            self.status = Status.OPTIMAL

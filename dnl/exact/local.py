@@ -1,0 +1,95 @@
+"""Best response within a radius, and for any radius where signals are scarcer than states.
+
+The program is the hull relaxation over the box of columns around the policy; where nothing can flip
+it is the linear program itself, else branch and bound closes it. Every node's actions are tried as
+a cell of their own, which is what makes incumbents good.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnl.exact.branching import Outcome, maximise
+from dnl.exact.cell import Cells
+from dnl.exact.hull import Hull, Node
+from dnl.exact.linear import Array
+from dnl.exact.problem import MARGIN, Deviation
+
+POLISHES = 3  # times that a cell's optimum is looked at again: its closure may favour another cell
+
+
+class LocalResponse:
+    """Search for the best columns within `radius` of `deviation.own`.
+
+    Attributes:
+        witnesses: policies `(S, M)` to try in the simulator, the most promising first.
+        outcome: bounds in normalised utility.
+    """
+
+    def __init__(
+        self,
+        deviation: Deviation,
+        radius: float,
+        gap: float,
+        deadline: float,
+        decided: Callable[[float, float], bool] | None = None,
+        starts: tuple[NDArray[np.int64], ...] = (),
+    ) -> None:
+        self.deviation = deviation
+        low = np.maximum(deviation.own - radius, 0.0)
+        width = np.minimum(deviation.own + radius, 1.0) - low
+        width[:, deviation.prior <= 0] = 0.0  # states that never happen stay as they are
+        low[:, deviation.prior <= 0] = deviation.own[:, deviation.prior <= 0]
+        unit = min(radius, 1.0)
+        self.hull = Hull(deviation, low, width, simplex=False, unit=unit)
+        pairs = np.stack([self.hull.pair_own, self.hull.pair_other], 1)
+        candidates = np.zeros((self.hull.n_pairs, deviation.value.shape[1]), dtype=bool)
+        candidates[self.hull.entry_pair, self.hull.entry_action] = True
+        self.cells = Cells(deviation, low, width, pairs, candidates, unit)
+        self._seen: set[bytes] = set()
+        self._found: dict[bytes, tuple[float, NDArray[np.int64], Array]] = {}
+        self._keep(deviation.own)
+        for actions in starts:
+            self._polish(actions)
+        self.outcome: Outcome = maximise(
+            self.hull, gap, deadline, self._improve, self._best(), decided
+        )
+        self.witnesses = self._witnesses()
+
+    def _improve(self, hull: Hull, node: Node) -> float:
+        if node.columns is not None:
+            self._keep(node.columns)
+            if hull.n_pairs:
+                self._polish(node.actions)
+                self._polish(hull.actions_of(node))
+        return self._best()
+
+    def _polish(self, actions: NDArray[np.int64]) -> None:
+        for _ in range(POLISHES):
+            key = actions.tobytes()
+            if key in self._seen:
+                return
+            self._seen.add(key)
+            columns = self.cells.best(actions, 0.0)
+            if columns is None:
+                return
+            actions = self._keep(columns)
+
+    def _keep(self, columns: Array) -> NDArray[np.int64]:
+        utilities, actions = self.deviation.closure(columns)
+        key, value = actions.tobytes(), float(utilities.sum())
+        if key not in self._found or value > self._found[key][0]:
+            self._found[key] = value, actions, columns
+        return actions
+
+    def _best(self) -> float:
+        return max(value for value, _, _ in self._found.values())
+
+    def _witnesses(self) -> list[Array]:
+        ranked = sorted(self._found.values(), key=lambda found: -found[0])
+        policies = []
+        for _, actions, columns in ranked[:3]:
+            inside = self.cells.best(actions, MARGIN)
+            policies += [c.T for c in (inside, columns) if c is not None]
+        return [policy / policy.sum(1, keepdims=True) for policy in policies]

@@ -1,0 +1,113 @@
+"""The program of one deviating sender, and how its soundness survives floating point.
+
+With the others fixed, sender n chooses columns `c_m = pi_n(m | .)`. At the joint signal of its own
+signal m and the others' joint signal j the receiver faces the posterior `c_m * w_j`, where `w_j` is
+the prior times the others' probabilities of j. The sender gets `sum_m f(c_m)` with one function f
+for every own signal: piecewise linear and homogeneous of degree 1 (DESIGN: columns decouple).
+
+Shapes: `J = M**(N-1)` joint signals of the others, `S` states, `A` actions, `M` own signals.
+
+Soundness. Everything is float64. The receiver may take any action that is optimal within `SLACK` of
+its utility range, in units of the joint signal's mass: more than the simulator's tie tolerance of
+1e-9, so the program allows whatever the game's own rule does, any tie rule, and every limit of
+policies. The test is homogeneous in the mass, so tiny probabilities need no care. Masses too small
+to matter are never dropped; they cannot be resolved by a solver either, but bounds are computed by
+weak duality on the data (see `linear`), not read off the solver.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dnl.exact.linear import Array
+from games import PersuasionGame
+
+SLACK = 2e-9  # of the receiver's utility range, per mass: above the simulator's 1e-9
+MARGIN = 1e-7  # by which the receiver prefers what a witness wants, in the same unit
+CLOSE = 1e-7  # actions this close count as optimal where values on boundaries are evaluated
+
+
+@dataclass(frozen=True, eq=False)
+class Deviation:
+    """What sender `n` of a profile faces.
+
+    Attributes:
+        weights: `(J, S)`, prior times the others' signal probabilities.
+        value: `(S, A)` the receiver's utility over its range (0 everywhere where that is 0).
+        utility: `(S, A)` the sender's utility, its lowest 0 and its highest 1.
+        own: `(M, S)` columns of the sender's policy in the profile.
+        lowest, payoff_range: utility in the game's units is `lowest + payoff_range * utility`.
+    """
+
+    weights: Array
+    value: Array
+    utility: Array
+    own: Array
+    lowest: float
+    payoff_range: float
+
+    @cached_property
+    def prior(self) -> Array:
+        """`(S,)`."""
+        return self.weights.sum(0)
+
+    @cached_property
+    def advantage(self) -> Array:
+        """`(A, A, S)`: value of the first action over the second, in favour by `SLACK`."""
+        difference = self.value.T[:, None, :] - self.value.T[None, :, :]
+        return difference + SLACK
+
+    def closure(self, columns: Array) -> tuple[Array, NDArray[np.int64]]:
+        """Utilities and actions if the receiver, where it is indifferent, favours the sender.
+
+        Args:
+            columns: `(..., S)`.
+
+        Returns:
+            `(..., J)` utilities, normalised, and actions.
+        """
+        mass = columns[..., None, :] * self.weights  # (..., J, S)
+        value = mass @ self.value  # (..., J, A)
+        best = value.max(-1, keepdims=True) - CLOSE * mass.sum(-1, keepdims=True)
+        utility = np.where(value >= best, mass @ self.utility, -np.inf)
+        return utility.max(-1), utility.argmax(-1)
+
+    def candidates(self, low: Array, high: Array) -> NDArray[np.bool_]:
+        """Actions not proven suboptimal everywhere between two columns: `(M, S) -> (M, J, A)`.
+
+        An action is out where some other one beats it by interval bounds in all of the box.
+        """
+        wins = np.empty((len(low), *self.weights.shape[:1], self.value.shape[1]), dtype=bool)
+        favourable = np.maximum(self.advantage, 0.0)
+        for m in range(len(low)):
+            most = np.einsum("js,abs->jab", self.weights * low[m], self.advantage)
+            most += np.einsum("js,abs->jab", self.weights * (high[m] - low[m]), favourable)
+            wins[m] = (most >= 0).all(2)
+        return wins
+
+    def in_units(self, utility: float) -> float:
+        """Normalised utility in the game's units."""
+        return self.lowest + self.payoff_range * utility
+
+
+def deviation(game: PersuasionGame, policies: Array, sender: int) -> Deviation:
+    """The program of `sender` when the others play `policies (N, S, M)`, rows exact."""
+    prior, v, u = (
+        tensor.double().cpu().numpy()
+        for tensor in (game.prior, game.receiver_utility, game.sender_utility[sender])
+    )
+    weights = prior[None, :]
+    for n, policy in enumerate(policies):
+        if n != sender:
+            weights = (weights[:, None, :] * policy.T).reshape(-1, len(prior))
+    value_range, payoff_range = np.ptp(v), np.ptp(u)
+    return Deviation(
+        weights=weights,
+        value=(v - v.min()) / value_range if value_range > 0 else np.zeros_like(v),
+        utility=(u - u.min()) / payoff_range if payoff_range > 0 else np.zeros_like(u),
+        own=policies[sender].T.copy(),
+        lowest=float(u.min()),
+        payoff_range=float(payoff_range),
+    )

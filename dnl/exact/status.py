@@ -1,0 +1,30 @@
+"""How an exact computation ended."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """End of an exact computation; `advice` says what to do about it. Bounds are always valid."""
+
+    OPTIMAL = "optimal"
+    TIME_LIMIT = "time limit"
+    SUSPECT = "numerically suspect"
+    INFEASIBLE = "infeasible"
+
+    @property
+    def advice(self) -> str:
+        """One sentence: what a caller can do."""
+        return _ADVICE[self]
+
+
+_ADVICE = {
+    Status.OPTIMAL: "The bound and the best deviation meet within the tolerance.",
+    Status.TIME_LIMIT: "The bound holds but is not tight; raise time_limit.",
+    Status.SUSPECT: (
+        "The solver could not settle a linear program, so the bound holds but may be loose; "
+        "rescale utilities that differ by many orders of magnitude, or raise the tolerance."
+    ),
+    Status.INFEASIBLE: (
+        "No policy lies within the radius, which only rounding can cause; pass rows that sum to 1."
+    ),
+}
