@@ -2,6 +2,7 @@
 
 from dnl import layers, surrogates
 from dnl.exact.response import BestResponse, best_response
+from dnl.finding import Equilibrium, find_equilibria
 from dnl.fitted import FitConfig, FittedSurrogate
 from dnl.fitting import fit, fit_many
 from dnl.revelation import FullRevelation, full_revelation
@@ -12,6 +13,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BestResponse",
+    "Equilibrium",
     "ExtragradientConfig",
     "ExtragradientResult",
     "FitConfig",
@@ -20,6 +22,7 @@ __all__ = [
     "Verification",
     "best_response",
     "extragradient",
+    "find_equilibria",
     "fit",
     "fit_many",
     "full_revelation",

@@ -1,0 +1,207 @@
+"""Block profiles: every sender partitions the states into messages.
+
+A message is sent by one or several signals, evenly: a message of one signal out of fewer than M
+leaves spare signals, on which a tiny mass induces any posterior. Where the profiles are few they
+are enumerated, best welfare first; else they are found by dynamics in which every state of every
+sender is an agent that picks its message.
+"""
+
+import time
+from collections.abc import Iterator
+from itertools import combinations, product
+
+import torch
+from torch import Tensor
+
+from dnl.finding.search import Proposals, Search
+from games import PersuasionGame
+
+ENUMERATED = 300_000  # most joint partitions that are enumerated
+BATCH = 256  # dynamics that run together
+ROUNDS = 40  # of batches of dynamics
+SWEEPS = 60  # over senders and states before a batch is given up
+KEPT = 40  # fixed points of a batch that are looked at, best welfare first
+
+
+def blocks(search: Search) -> Proposals:
+    """Block profiles that survive the cheap test, the best first."""
+    game = search.game
+    partitions = partitions_of(game.n_states, game.n_signals)  # (P, S)
+    if len(partitions) ** game.n_senders <= ENUMERATED:
+        yield from enumerated(search, partitions)
+    else:
+        yield from fixed_points(search)
+
+
+def enumerated(search: Search, partitions: Tensor) -> Proposals:
+    """All of them, best welfare first; ends where the search's floor is reached."""
+    game = search.game
+    pure = _policies(partitions, game.n_signals)  # (P, S, M)
+    choices = torch.cartesian_prod(*[torch.arange(len(pure))] * game.n_senders)
+    choices = choices.reshape(-1, game.n_senders)
+    welfare = torch.cat([search.welfare(pure[part]) for part in choices.split(20_000)])
+    order = welfare.argsort(descending=True, stable=True)
+    for index in order.tolist():
+        if welfare[index] <= search.floor or search.left == 0:
+            return
+        labels = partitions[choices[index]]  # (N, S)
+        variants = torch.stack(list(spreads(labels, game.n_signals)))
+        kept = variants[search.survives(variants)]
+        if not len(kept):
+            yield None
+        yield from kept
+
+
+def fixed_points(search: Search) -> Proposals:
+    """Partitions from which no state of any sender wants to move to another message."""
+    game = search.game
+    generator = search.generator("blocks")
+    seen: set[bytes] = set()
+    for _ in range(ROUNDS):
+        labels = settle(game, _random_labels(game, generator), generator, search.deadline)
+        if not len(labels):
+            yield None
+            continue
+        pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
+        welfare = search.welfare(pure)
+        for index in welfare.argsort(descending=True, stable=True)[:KEPT].tolist():
+            if welfare[index] <= search.floor or search.left == 0:
+                break
+            key = _named(labels[index]).numpy().tobytes()
+            if key in seen:
+                continue
+            seen.add(key)
+            variants = torch.stack(_some_spreads(labels[index], game.n_signals, generator))
+            kept = variants[search.survives(variants)]
+            yield from kept
+        yield None
+
+
+def settle(
+    game: PersuasionGame, labels: Tensor, generator: torch.Generator, deadline: float
+) -> Tensor:
+    """Let every state of every sender pick its message until nobody wants to move.
+
+    A state that joins a message which the others' messages make impossible is recognised, and the
+    receiver takes its optimal action for that state.
+
+    Args:
+        game: the game.
+        labels: `(B, N, S)` messages.
+        generator: which of the states that want to move do so.
+        deadline: of `time.perf_counter`.
+
+    Returns:
+        `(B', N, S)`, those that have come to rest.
+    """
+    n_signals = game.n_signals
+    prior, v, u = game.prior, game.receiver_utility, game.sender_utility
+    labels = labels.clone()
+    states = torch.arange(game.n_states)
+    quiet = torch.zeros(len(labels), dtype=torch.int64)  # senders in a row that stayed
+    for sweep in range(SWEEPS * game.n_senders):
+        n = sweep % game.n_senders
+        others = labels[:, [k for k in range(game.n_senders) if k != n]]  # (B, N-1, S)
+        together = (others.unsqueeze(-1) == others.unsqueeze(-2)).all(1).double()  # (B, S, S)
+        sent = torch.nn.functional.one_hot(labels[:, n], n_signals).double()  # (B, S, M)
+        mass = torch.einsum("bst,btm,t->bsmt", together, sent, prior)
+        value = mass @ v  # (B, S, M, A)
+        empty = (mass.sum(-1, keepdim=True) <= 0).double()
+        value = value + empty * v[:, None, :]
+        action = value.argmax(-1)  # (B, S, M)
+        utility = u[n][states[:, None], action]  # (B, S, M)
+        present = utility.gather(-1, labels[:, n].unsqueeze(-1))
+        best, message = (utility + 1e-9 * (utility == present)).max(-1)
+        wants = best > present.squeeze(-1) + 1e-7 * game.payoff_range[n]
+        quiet = torch.where(wants.any(-1), 0, quiet + 1)
+        if (quiet >= game.n_senders).all() or time.perf_counter() >= deadline:
+            break
+        # One or a few of those that want to move do: all at once would overshoot.
+        draw = torch.rand(wants.shape, generator=generator) * wants
+        moves = wants & ((draw > 0.7) | (draw >= draw.amax(-1, keepdim=True)))
+        labels[:, n] = torch.where(moves, message, labels[:, n])
+    return labels[quiet >= game.n_senders]
+
+
+def partitions_of(n_states: int, n_blocks: int) -> Tensor:
+    """All partitions of the states into at most `n_blocks` blocks: labels `(P, S)`.
+
+    Stops once there are more than `ENUMERATED`: that many are not enumerated.
+    """
+    strings: list[list[int]] = [[0]]
+    for _ in range(n_states - 1):
+        strings = [
+            [*string, label]
+            for string in strings
+            for label in range(min(max(string) + 2, n_blocks))
+        ]
+        if len(strings) > ENUMERATED:
+            break
+    length = max(n_states, 1)
+    return torch.tensor([string + [0] * (length - len(string)) for string in strings])
+
+
+def spreads(labels: Tensor, n_signals: int) -> Iterator[Tensor]:
+    """All ways to send the messages `labels (N, S)` with all signals, up to their names."""
+    per_sender = []
+    for row in labels:
+        count = int(row.max()) + 1
+        sizes = [
+            [b - a for a, b in zip((0, *cuts), (*cuts, n_signals), strict=True)]
+            for cuts in combinations(range(1, n_signals), count - 1)
+        ]
+        per_sender.append([_spread(row, size, n_signals) for size in sizes])
+    for choice in product(*per_sender):
+        yield torch.stack(choice)
+
+
+def _some_spreads(labels: Tensor, n_signals: int, generator: torch.Generator) -> list[Tensor]:
+    """The even way to use all signals, and a few random ones."""
+    named = _named(labels)
+    chosen = []
+    for attempt in range(4):
+        rows = []
+        for row in named:
+            count = int(row.max()) + 1
+            sizes = [1] * count
+            for extra in range(n_signals - count):
+                at = (
+                    extra % count
+                    if attempt == 0
+                    else int(torch.randint(count, (), generator=generator))
+                )
+                sizes[at] += 1
+            rows.append(_spread(row, sizes, n_signals))
+        chosen.append(torch.stack(rows))
+    return chosen
+
+
+def _spread(row: Tensor, sizes: list[int], n_signals: int) -> Tensor:
+    """Policy `(S, M)` whose message b is sent evenly by `sizes[b]` signals of its own."""
+    policy = torch.zeros(len(row), n_signals, dtype=torch.float64)
+    first = 0
+    for block, size in enumerate(sizes):
+        policy[row == block, first : first + size] = 1 / size
+        first += size
+    return policy
+
+
+def _policies(partitions: Tensor, n_signals: int) -> Tensor:
+    return torch.nn.functional.one_hot(partitions, n_signals).double()
+
+
+def _named(labels: Tensor) -> Tensor:
+    """Labels `(N, S)` renamed by first appearance."""
+    rows = []
+    for row in labels.tolist():
+        names: dict[int, int] = {}
+        rows.append([names.setdefault(label, len(names)) for label in row])
+    return torch.tensor(rows)
+
+
+def _random_labels(game: PersuasionGame, generator: torch.Generator) -> Tensor:
+    """Random messages `(BATCH, N, S)`, of a random number of messages per sender."""
+    size = (BATCH, game.n_senders, game.n_states)
+    most = torch.randint(1, game.n_signals + 1, (*size[:2], 1), generator=generator)
+    draw = torch.rand(size, generator=generator) * most
+    return draw.long().clamp_max(game.n_signals - 1)

@@ -1,0 +1,81 @@
+"""Extra-gradient: on the true utility's own pieces, on a smoothed receiver, or on a surrogate.
+
+Gradients see no jumps. A receiver with temperature chooses by a softmax of expected utilities
+(quantal response); as the temperature falls it becomes the true one. End points are finished by
+exact best responses within a shrinking radius.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dnl.finding.responses import radii, walk
+from dnl.finding.search import Proposals, Search
+from dnl.solver import ExtragradientConfig, extragradient
+from games import PersuasionGame
+from games.simulation import joint_weights
+
+STARTS = 48
+FINISHED = 12  # end points that are finished, best welfare first
+TEMPERATURES = (0.1, 0.03, 0.01, 0.003)  # of the receiver, as fractions of its utility range
+MEMORY = 2**24  # numbers held by the smoothed utility
+
+
+def extragradient_smoothed(search: Search) -> Proposals:
+    """Ascend a smoothed receiver whose temperature falls, then the true pieces, then finish."""
+    game = search.game
+    policies = game.sample_policies(STARTS, search.generator("extragradient"))
+    config = ExtragradientConfig(iterations=25)
+    if _entries(game) > MEMORY:
+        return
+    for temperature in TEMPERATURES:
+        policies = extragradient(smoothed_utility(game, temperature), policies, config).policies
+        yield None
+    policies = extragradient(game.ex_ante_utility, policies, config).policies
+    yield None
+    yield from finished(search, policies)
+
+
+def surrogate_ends(search: Search, utility: Callable[[Tensor], Tensor]) -> Proposals:
+    """The paper's own way, black box: ascend a fitted surrogate, then finish.
+
+    Args:
+        search: what to search.
+        utility: `(B, N, S, M) -> (B, N)`, for example a `FittedSurrogate`.
+    """
+    starts = search.game.sample_policies(STARTS, search.generator("surrogate"))
+    yield from finished(search, extragradient(utility, starts).policies.double())
+
+
+def finished(search: Search, policies: Tensor) -> Proposals:
+    """Each of `policies (B, N, S, M)` as it is and walked to rest, best welfare first."""
+    policies = policies / policies.sum(-1, keepdim=True)
+    order = search.welfare(policies).argsort(descending=True, stable=True)
+    for index in order[:FINISHED].tolist():
+        yield from policies[index : index + 1][search.survives(policies[index : index + 1])]
+        yield from walk(search, policies[index], radii(search.radius))
+
+
+def smoothed_utility(game: PersuasionGame, temperature: float) -> Callable[[Tensor], Tensor]:
+    """Ex-ante utilities when the receiver chooses by a softmax: `(B, N, S, M) -> (B, N)`.
+
+    Args:
+        game: the game.
+        temperature: of the posterior expected utility, as a fraction of the receiver's range.
+    """
+    v, u = game.receiver_utility, game.sender_utility
+    scale = temperature * max((v.amax() - v.amin()).item(), 1e-300)
+
+    def utility(policies: Tensor) -> Tensor:
+        joint = joint_weights(policies) * game.prior  # (B, K, S)
+        posterior = joint / joint.sum(-1, keepdim=True).clamp_min(1e-12)
+        choice = (posterior @ v / scale).softmax(-1)  # (B, K, A)
+        return torch.einsum("bks,bka,nsa->bn", joint, choice, u)
+
+    return utility
+
+
+def _entries(game: PersuasionGame) -> int:
+    joint = game.n_signals**game.n_senders
+    return STARTS * joint * (game.n_states + game.n_actions)

@@ -1,0 +1,136 @@
+"""`dnl.find_equilibria`: members side by side, proposals certified, ranked by welfare."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dnl.finding.equilibrium import Equilibrium
+from dnl.finding.members import MEMBERS
+from dnl.finding.search import Search, canonical
+from dnl.verification import verify
+from games import PersuasionGame, checks
+
+RETURNED = 8  # local equilibria returned, besides the best global one and full revelation
+GLOBAL_SHARE = 0.3  # of the time limit, kept for global gaps
+CERTIFY_SHARE = 0.15  # of the time left that certifying one proposal may take
+GLOBAL_MEMBERS = ("full-revelation", "responses")  # whose proposals may be global equilibria
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    policies: Tensor
+    welfare: float
+    source: str
+    is_global: bool
+
+
+def find_equilibria(
+    game: PersuasionGame,
+    radius: float = 0.005,
+    time_limit: float = 60.0,
+    seed: int = 0,
+    members: Sequence[str] | None = None,
+    *,
+    on_progress: Callable[[float, str], None] | None = None,
+) -> tuple[Equilibrium, ...]:
+    """Certified local equilibria, the highest welfare first.
+
+    Args:
+        game: the true game.
+        radius: of the local equilibria, above 0.
+        time_limit: seconds in all.
+        seed: of the members' random starts.
+        members: names out of `dnl.finding.MEMBERS`; None for all.
+        on_progress: called with the seconds used and a message.
+
+    Returns:
+        Profiles that no sender can improve upon within `radius`, proven; merged up to names of
+        signals; each with the proven bound on what any deviation could gain. The best of those that
+        are global equilibria is always among them. May be empty. Deterministic where `status` is
+        `"complete"`.
+
+    Raises:
+        ValueError: for a bad argument.
+        ImportError: if highspy is not installed.
+    """
+    checks.positive_number("radius", radius)
+    checks.positive_number("time_limit", time_limit)
+    checks.positive_integer("seed", seed, least=0)
+    names = tuple(MEMBERS) if members is None else tuple(members)
+    if isinstance(members, str) or not names:
+        raise ValueError(f"members must be names out of {list(MEMBERS)}, got {members!r}")
+    for name in names:
+        checks.one_of("members", name, tuple(MEMBERS))
+    began = time.perf_counter()
+    game = game.to("cpu", torch.float64)
+    search = Search(game, radius, began + (1 - GLOBAL_SHARE) * time_limit, seed)
+    found = _collect(search, names, began, on_progress)
+    status = "complete" if search.left > 0 else "time limit"
+    chosen = sorted(found, key=lambda f: -f.welfare)[:RETURNED]
+    extra = [f for f in found if f.is_global or f.source == "full-revelation"]
+    chosen += [f for f in extra if f not in chosen]
+    results = []
+    for index, candidate in enumerate(chosen):
+        left = max(began + time_limit - time.perf_counter(), 0.05) / (len(chosen) - index)
+        local = verify(game, candidate.policies, radius, time_limit=max(left, 1.0))
+        if local.verdict != "certified":  # the clock, at most: it was certified before
+            continue
+        if on_progress is not None:
+            on_progress(time.perf_counter() - began, f"global gap {index + 1}/{len(chosen)}")
+        everywhere = verify(game, candidate.policies, None, time_limit=left)
+        results.append(
+            Equilibrium(game, candidate.policies, local, everywhere, candidate.source, status)
+        )
+    return tuple(sorted(results, key=lambda e: -e.welfare))
+
+
+def _collect(
+    search: Search,
+    names: Sequence[str],
+    began: float,
+    on_progress: Callable[[float, str], None] | None,
+) -> list[_Found]:
+    """Certified proposals, each better than those before it, locally or globally."""
+    running = {name: MEMBERS[name](search) for name in names}
+    found: list[_Found] = []
+    seen: set[bytes] = set()
+    while running and search.left > 0:
+        for name in list(running):
+            try:
+                policies = next(running[name])
+            except StopIteration:
+                del running[name]
+                continue
+            if on_progress is not None:
+                best = f"best welfare {search.floor:.4g}" if found else "nothing yet"
+                on_progress(time.perf_counter() - began, f"{name}: {best}")
+            if policies is None:
+                continue
+            policies = policies / policies.sum(-1, keepdim=True)
+            key = canonical(policies)
+            if key in seen:
+                continue
+            seen.add(key)
+            new = _judge(search, policies, name)
+            if new is not None:
+                found.append(new)
+    return found
+
+
+def _judge(search: Search, policies: Tensor, name: str) -> _Found | None:
+    """The proposal if it is certified and better than what there is."""
+    welfare = search.welfare(policies).item()
+    slack = 1e-9 * search.game.payoff_range.sum().item()
+    may_be_global = name in GLOBAL_MEMBERS and welfare > search.global_floor + slack
+    if welfare <= search.floor + slack and not may_be_global and name != "full-revelation":
+        return None
+    if search.refutation(policies, search.radius, CERTIFY_SHARE) is not None:
+        return None
+    is_global = may_be_global and search.refutation(policies, None, CERTIFY_SHARE) is None
+    if is_global:
+        search.global_floor = max(search.global_floor, welfare)
+    search.floor = max(search.floor, welfare)
+    return _Found(policies, welfare, name, is_global)

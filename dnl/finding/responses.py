@@ -1,0 +1,84 @@
+"""Alternating exact best responses, global or within a shrinking radius.
+
+A sender moves only where it gains more than a strictness margin. Profiles are remembered: one that
+comes back is a cycle (undercutting, as in price competition), and the walk is left for a new start.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dnl.exact.response import respond
+from dnl.finding.search import Proposals, Search, canonical
+
+STARTS = 24
+MARGIN = 1e-4  # gain, as a fraction of the payoff range, below which a sender stays
+STEPS = 60  # responses of one walk
+SECONDS = 3.0  # for one response
+RADII = (0.1, 0.03)  # before the radius of the search
+
+
+def global_responses(search: Search) -> Proposals:
+    """Walks of global best responses; where one ends is a global equilibrium up to the margin."""
+    for start in starts(search, "responses"):
+        yield from walk(search, start, (None,))
+
+
+def local_responses(search: Search) -> Proposals:
+    """Walks of best responses within a shrinking radius."""
+    for start in starts(search, "local-responses"):
+        yield from walk(search, start, radii(search.radius))
+
+
+def radii(last: float) -> tuple[float, ...]:
+    """The shrinking radii of a local walk, down to `last`."""
+    return (*(r for r in RADII if r > last), last)
+
+
+def starts(search: Search, member: str) -> Iterator[Tensor]:
+    """Random profiles, and near-pure ones in turn."""
+    game = search.game
+    generator = search.generator(member)
+    for index in range(STARTS):
+        start = game.sample_policies(1, generator)[0]
+        if index % 2:
+            labels = torch.randint(
+                game.n_signals, (game.n_senders, game.n_states), generator=generator
+            )
+            pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
+            start = 0.9 * pure + 0.1 * start
+        yield start
+
+
+def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Proposals:
+    """From `start (N, S, M)` until nobody moves, radius by radius; proposes where it ends."""
+    game = search.game
+    policies = start.clone()
+    for radius in radii:
+        seen = {canonical(policies)}
+        quiet = steps = 0
+        share = 1.0 if radius is None else min(1.0, 10 * radius)
+        margin = max(MARGIN * share, 0.5 * search.allowed(radius))
+        while quiet < game.n_senders and steps < STEPS:
+            if search.left == 0:
+                return
+            n = steps % game.n_senders
+            steps += 1
+            present = game.ex_ante_utility(policies)[n].item()
+            limit = min(search.left, SECONDS) + 1e-3
+            response = respond(game, policies, n, radius, limit, 0.3 * margin)
+            if response.utility - present <= margin * game.payoff_range[n].item():
+                quiet += 1
+                continue
+            quiet = 0
+            policies = policies.clone()
+            policies[n] = response.policy
+            key = canonical(policies)
+            if key in seen:  # a cycle
+                return
+            seen.add(key)
+            yield None
+        if quiet < game.n_senders and radius == radii[-1]:
+            return
+    yield policies

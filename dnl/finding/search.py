@@ -1,0 +1,108 @@
+"""What every member of the portfolio is told, and how its proposals are judged."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dnl.exact.response import respond
+from dnl.verification import REFERENCE_RADIUS
+from games import PersuasionGame
+from games.randomness import stream
+
+Proposals = Iterator[Tensor | None]  # profiles (N, S, M); None where a step found nothing
+
+
+@dataclass
+class Search:
+    """One search for equilibria of `game`.
+
+    Attributes:
+        game: float64 on the CPU.
+        radius: of the local equilibria looked for.
+        deadline: of `time.perf_counter`.
+        seed: of the members' streams.
+        tolerance: of certificates, at the reference radius.
+        floor: welfare that a proposal must exceed to be of use; rises during the search.
+        global_floor: the same for profiles that may be global equilibria.
+    """
+
+    game: PersuasionGame
+    radius: float
+    deadline: float
+    seed: int = 0
+    tolerance: float = 1e-5
+    floor: float = field(default=-float("inf"))
+    global_floor: float = field(default=-float("inf"))
+
+    def generator(self, member: str) -> torch.Generator:
+        """The member's own random stream."""
+        return stream("starts", self.seed, self.game.identity, member)
+
+    @property
+    def left(self) -> float:
+        """Seconds left, at least 0."""
+        return max(self.deadline - time.perf_counter(), 0.0)
+
+    def welfare(self, policies: Tensor) -> Tensor:
+        """Sum of the senders' utilities: `(..., N, S, M) -> (...)`."""
+        return self.game.ex_ante_utility(policies).sum(-1)
+
+    def allowed(self, radius: float | None) -> float:
+        """Gain, as a fraction of the payoff range, that a certificate at `radius` allows."""
+        return self.tolerance * (1.0 if radius is None else min(1.0, radius / REFERENCE_RADIUS))
+
+    def survives(self, policies: Tensor) -> Tensor:
+        """Cheap necessary test of local equilibria: `(B, N, S, M) -> (B,)` bool.
+
+        Nobody gains by moving up to `radius` of one state's probability from one signal to another.
+        """
+        game, n_signals = self.game, self.game.n_signals
+        passed = torch.ones(len(policies), dtype=torch.bool)
+        ranges = game.payoff_range
+        state, source, target = torch.cartesian_prod(
+            torch.arange(game.n_states), torch.arange(n_signals), torch.arange(n_signals)
+        ).T
+        state, source, target = (t[source != target] for t in (state, source, target))
+        index = torch.arange(len(state))
+        if not len(index):
+            return passed
+        block = max(1, 2**22 // (len(index) * game.n_states * n_signals))
+        for start in range(0, len(policies), block):
+            part = policies[start : start + block]
+            for n in range(game.n_senders):
+                tried = part[:, n].unsqueeze(1).repeat(1, len(index), 1, 1)  # (b, D, S, M)
+                room = 1 - tried[:, index, state, target]
+                moved = tried[:, index, state, source].clamp_max(self.radius).minimum(room)
+                tried[:, index, state, source] -= moved
+                tried[:, index, state, target] += moved
+                gain = game.deviation_gain(part, n, tried).amax(1)
+                limit = self.allowed(self.radius) * ranges[n]
+                passed[start : start + block] &= gain <= limit
+        return passed
+
+    def refutation(self, policies: Tensor, radius: float | None, share: float) -> int | None:
+        """The first sender that is not proven unable to gain, or None where all are.
+
+        Args:
+            policies: `(N, S, M)`.
+            radius: of the deviations.
+            share: of the time left that may be spent.
+        """
+        game, allowed = self.game, self.allowed(radius)
+        until = time.perf_counter() + share * self.left
+        utilities = game.ex_ante_utility(policies)
+        for n in range(game.n_senders):
+            limit = max((until - time.perf_counter()) / (game.n_senders - n), 1e-3)
+            found = respond(game, policies, n, radius, limit, 0.4 * allowed, 0.9 * allowed)
+            if found.upper_bound - utilities[n].item() > allowed * game.payoff_range[n].item():
+                return n
+        return None
+
+
+def canonical(policies: Tensor) -> bytes:
+    """The same for profiles that differ by names of signals only, up to 1e-6."""
+    columns = (policies * 1e6).round().to(torch.int64).mT.tolist()  # (N, M, S)
+    return repr([sorted(sender) for sender in columns]).encode()
