@@ -63,9 +63,9 @@ def game_of(key: Key) -> PersuasionGame:
     return synthetic_game(n_senders, n_signals, n_states, n_actions, seed=instance, law=law)
 
 
-def fresh_folder(parent: Path) -> Path:
+def fresh_folder(parent: Path, prefix: str = "bench") -> Path:
     """A folder name under `parent` that nobody uses yet, from the time of day."""
-    name = f"bench-{datetime.now():%Y%m%d-%H%M%S}"
+    name = f"{prefix}-{datetime.now():%Y%m%d-%H%M%S}"
     candidates = [parent / name, *(parent / f"{name}-{i}" for i in range(2, 100))]
     return next(path for path in candidates if not path.exists())
 

@@ -20,7 +20,7 @@ def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = 
 
     Returns:
         What the function returned, or 2 after printing an error (a malformed command line, or a
-        ValueError or OSError of the function) as one line that begins with the name, or 130 after
+        ValueError, OSError or ImportError of the function) as one line that begins with the name, or 130 after
         an interruption.
     """
     app = App(
@@ -34,7 +34,7 @@ def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = 
     arguments = list(sys.argv[1:] if tokens is None else tokens)
     try:
         result = app(arguments, exit_on_error=False, print_error=False)
-    except (CycloptsError, ValueError, OSError) as error:
+    except (CycloptsError, ValueError, OSError, ImportError) as error:
         text = " ".join(str(error).split())
         print(f"{name}: error: {text}", file=sys.stderr)
         return 2

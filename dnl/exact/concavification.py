@@ -105,7 +105,9 @@ class GlobalResponse:
 
     def _generate(self) -> None:
         """Alternate master and pricing until the certificate meets the mixture."""
-        self.bound, self.status = np.inf, Status.OPTIMAL
+        # A certificate from the start: the sender's best action, state by state.
+        self._certificate = self.deviation.utility[self.support].max(1)
+        self.bound, self.status = float(self._certificate @ self.prior), Status.OPTIMAL
         prices_best: Array | None = None
         smooth = True
         while True:
@@ -134,8 +136,6 @@ class GlobalResponse:
             self.status = Status.TIME_LIMIT
         self.dual = np.zeros(len(self.deviation.prior))
         self.dual[self.support] = self._certificate * self.prior
-
-    _certificate: Array
 
     def _price(self, prices: Array) -> tuple[Array, float, Status]:
         """Posteriors above the hyperplane, a bound of the largest excess, and the status."""

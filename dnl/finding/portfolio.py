@@ -123,7 +123,7 @@ def _collect(
 def _judge(search: Search, policies: Tensor, name: str) -> _Found | None:
     """The proposal if it is certified and better than what there is."""
     welfare = search.welfare(policies).item()
-    slack = 1e-9 * search.game.payoff_range.sum().item()
+    slack = 1e-6 * search.game.payoff_range.sum().item()
     may_be_global = name in GLOBAL_MEMBERS and welfare > search.global_floor + slack
     if welfare <= search.floor + slack and not may_be_global and name != "full-revelation":
         return None

@@ -12,9 +12,11 @@ from torch import Tensor
 from dnl.exact.response import respond
 from dnl.finding.search import Proposals, Search, canonical
 
-STARTS = 24
+STARTS = 36
+DRAWN = 500  # profiles of which a start is the best
 MARGIN = 1e-4  # gain, as a fraction of the payoff range, below which a sender stays
-STEPS = 60  # responses of one walk
+STEPS = 20  # responses of each sender at one radius
+COARSE = 2e-3  # tolerance of a response at radius 0.1: walks need improvements, not optima
 SECONDS = 3.0  # for one response
 RADII = (0.1, 0.03)  # before the radius of the search
 
@@ -37,18 +39,17 @@ def radii(last: float) -> tuple[float, ...]:
 
 
 def starts(search: Search, member: str) -> Iterator[Tensor]:
-    """Random profiles, and near-pure ones in turn."""
+    """In turn: a random profile, the best in welfare of many, and the best of many near-pure."""
     game = search.game
     generator = search.generator(member)
+    shape = (game.n_senders, game.n_states)
     for index in range(STARTS):
-        start = game.sample_policies(1, generator)[0]
-        if index % 2:
-            labels = torch.randint(
-                game.n_signals, (game.n_senders, game.n_states), generator=generator
-            )
+        random = game.sample_policies(1 if index % 3 == 0 else DRAWN, generator)
+        if index % 3 == 2:
+            labels = torch.randint(game.n_signals, (DRAWN, *shape), generator=generator)
             pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
-            start = 0.9 * pure + 0.1 * start
-        yield start
+            random = 0.95 * pure + 0.05 * random
+        yield random[search.welfare(random).argmax()]
 
 
 def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Proposals:
@@ -60,14 +61,15 @@ def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Prop
         quiet = steps = 0
         share = 1.0 if radius is None else min(1.0, 10 * radius)
         margin = max(MARGIN * share, 0.5 * search.allowed(radius))
-        while quiet < game.n_senders and steps < STEPS:
+        while quiet < game.n_senders and steps < STEPS * game.n_senders:
             if search.left == 0:
                 return
             n = steps % game.n_senders
             steps += 1
             present = game.ex_ante_utility(policies)[n].item()
             limit = min(search.left, SECONDS) + 1e-3
-            response = respond(game, policies, n, radius, limit, 0.3 * margin)
+            tolerance = max(0.3 * margin, COARSE * share) if radius else 0.3 * margin
+            response = respond(game, policies, n, radius, limit, tolerance)
             if response.utility - present <= margin * game.payoff_range[n].item():
                 quiet += 1
                 continue

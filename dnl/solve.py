@@ -1,0 +1,229 @@
+"""Solve one game: `python -m dnl.solve GAME.json`.
+
+Searches equilibria, verifies them on the true game and writes a report, the equilibria and
+figures.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from tqdm import tqdm
+
+from dnl import cli
+from dnl.bench import fresh_folder
+from dnl.finding import MEMBERS, Equilibrium, find_equilibria
+from dnl.report import nothing_found, overview, report
+from dnl.results import RUN, write_record
+from games import LAWS, PersuasionGame, checks, didactic_game, prosecutor_game, synthetic_game
+
+CLASSIC: Mapping[str, Callable[[], PersuasionGame]] = MappingProxyType(
+    {"didactic": didactic_game, "prosecutor": prosecutor_game}
+)
+NAMES = (*LAWS, *CLASSIC)  # the laws need sizes, the classic games have theirs
+SIZES = ("senders", "signals", "states", "actions")
+REPORT, GAME, EQUILIBRIA, FIGURES = "report.txt", "game.json", "equilibria", "figures"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class SolveConfig:
+    """How to solve a game.
+
+    Attributes:
+        senders: Number of senders of a random game ("paper", "contested").
+        signals: Its signals per sender.
+        states: Its states.
+        actions: Its actions.
+        instance: Which random game of these sizes; 0 by default.
+        radius: Radius of the local equilibria.
+        time_limit: Seconds for the search.
+        seed: Seed of the search.
+        members: Searchers to use; by default all of them.
+        show: How many equilibria to report and draw, best welfare first. All are saved.
+        out: Folder of the results; by default a fresh one under results/.
+        quiet: No progress display and nothing printed.
+    """
+
+    senders: int | None = None
+    signals: int | None = None
+    states: int | None = None
+    actions: int | None = None
+    instance: int | None = None
+    radius: float = 0.005
+    time_limit: float = 60.0
+    seed: int = 0
+    members: Annotated[tuple[str, ...] | None, cli.MANY] = None
+    show: int = 1
+    out: Path | None = None
+    quiet: Annotated[bool, cli.FLAG] = False
+
+    def __post_init__(self) -> None:
+        for name in SIZES:
+            if getattr(self, name) is not None:
+                checks.positive_integer(name, getattr(self, name))
+        if self.instance is not None:
+            checks.positive_integer("instance", self.instance, least=0)
+        checks.positive_number("radius", self.radius)
+        checks.positive_number("time-limit", self.time_limit)
+        checks.positive_integer("seed", self.seed, least=0)
+        if self.members is not None and not self.members:
+            raise ValueError("members must hold at least one value, got none")
+        for member in self.members or ():
+            checks.one_of("members", member, tuple(MEMBERS))
+        checks.positive_integer("show", self.show)
+
+
+def main(game: str, /, *, config: SolveConfig | None = None) -> int:
+    """Find, verify and report equilibria of one multi-sender persuasion game.
+
+    Args:
+        game: A JSON file whose keys are the arguments of PersuasionGame; or "didactic" or
+            "prosecutor"; or "paper" or "contested", a random game of the sizes that the options
+            give.
+    """
+    config = config or SolveConfig()
+    return execute(load_game(game, config), game, _prepare(config), config)
+
+
+def load_game(source: str, config: SolveConfig) -> PersuasionGame:
+    """The game that the command line names.
+
+    Raises:
+        ValueError: naming the argument that is malformed or missing, and what came.
+    """
+    sizes: dict[str, Any] = {name: getattr(config, name) for name in SIZES}
+    if source not in LAWS:
+        for name, value in (*sizes.items(), ("instance", config.instance)):
+            if value is not None:
+                raise ValueError(
+                    f"{name} is for the random games {', '.join(map(repr, LAWS))} only, "
+                    f"got {value} with the game {source!r}"
+                )
+        if source in CLASSIC:
+            return CLASSIC[source]()
+        return _read(Path(source))
+    for name, value in sizes.items():
+        if value is None:
+            raise ValueError(f"{name} must be given for the random game {source!r}, got none")
+    try:
+        # The options are called as the arguments are, but without "n_".
+        arguments = {f"n_{name}": value for name, value in sizes.items()}
+        return synthetic_game(**arguments, seed=config.instance or 0, law=source)
+    except ValueError as error:
+        raise ValueError(str(error).removeprefix("n_")) from error
+
+
+def _read(path: Path) -> PersuasionGame:
+    expected = f"game must be a JSON file or one of {', '.join(map(repr, NAMES))}"
+    if not path.is_file():
+        reason = "that is a folder" if path.is_dir() else "there is no such file"
+        raise ValueError(f"{expected}, got {str(path)!r}: {reason}")
+    try:
+        return PersuasionGame.load(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{expected}, got {str(path)!r}: {error}") from error
+
+
+def _prepare(config: SolveConfig) -> Path:
+    """The folder of the results, known to be writable and free of other results."""
+    path = config.out or fresh_folder(Path("results"), "solve")
+    for name in (RUN, GAME, REPORT, EQUILIBRIA, FIGURES):
+        if (path / name).exists():
+            raise ValueError(
+                f"out holds a {name} already, got {str(path)!r}: choose another folder"
+            )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"out must be a writable folder, got {str(path)!r}: {error}") from error
+    return path
+
+
+def execute(game: PersuasionGame, source: str, folder: Path, config: SolveConfig) -> int:
+    """Search equilibria of `game`, called `source`, and write them into `folder`; the exit code.
+
+    Returns:
+        0; 1 where nothing was certified; 130 where the search was interrupted.
+    """
+    try:
+        found = _search(game, config)
+    except KeyboardInterrupt:
+        if config.out is None:
+            folder.rmdir()
+        print("\nInterrupted: the search was not finished, nothing is written.", file=sys.stderr)
+        return 130
+    asked = {"game": source, "identity": game.identity, **asdict(config)}
+    for name in ("out", "quiet"):  # they decide nothing that is found
+        asked.pop(name)
+    write_record(folder, asked)
+    game.save(folder / GAME)
+    text = _write(game, folder, config, found)
+    if not config.quiet:
+        print(text)
+        print(f"Report:     {folder / REPORT}")
+        if found:
+            print(f"Equilibria: {folder / EQUILIBRIA}/ ({len(found)} saved)")
+            print(f"Figures:    {folder / FIGURES}/")
+    return 0 if found else 1
+
+
+def _search(game: PersuasionGame, config: SolveConfig) -> tuple[Equilibrium, ...]:
+    limit = config.time_limit
+    with tqdm(
+        total=limit,
+        disable=config.quiet,
+        leave=False,
+        mininterval=0.3,
+        miniters=0,  # steps are seconds and of any size
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed",
+    ) as bar:
+
+        def show(seconds_used: float, message: str) -> None:
+            used = min(seconds_used, limit)
+            bar.set_description_str(f"{message}, at most {limit - used:.0f} s left", refresh=False)
+            bar.update(used - bar.n)
+
+        found = find_equilibria(
+            game,
+            radius=config.radius,
+            time_limit=limit,
+            seed=config.seed,
+            members=config.members,
+            on_progress=show,
+        )
+    return tuple(one for one in found if one.verification.is_equilibrium)
+
+
+def _write(
+    game: PersuasionGame, folder: Path, config: SolveConfig, found: tuple[Equilibrium, ...]
+) -> str:
+    """Write report, equilibria and figures; the report."""
+    if not found:
+        text = nothing_found(game, config.radius, config.time_limit)
+        (folder / REPORT).write_text(text)
+        return text
+    shown = found[: config.show]
+    text = "\n".join([overview(found), *map(report, shown)])
+    (folder / REPORT).write_text(text)
+    (folder / EQUILIBRIA).mkdir()
+    for rank, equilibrium in enumerate(found, 1):
+        equilibrium.save(folder / EQUILIBRIA / f"{rank}.json")
+
+    from dnl import report_figures  # here: matplotlib takes a second to load
+
+    for rank, equilibrium in enumerate(shown, 1):
+        report_figures.draw(equilibrium, folder / FIGURES, f"{rank}_")
+    return text
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, "dnl.solve"))

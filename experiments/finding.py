@@ -1,0 +1,207 @@
+"""Equilibria worth having: what `dnl.find_equilibria` finds beside enumeration and the paper's way.
+
+One row per game of the contested law. Welfare is compared with the better of full revelation and no
+information ("above") in the same unit everywhere: fractions of the sum of the payoff ranges.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from dnl import FitConfig, cli, extragradient, find_equilibria, fit, full_revelation
+from dnl.finding.blocks import ENUMERATED, partitions_of
+from dnl.finding.search import Search
+from dnl.results import write_record
+from games import PersuasionGame, checks, synthetic_game
+from games.randomness import stream
+
+_TWO = "2,2,2 3,3,3 2,4,4 4,4,4 2,6,6 4,10,10 6,6,6 10,10,10"
+SIZES = {  # (M, S, A) by number of senders
+    n: tuple(tuple(map(int, size.split(","))) for size in sizes.split())
+    for n, sizes in {2: _TWO, 4: "2,2,2 4,4,4 2,10,10"}.items()
+}
+KEYS = ["n_senders", "n_signals", "n_states", "n_actions", "instance"]
+Row = dict[str, Any]
+
+
+def main(
+    *,
+    instances: int = 5,
+    first: int = 0,
+    time_limit: float = 60.0,
+    surrogate: str = "dnl",
+    starts: int = 30,
+    senders: Annotated[tuple[int, ...], cli.MANY] = (2, 4),
+    workers: int = 2,
+    out: Path = Path("results/finding"),
+    small: bool = False,
+) -> int:
+    """Find equilibria in contested games; finished games are kept, and not computed again.
+
+    Args:
+        instances: Games per size.
+        first: Number of the first instance.
+        time_limit: Seconds per game for the finder.
+        surrogate: Networks of the paper's pipeline.
+        starts: Starting points of the paper's pipeline.
+        senders: Numbers of senders, out of 2 and 4.
+        workers: Processes; one game each at a time.
+        out: Folder of the table.
+        small: A run of seconds.
+    """
+    checks.positive_integer("instances", instances)
+    checks.positive_integer("first", first, least=0)
+    checks.positive_number("time_limit", time_limit)
+    checks.positive_integer("starts", starts)
+    checks.positive_integer("workers", workers)
+    for n in senders:
+        checks.one_of("senders", str(n), tuple(map(str, SIZES)))
+    keys = [
+        (n, *size, instance)
+        for instance in range(first, first + instances)
+        for n in senders
+        for size in SIZES[n]
+    ]
+    if small:
+        keys, time_limit, starts, workers = [(2, 2, 2, 2, 1)], 2.0, 3, 1
+    out.mkdir(parents=True, exist_ok=True)
+    table = out / "games.csv"
+    rows: list[Any] = pd.read_csv(table).to_dict("records") if table.exists() else []
+    done = {tuple(row[name] for name in KEYS) for row in rows}
+    missing = [key for key in keys if key not in done]
+    write_record(
+        out,
+        {"time_limit": time_limit, "surrogate": surrogate, "starts": starts, "workers": workers},
+    )
+    arguments = (time_limit, surrogate, starts, small)
+    for row in tqdm(_rows(missing, arguments, workers), total=len(missing), disable=small):
+        rows.append(row)
+        order = pd.DataFrame(rows).sort_values(KEYS)
+        order.to_csv(f"{table}.part", index=False)
+        os.replace(f"{table}.part", table)
+    summary = summarise(pd.DataFrame(rows))
+    summary.to_csv(out / "summary.csv", index=False)
+    print(summary.to_string(index=False))
+    return 0
+
+
+def _rows(missing: list[Any], arguments: tuple[Any, ...], workers: int) -> Iterator[Row]:
+    if workers == 1:
+        yield from (row_of(key, *arguments) for key in missing)
+        return
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        futures = [pool.submit(row_of, key, *arguments) for key in missing]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def row_of(
+    key: tuple[int, ...], time_limit: float, surrogate: str, starts: int, small: bool
+) -> Row:
+    """The row of one game."""
+    n, m, s, a, instance = key
+    game = synthetic_game(n, m, s, a, instance, "contested")
+    unit = game.payoff_range.sum().item()
+    revealed = full_revelation(game)
+    baseline = max(revealed.utilities.sum().item(), game.no_information().sum().item())
+    began = time.perf_counter()
+    found = find_equilibria(game, time_limit=time_limit)
+    row: Row = dict(zip(KEYS, key, strict=True)) | {
+        "status": found[0].status if found else "nothing",
+        "seconds": time.perf_counter() - began,
+        "full_revelation_code": revealed.is_equilibrium,
+        "certified": bool(found),
+    }
+    if found:
+        global_ones = [e for e in found if e.is_global]
+        row |= {
+            "source": found[0].source,
+            "gain": (found[0].welfare - baseline) / unit,
+            "above": found[0].exceeds_baselines,
+            "pareto_dominates_fr": any(e.pareto_dominates_full_revelation for e in found),
+            "global_gap": found[0].global_gap,
+            "global": bool(global_ones),
+            "global_above": any(e.exceeds_baselines for e in global_ones),
+        }
+        if global_ones:
+            row["global_gain"] = (max(e.welfare for e in global_ones) - baseline) / unit
+    if len(partitions_of(s, m)) ** n <= ENUMERATED:
+        blocks = find_equilibria(game, time_limit=time_limit, members=["blocks"])
+        row["block_status"] = blocks[0].status if blocks else "nothing"
+        if blocks:
+            row["block_gain"] = (blocks[0].welfare - baseline) / unit
+    return row | _pipeline(game, surrogate, starts, baseline, unit, small)
+
+
+def _pipeline(
+    game: PersuasionGame, surrogate: str, starts: int, baseline: float, unit: float, small: bool
+) -> Row:
+    """The paper's way, end points decided exactly: fit, ascend from random starts, verify."""
+    budget = (200, 1) if small else (10_000, 10)
+    config = FitConfig(samples=budget[0], epochs=budget[1], test_samples=1_000, device="cpu")
+    fitted = fit(game, surrogate, config)
+    begin = game.sample_policies(starts, stream("starts", 0, game.identity))
+    ends = extragradient(fitted, begin.to(fitted.networks.dtype)).policies.double()
+    ends = ends / ends.sum(-1, keepdim=True)
+    search = Search(game, 0.005, time.perf_counter() + 120.0)
+    certified = {
+        name: [p for p in profiles if search.refutation(p, search.radius, 0.2) is None]
+        for name, profiles in (("pipeline", ends), ("random", begin))
+    }
+    row: Row = {f"{name}_certified": len(kept) / starts for name, kept in certified.items()}
+    for name, kept in certified.items():
+        if kept:
+            best = max(search.welfare(p).item() for p in kept)
+            row[f"{name}_gain"] = (best - baseline) / unit
+    return row
+
+
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per size: shares of games, medians over them; gains in sums of payoff ranges."""
+    lines = []
+    for size, games in rows.groupby(KEYS[:4], sort=True):
+        columns = ["gain", "block_gain", "global_gain", "pipeline_gain", "random_gain"]
+        g = games.reindex(columns=[*games.columns, *(c for c in columns if c not in games)])
+        possible = (g[columns] > 1e-6).any(axis=1)
+        enumerated = g["block_gain"].notna()
+        lines.append(
+            {
+                "N": size[0],
+                "(M,S,A)": "({},{},{})".format(*size[1:]),
+                "games": len(g),
+                "certified": _share(g["certified"]),
+                "above": _share(g["above"]),
+                "above, of possible": _share(g["above"][possible]),
+                "Pareto over FR": _share(g["pareto_dominates_fr"]),
+                "global": _share(g["global"]),
+                "global above": _share(g["global_above"]),
+                "median gain": g["gain"].median(),
+                "median global gap": g["global_gap"].median(),
+                "at least enumeration": _share((g["gain"] >= g["block_gain"] - 1e-6)[enumerated]),
+                "better than it": _share((g["gain"] > g["block_gain"] + 1e-6)[enumerated]),
+                "pipeline certified": g["pipeline_certified"].mean(),
+                "pipeline above": _share(g["pipeline_gain"] > 1e-6),
+                "random certified": g["random_certified"].mean(),
+                "random above": _share(g["random_gain"] > 1e-6),
+                "seconds": g["seconds"].median(),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _share(values: pd.Series) -> float:
+    return float(values.fillna(False).astype(bool).mean()) if len(values) else float("nan")
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, "experiments.finding"))
