@@ -20,8 +20,8 @@ def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = 
 
     Returns:
         What the function returned, or 2 after printing an error (a malformed command line, or a
-        ValueError, OSError or ImportError of the function) as one line that begins with the name, or 130 after
-        an interruption.
+        ValueError, OSError or ImportError of the function) as one line that begins with the name,
+        or 130 after an interruption.
     """
     app = App(
         name=f"python -m {name}",

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from dnl.devices import pick_device
+from dnl.finding.responses import radii, walk
+from dnl.finding.search import Search
 from dnl.fitted import FitConfig, stack_surrogates
 from dnl.fitting import fit_many
 from dnl.results import Row, per_sender
 from dnl.revelation import full_revelation
 from dnl.solver import ExtragradientConfig, extragradient
-from dnl.verification import verify
+from dnl.verification import decide, verify
 from games import PersuasionGame, checks
 from games.randomness import stream
 
@@ -31,6 +33,9 @@ class Stages:
         starts: random starting profiles per game.
         radius: of the local equilibria.
         deviations: sampled deviations per sender and entry of its policy (times S * M in all).
+        exact: decide exactly, too, what sampling does not refute.
+        finish: so many of the best end points (and starts) are walked to rest by exact best
+            responses within a shrinking radius, and certified.
         seed: of every stream but the game's.
     """
 
@@ -39,12 +44,15 @@ class Stages:
     starts: int = 300
     radius: float = 0.005
     deviations: int = 100
+    exact: bool = True
+    finish: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
         checks.positive_integer("starts", self.starts)
         checks.positive_number("radius", self.radius)
         checks.positive_integer("deviations", self.deviations)
+        checks.positive_integer("finish", self.finish, least=0)
         checks.positive_integer("seed", self.seed, least=0)
 
 
@@ -86,6 +94,10 @@ def baseline(game: PersuasionGame, stages: Stages) -> Baseline:
     }
     if passed.any():
         columns["best_start_welfare"] = utilities[passed].sum(1).max().item()
+    decided = _decided(game, starts, passed, stages)
+    names = {"certified_welfare": "certified_start_welfare"}
+    names |= {"finished_welfare": "finished_start_welfare"}
+    columns |= {names.get(name, f"starts_{name}"): value for name, value in decided.items()}
     return Baseline(game, starts, columns)
 
 
@@ -134,6 +146,7 @@ def evaluate(
             utilities = b.game.ex_ante_utility(candidates[passed])
             best = utilities[utilities.sum(1).argmax()]
             row |= {"best_welfare": best.sum().item(), **per_sender("best_utility", best)}
+        row |= _decided(b.game, candidates, passed, stages)
         rows.append(row)
     seconds = (time.perf_counter() - began) / len(rows)
     return [row | {"solve_seconds": seconds} for row in rows]
@@ -150,3 +163,27 @@ def _passed(game: PersuasionGame, policies: Tensor, stages: Stages) -> Tensor:
         deviations=stages.deviations * game.n_states * game.n_signals,
     )
     return torch.tensor([verdict == "not refuted" for verdict in verification.verdict])
+
+
+def _decided(game: PersuasionGame, policies: Tensor, passed: Tensor, stages: Stages) -> Row:
+    """Columns of the exact decision on `policies (B, N, S, M)` that `passed (B,)` sampling."""
+    row: Row = {}
+    welfare = game.ex_ante_utility(policies).sum(1)
+    if stages.exact:
+        indices = passed.nonzero().flatten().tolist()
+        verdicts = [decide(game, policies[i], stages.radius) for i in indices]
+        row |= {name: verdicts.count(name) for name in ("certified", "undecided")}
+        kept = [i for i, v in zip(indices, verdicts, strict=True) if v == "certified"]
+        if kept:
+            row["certified_welfare"] = welfare[kept].max().item()
+    if stages.finish:
+        search = Search(game, stages.radius, deadline=float("inf"), seed=stages.seed)
+        order = welfare.argsort(descending=True, stable=True)[: stages.finish]
+        rests = [p for i in order for p in walk(search, policies[i], radii(stages.radius))]
+        kept_rests = [
+            p for p in rests if p is not None and decide(game, p, stages.radius) == "certified"
+        ]
+        if kept_rests:
+            finished = game.ex_ante_utility(torch.stack(kept_rests)).sum(1)
+            row["finished_welfare"] = finished.max().item()
+    return row

@@ -33,6 +33,7 @@ class Preset:
     epochs: int
     starts: int
     deviations: int
+    finish: int
 
 
 _PAPER_AXIS = (2, 4, 6, 8, 10)
@@ -46,6 +47,7 @@ PRESETS = {
         epochs=10,
         starts=30,
         deviations=10,
+        finish=1,
     ),
     "paper": Preset(
         law=("contested", "paper"),
@@ -56,6 +58,7 @@ PRESETS = {
         epochs=30,
         starts=300,
         deviations=100,
+        finish=0,
     ),
 }
 
@@ -79,6 +82,8 @@ class BenchConfig:
         epochs: Passes over them.
         starts: Starting points of extra-gradient per game.
         deviations: Sampled deviations per sender, times states x signals.
+        finish: How many of the best end points are walked to rest by exact best responses.
+        verification: "both" (what sampling does not refute is decided exactly) or "sampled".
         radius: Radius of the local equilibria.
         iterations: Steps of extra-gradient; by default 20, and 30 above radius 0.005 (paper).
         seed: Seed of everything but the games, which are numbered by their instance.
@@ -100,6 +105,8 @@ class BenchConfig:
     epochs: int | None = None
     starts: int | None = None
     deviations: int | None = None
+    finish: int | None = None
+    verification: str = "both"
     radius: float = 0.005
     iterations: int | None = None
     seed: int = 0
@@ -126,6 +133,9 @@ class BenchConfig:
             checks.one_of("law", law, LAWS)
         for surrogate in self.surrogates:
             check_surrogate(surrogate, "surrogates")
+        if self.finish is not None:
+            checks.positive_integer("finish", self.finish, least=0)
+        checks.one_of("verification", self.verification, ("both", "sampled"))
         checks.positive_number("radius", self.radius)
         checks.positive_integer("seed", self.seed, least=0)
         pick_device(self.device)
@@ -204,6 +214,8 @@ def make_plan(config: BenchConfig) -> Plan:
             starts=chosen("starts"),
             radius=config.radius,
             deviations=chosen("deviations"),
+            exact=config.verification == "both",
+            finish=chosen("finish"),
             seed=config.seed,
         ),
     )

@@ -38,8 +38,14 @@ COLUMNS = (
     "starts",
     "not_refuted",
     "starts_not_refuted",
+    "certified",
+    "undecided",
+    "starts_certified",
+    "starts_undecided",
     "best_utility_{n}",
     "best_welfare",
+    "certified_welfare",
+    "finished_welfare",
     "fr_utility_{n}",
     "fr_welfare",
     "ni_utility_{n}",
@@ -47,13 +53,16 @@ COLUMNS = (
     "start_utility_{n}",
     "start_welfare",
     "best_start_welfare",
+    "certified_start_welfare",
+    "finished_start_welfare",
     "game",
     "version",
     "commit",
     "hardware",
     "error",
 )
-COUNTS = ("seed", "parameter_count", "starts", "not_refuted", "starts_not_refuted")
+VERDICTS = ("certified", "undecided", "starts_certified", "starts_undecided")
+COUNTS = ("seed", "parameter_count", "starts", "not_refuted", "starts_not_refuted", *VERDICTS)
 
 
 class ResultFolder:

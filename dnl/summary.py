@@ -31,6 +31,7 @@ def summarise(table: pd.DataFrame) -> str:
             f"{starts:.1%} of random starts are not refuted"
         )
         parts += _findings(games, starts)
+        parts += _certificates(games, one)
         beats = int((one["best_start_welfare"] > one["fr_welfare"]).sum())
         parts.append(f"The best random start not refuted is above FR in {beats}/{len(one)} games.")
     failed = table[table["status"] != "ok"]
@@ -73,3 +74,30 @@ def _findings(games: pd.DataFrame, starts: float) -> list[str]:
                 f"{share:.1%}): passing proves nothing here."
             )
     return findings
+
+
+def _certificates(games: pd.DataFrame, one: pd.DataFrame) -> list[str]:
+    """What exact verification adds to sampling; nothing for tables without it."""
+    if "certified" not in games or games["certified"].isna().all():
+        return []
+    lines = []
+    for name, rows in [*games.groupby("surrogate", sort=False), ("random starts", one)]:
+        random = name == "random starts"
+        passed = rows["starts_not_refuted" if random else "not_refuted"].sum()
+        certified = rows["starts_certified" if random else "certified"].sum()
+        undecided = rows["starts_undecided" if random else "undecided"].sum()
+        best = rows["certified_start_welfare" if random else "certified_welfare"]
+        finished = rows["finished_start_welfare" if random else "finished_welfare"]
+        above = rows[["fr_welfare", "ni_welfare"]].max(axis=1)
+        above += 1e-6 * rows[[c for c in rows if str(c).startswith("payoff_range_")]].sum(axis=1)
+        lines.append(
+            {
+                "": name,
+                "certified": f"{certified / rows['starts'].sum():.1%}",
+                "passed sampling, refuted exactly": int(passed - certified - undecided),
+                "undecided": int(undecided),
+                "games above FR and NI": f"{int((best > above).sum())}/{len(rows)}",
+                "above, finished": f"{int((finished > above).sum())}/{len(rows)}",
+            }
+        )
+    return ["\nexact verification\n" + pd.DataFrame(lines).to_string(index=False)]

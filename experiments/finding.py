@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from dnl import FitConfig, cli, extragradient, find_equilibria, fit, full_revelation
 from dnl.finding.blocks import ENUMERATED, partitions_of
-from dnl.finding.search import Search
 from dnl.results import write_record
+from dnl.verification import decide
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 
@@ -153,15 +153,14 @@ def _pipeline(
     begin = game.sample_policies(starts, stream("starts", 0, game.identity))
     ends = extragradient(fitted, begin.to(fitted.networks.dtype)).policies.double()
     ends = ends / ends.sum(-1, keepdim=True)
-    search = Search(game, 0.005, time.perf_counter() + 120.0)
     certified = {
-        name: [p for p in profiles if search.refutation(p, search.radius, 0.2) is None]
+        name: [p for p in profiles if decide(game, p) == "certified"]
         for name, profiles in (("pipeline", ends), ("random", begin))
     }
     row: Row = {f"{name}_certified": len(kept) / starts for name, kept in certified.items()}
     for name, kept in certified.items():
         if kept:
-            best = max(search.welfare(p).item() for p in kept)
+            best = game.ex_ante_utility(torch.stack(kept)).sum(1).max().item()
             row[f"{name}_gain"] = (best - baseline) / unit
     return row
 

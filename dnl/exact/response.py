@@ -15,6 +15,9 @@ from dnl.exact.status import Status
 from games import PersuasionGame, checks
 
 
+ROUNDING = 1e-9  # of the payoff range: what float64 may take from a bound
+
+
 @dataclass(frozen=True, eq=False)
 class BestResponse:
     """The best deviation found, and what no deviation reaches.
@@ -136,13 +139,22 @@ def respond(
         witnesses, bound = local.witnesses, local.outcome.bound
         status = local.outcome.status
     tried = torch.from_numpy(np.stack([profile[sender], *witnesses]))
-    gains = judge.deviation_gain(rows, sender, tried)
-    best = int(gains.argmax())
-    utility = present + max(gains[best].item(), 0.0)
+    changed = rows.repeat(len(tried), 1, 1, 1)
+    changed[:, sender] = tried
+    # The profile itself comes first, and wins ties.
+    utilities = judge.ex_ante_utility(changed)[:, sender]
+    best = int(utilities.argmax())
+    utility = utilities[best].item()
+    # The sender's best action state by state bounds what no search had time to bound.
+    upper_bound = problem.in_units(min(bound, float(problem.prior @ problem.utility.max(1))))
+    if utility > upper_bound:
+        if utility > upper_bound + ROUNDING * problem.payoff_range:
+            status = Status.SUSPECT
+        upper_bound = utility
     return BestResponse(
         policy=tried[best].to(policies),
         utility=utility,
-        upper_bound=max(problem.in_units(bound), utility),
+        upper_bound=upper_bound,
         status=status,
         dual=None if dual is None else dual.to(policies),
         sender=sender,

@@ -127,9 +127,9 @@ def _judge(search: Search, policies: Tensor, name: str) -> _Found | None:
     may_be_global = name in GLOBAL_MEMBERS and welfare > search.global_floor + slack
     if welfare <= search.floor + slack and not may_be_global and name != "full-revelation":
         return None
-    if search.refutation(policies, search.radius, CERTIFY_SHARE) is not None:
+    if not search.certifies(policies, search.radius, CERTIFY_SHARE):
         return None
-    is_global = may_be_global and search.refutation(policies, None, CERTIFY_SHARE) is None
+    is_global = may_be_global and search.certifies(policies, None, CERTIFY_SHARE)
     if is_global:
         search.global_floor = max(search.global_floor, welfare)
     search.floor = max(search.floor, welfare)

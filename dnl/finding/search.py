@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dnl.exact.response import respond
-from dnl.verification import REFERENCE_RADIUS
+from dnl.verification import REFERENCE_RADIUS, decide
 from games import PersuasionGame
 from games.randomness import stream
 
@@ -83,23 +82,16 @@ class Search:
                 passed[start : start + block] &= gain <= limit
         return passed
 
-    def refutation(self, policies: Tensor, radius: float | None, share: float) -> int | None:
-        """The first sender that is not proven unable to gain, or None where all are.
+    def certifies(self, policies: Tensor, radius: float | None, share: float) -> bool:
+        """Whether it is proven that nobody gains by deviating from `policies (N, S, M)`.
 
         Args:
-            policies: `(N, S, M)`.
+            policies: the profile.
             radius: of the deviations.
             share: of the time left that may be spent.
         """
-        game, allowed = self.game, self.allowed(radius)
-        until = time.perf_counter() + share * self.left
-        utilities = game.ex_ante_utility(policies)
-        for n in range(game.n_senders):
-            limit = max((until - time.perf_counter()) / (game.n_senders - n), 1e-3)
-            found = respond(game, policies, n, radius, limit, 0.4 * allowed, 0.9 * allowed)
-            if found.upper_bound - utilities[n].item() > allowed * game.payoff_range[n].item():
-                return n
-        return None
+        limit = max(share * self.left, 1e-3)
+        return decide(self.game, policies, radius, self.tolerance, limit) == "certified"
 
 
 def canonical(policies: Tensor) -> bytes:
