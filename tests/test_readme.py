@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from dnl import bench, plot
+from dnl import bench, plot, solve
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 MAKEFILE = (Path(__file__).parent.parent / "Makefile").read_text()
-COMMANDS: dict[str, Callable[..., int]] = {"dnl.bench": bench.main, "dnl.plot": plot.main}
+COMMANDS: dict[str, Callable[..., int]] = {
+    "dnl.bench": bench.main,
+    "dnl.plot": plot.main,
+    "dnl.solve": solve.main,
+}
 
 
 def blocks(language: str) -> list[str]:

@@ -14,7 +14,6 @@ from dnl.exact.problem import deviation
 from dnl.exact.status import Status
 from games import PersuasionGame, checks
 
-
 ROUNDING = 1e-9  # of the payoff range: what float64 may take from a bound
 
 

@@ -1,0 +1,149 @@
+"""How long exact best responses take, and how tight they get, beside a plain MILP in the same run.
+
+The plain program is what one would write first: the same convex hulls with binary shares, given to
+HiGHS's own branch and bound with the same gap and time limit.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.optimize import Bounds, LinearConstraint, milp
+from torch import Tensor
+from tqdm import tqdm
+
+from dnl import best_response, cli
+from dnl.exact.hull import Hull
+from dnl.exact.problem import Deviation, deviation
+from dnl.exact.response import exact_rows
+from dnl.results import write_record
+from games import PersuasionGame, checks, synthetic_game
+from games.randomness import stream
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table: `instances` games, sender 0 responds."""
+
+    n_senders: int
+    size: tuple[int, int, int]
+    profile: str
+    radius: float | None
+    tolerance: float
+    time_limit: float
+
+
+CASES = (
+    Case(2, (10, 10, 10), "uniform", 0.005, 1e-5, 60.0),
+    Case(2, (10, 10, 10), "near-pure", 0.005, 1e-5, 60.0),
+    Case(2, (10, 10, 10), "pure", 0.005, 1e-5, 60.0),
+    Case(4, (6, 6, 6), "uniform", 0.005, 1e-5, 60.0),
+    Case(2, (6, 6, 6), "uniform", None, 1e-6, 60.0),
+    Case(2, (10, 10, 10), "uniform", None, 1e-6, 60.0),
+)
+
+
+def main(
+    *, instances: int = 6, out: Path = Path("results/exact_times"), small: bool = False
+) -> int:
+    """Time exact best responses in contested games.
+
+    Args:
+        instances: Games per line of the table; the plain MILP meets the first two.
+        out: Folder of the table.
+        small: A run of seconds.
+    """
+    checks.positive_integer("instances", instances)
+    out.mkdir(parents=True, exist_ok=True)
+    cases: tuple[Case, ...] = CASES
+    if small:
+        cases, instances = (Case(2, (2, 3, 3), "uniform", 0.005, 1e-5, 5.0),), 1
+    write_record(out, {"instances": instances})
+    rows = []
+    with tqdm(total=len(cases) * instances, disable=small) as bar:
+        for case in cases:
+            for instance in range(instances):
+                rows.append(_row(case, instance, plain=instance < 2))
+                pd.DataFrame(rows).to_csv(out / "responses.csv", index=False)
+                bar.update()
+    keys = ["senders", "size", "profile", "radius", "tolerance"]
+    table = pd.DataFrame(rows).groupby(keys, sort=False, dropna=False)
+    summary = table.agg(
+        games=("seconds", "size"),
+        median_seconds=("seconds", "median"),
+        longest=("seconds", "max"),
+        largest_gap=("gap", "max"),
+        plain_seconds=("plain_seconds", "median"),
+        plain_gap=("plain_gap", "max"),
+    ).reset_index()
+    summary.to_csv(out / "summary.csv", index=False)
+    print(summary.to_string(index=False))
+    return 0
+
+
+def profile(game: PersuasionGame, kind: str, instance: int) -> Tensor:
+    """A random profile `(N, S, M)`: `"uniform"`, `"pure"`, or `"near-pure"` (0.99 of it pure)."""
+    generator = stream("starts", "exact_times", kind, instance)
+    random = game.sample_policies(1, generator)[0]
+    if kind == "uniform":
+        return random
+    labels = torch.randint(game.n_signals, random.shape[:2], generator=generator)
+    pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
+    return pure if kind == "pure" else 0.99 * pure + 0.01 * random
+
+
+def _row(case: Case, instance: int, plain: bool) -> dict[str, object]:
+    game = synthetic_game(case.n_senders, *case.size, instance, "contested")
+    policies = profile(game, case.profile, instance)
+    response = best_response(
+        game, policies, 0, case.radius, case.time_limit, tolerance=case.tolerance
+    )
+    unit = game.payoff_range[0].item()
+    row: dict[str, object] = {
+        "senders": case.n_senders,
+        "size": "({},{},{})".format(*case.size),
+        "profile": case.profile,
+        "radius": case.radius,
+        "tolerance": case.tolerance,
+        "instance": instance,
+        "seconds": response.seconds,
+        "gap": (response.upper_bound - response.utility) / unit,
+        "status": str(response.status),
+    }
+    if plain and case.radius is not None:
+        began = time.perf_counter()
+        gap = plain_milp(
+            deviation(game, exact_rows(policies), 0), case.radius, case.tolerance, case.time_limit
+        )
+        row |= {"plain_seconds": time.perf_counter() - began, "plain_gap": gap}
+    return row
+
+
+def plain_milp(problem: Deviation, radius: float, tolerance: float, time_limit: float) -> float:
+    """One program over all joint signals with binary shares: the gap that it leaves, normalised."""
+    low = np.maximum(problem.own - radius, 0.0)
+    width = np.minimum(problem.own + radius, 1.0) - low
+    hull = Hull(problem, low, width, simplex=False, unit=1.0)
+    program = hull.program
+    binary = np.zeros(len(program.cost))
+    binary[hull.n_x : hull.y_start] = 1
+    result = milp(
+        -program.cost,
+        integrality=binary,
+        bounds=Bounds(0, 1),
+        constraints=LinearConstraint(program.matrix, program.row_lower, program.row_upper),
+        # Its gap is relative to the objective only.
+        options={"time_limit": time_limit, "mip_rel_gap": tolerance},
+    )
+    if result.x is None:
+        return float("nan")
+    if result.mip_dual_bound is None:  # nothing can flip: a linear program, solved
+        return 0.0
+    return float(result.fun - result.mip_dual_bound)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, "experiments.exact_times"))
