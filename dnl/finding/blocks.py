@@ -59,6 +59,7 @@ def fixed_points(search: Search) -> Proposals:
     seen: set[bytes] = set()
     for _ in range(ROUNDS):
         labels = settle(game, _random_labels(game, generator), generator, search.deadline)
+        labels = labels[unpooled(game, labels, search.radius, search.allowed(search.radius))]
         if not len(labels):
             yield None
             continue
@@ -121,6 +122,56 @@ def settle(
         moves = wants & ((draw > 0.7) | (draw >= draw.amax(-1, keepdim=True)))
         labels[:, n] = torch.where(moves, message, labels[:, n])
     return labels[quiet >= game.n_senders]
+
+
+def unpooled(game: PersuasionGame, labels: Tensor, radius: float, allowed: float) -> Tensor:
+    """Which block profiles survive pooling two states on an impossible joint message: `(B,)`.
+
+    Where the others send the same in two states and one of a sender's messages is then impossible,
+    a little mass of both states on it induces any posterior between them. The profile fails if that
+    pays at one of the posteriors where the receiver changes its mind.
+
+    Args:
+        game: the game.
+        labels: `(B, N, S)` messages.
+        radius: how much of a state's probability can move.
+        allowed: gain, as a fraction of the payoff range, that does not count.
+    """
+    passed = torch.ones(len(labels), dtype=torch.bool)
+    if game.n_states < 2 or not len(labels):
+        return passed
+    v = game.receiver_utility
+    one, two = torch.combinations(torch.arange(game.n_states)).T  # (P,) each
+    # Action a is optimal for weights [low, high] of the first state: one condition per rival b.
+    first = v[one].unsqueeze(2) - v[one].unsqueeze(1)  # (P, A, A)
+    second = v[two].unsqueeze(2) - v[two].unsqueeze(1)
+    crossing = -second / torch.where(first == second, 1.0, first - second)
+    low = torch.where(second < 0, torch.where(first > 0, crossing, 2.0), 0.0).amax(2)  # (P, A)
+    high = torch.where(first < 0, torch.where(second > 0, crossing, -1.0), 1.0).amin(2)
+    weights = torch.stack([low, high], -1)  # (P, A, 2)
+    possible = (low <= high).unsqueeze(-1)
+    mass = radius * torch.minimum(
+        game.prior[one, None, None] / weights.clamp_min(1e-12),
+        game.prior[two, None, None] / (1 - weights).clamp_min(1e-12),
+    )  # (P, A, 2) that can be moved at these weights
+    pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
+    for n in range(game.n_senders):
+        others = labels[:, [k for k in range(game.n_senders) if k != n]]
+        together = (others.unsqueeze(-1) == others.unsqueeze(-2)).all(1)  # (B, S, S)
+        sent = pure[:, n]  # (B, S, M)
+        joint = torch.einsum("bst,btm,t->bsmt", together.double(), sent, game.prior)
+        own = labels[:, n, :, None, None].expand(-1, -1, 1, game.n_states)
+        action = (joint.gather(2, own).squeeze(2) @ v).argmax(-1)  # (B, S)
+        u = game.sender_utility[n]
+        present = u[torch.arange(game.n_states), action]  # (B, S)
+        used = sent.sum(1) > 0  # (B, M)
+        impossible = (used.unsqueeze(1) & (joint.sum(-1) <= 0)).any(-1)  # (B, S)
+        more = [u[state] - present[:, state].unsqueeze(-1) for state in (one, two)]  # (B, P, A)
+        gain = weights * more[0].unsqueeze(-1) + (1 - weights) * more[1].unsqueeze(-1)
+        gain = (gain * mass).masked_fill(~possible, float("-inf")).amax((2, 3))  # (B, P)
+        pays = gain > allowed * game.payoff_range[n]
+        passed &= ~(pays & together[:, one, two] & impossible[:, one]).any(1)
+    return passed
 
 
 def partitions_of(n_states: int, n_blocks: int) -> Tensor:

@@ -9,13 +9,15 @@ from torch import Tensor
 
 from dnl.finding.equilibrium import Equilibrium
 from dnl.finding.members import MEMBERS
-from dnl.finding.search import Search, canonical
+from dnl.finding.search import Proposals, Search, canonical
 from dnl.verification import verify
 from games import PersuasionGame, checks
 
 RETURNED = 8  # local equilibria returned, besides the best global one and full revelation
 GLOBAL_SHARE = 0.3  # of the time limit, kept for global gaps
 CERTIFY_SHARE = 0.15  # of the time left that certifying one proposal may take
+EARLY_MEMBERS = ("no-information", "full-revelation", "blocks")
+EARLY_SHARE = 0.5  # of the search that they may take
 GLOBAL_MEMBERS = ("full-revelation", "responses")  # whose proposals may be global equilibria
 
 
@@ -94,29 +96,40 @@ def _collect(
     on_progress: Callable[[float, str], None] | None,
 ) -> list[_Found]:
     """Certified proposals, each better than those before it, locally or globally."""
-    running = {name: MEMBERS[name](search) for name in names}
     found: list[_Found] = []
     seen: set[bytes] = set()
-    while running and search.left > 0:
-        for name in list(running):
-            try:
-                policies = next(running[name])
-            except StopIteration:
-                del running[name]
-                continue
-            if on_progress is not None:
-                best = f"best welfare {search.floor:.4g}" if found else "nothing yet"
-                on_progress(time.perf_counter() - began, f"{name}: {best}")
-            if policies is None:
-                continue
+
+    def step(name: str, proposals: Proposals) -> bool:
+        """One step of a member; False where it has ended."""
+        try:
+            policies = next(proposals)
+        except StopIteration:
+            return False
+        if on_progress is not None:
+            best = f"best welfare {search.floor:.4g}" if found else "nothing yet"
+            on_progress(time.perf_counter() - began, f"{name}: {best}")
+        if policies is not None:
             policies = policies / policies.sum(-1, keepdim=True)
             key = canonical(policies)
-            if key in seen:
-                continue
-            seen.add(key)
-            new = _judge(search, policies, name)
-            if new is not None:
-                found.append(new)
+            if key not in seen:
+                seen.add(key)
+                new = _judge(search, policies, name)
+                if new is not None:
+                    found.append(new)
+        return True
+
+    running = {name: MEMBERS[name](search) for name in names}
+    # Cheap proposals first, each member to its end while the time allows; then all in turn.
+    early = time.perf_counter() + EARLY_SHARE * search.left
+    for name in [name for name in EARLY_MEMBERS if name in running]:
+        while (alive := step(name, running[name])) and time.perf_counter() < early:
+            pass
+        if not alive:
+            del running[name]
+    while running and search.left > 0:
+        for name in list(running):
+            if not step(name, running[name]):
+                del running[name]
     return found
 
 
