@@ -154,7 +154,7 @@ def decide(
         most = allowed * game.payoff_range[n].item()
         if found.utility - utilities[n].item() > most:
             return "refuted"
-        if found.upper_bound - utilities[n].item() > most:
+        if not found.upper_bound - utilities[n].item() <= most:
             verdict = "undecided"
     return verdict
 

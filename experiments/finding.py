@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from dnl import FitConfig, cli, extragradient, find_equilibria, fit, full_revelation
-from dnl.finding.blocks import ENUMERATED, partitions_of
+from dnl.finding.blocks import is_enumerated
 from dnl.results import write_record
 from dnl.verification import decide
 from games import PersuasionGame, checks, synthetic_game
@@ -135,7 +135,7 @@ def row_of(
         }
         if global_ones:
             row["global_gain"] = (max(e.welfare for e in global_ones) - baseline) / unit
-    if len(partitions_of(s, m)) ** n <= ENUMERATED:
+    if is_enumerated(game):
         blocks = find_equilibria(game, time_limit=time_limit, members=["blocks"])
         row["block_status"] = blocks[0].status if blocks else "nothing"
         if blocks:

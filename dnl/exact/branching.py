@@ -52,7 +52,8 @@ def maximise(
     best = max(best, improve(hull, root))
     if not root.solved:
         late = time.perf_counter() >= deadline
-        return Outcome(best, root.bound, Status.TIME_LIMIT if late else Status.SUSPECT, 1)
+        status = Status.TIME_LIMIT if late else Status.SUSPECT
+        return Outcome(best, max(best, root.bound), status, 1)
     if root.bound == -np.inf:
         return Outcome(best, max(best, root.bound), Status.INFEASIBLE, 1)
     heap: list[tuple[float, int, Taken, Node]] = [(-root.bound, 0, frozenset(), root)]

@@ -54,8 +54,11 @@ class Cells:
         wanted = actions[own, other]  # (P,)
         rival = self.candidates.copy()
         rival[np.arange(len(own)), wanted] = False
-        pair, second = np.nonzero(rival)  # (C,)
         value = problem.value.T
+        # Actions alike to the receiver in every state cannot be told apart by any margin.
+        alike = (value[:, None] == value[None]).all(-1)
+        rival &= ~alike[wanted]
+        pair, second = np.nonzero(rival)  # (C,)
         better = value[wanted[pair]] - value[second] - margin  # (C, S)
         mass = problem.weights[other[pair]] * better
         inside = mass * self.width[own[pair]]

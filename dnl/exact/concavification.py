@@ -12,6 +12,7 @@ Source: DESIGN section 2; Kamenica and Gentzkow (2011) for one sender.
 """
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -21,10 +22,11 @@ from dnl.exact.cell import Cells
 from dnl.exact.hull import Hull, Node
 from dnl.exact.linear import Array, LinearProgram
 from dnl.exact.local import LocalResponse
-from dnl.exact.problem import MARGIN, Deviation
+from dnl.exact.problem import MARGINS, Deviation
 from dnl.exact.status import Status
 
 POOL = 2_000  # posteriors tried before the first exact pricing
+POOL_SEED = 0  # one pool for all: a response is a function of the game and the profile
 SMOOTHING = 0.3  # weight of the best prices so far in the next ones
 
 
@@ -37,19 +39,32 @@ class GlobalResponse:
         witnesses: policies `(S, M)` to try in the simulator.
     """
 
-    def __init__(self, deviation: Deviation, gap: float, deadline: float, seed: int = 0) -> None:
+    def __init__(
+        self,
+        deviation: Deviation,
+        gap: float,
+        deadline: float,
+        decided: Callable[[float, float], bool] | None = None,
+    ) -> None:
         self.deviation, self.gap, self.deadline = deviation, gap, deadline
+        # With scarce signals the mixture need not be a policy: only the bound can decide.
+        scarce = len(deviation.own) < deviation.prior.astype(bool).sum()
+        self._decided = (
+            None
+            if decided is None
+            else (lambda best, bound: decided(-np.inf if scarce else best, bound))
+        )
         self.support = np.flatnonzero(deviation.prior > 0)
         self.prior = deviation.prior[self.support]
-        n_own = len(deviation.own)
         self.points = np.empty((0, len(self.support)))  # posteriors
         self.values = np.empty(0)
         self._likelihood = deviation.weights[:, self.support] / self.prior  # (J, S')
-        self._add(self._pool(np.random.default_rng(seed)))
+        self._add(self._pool(np.random.default_rng(POOL_SEED)))
         self.hull = self._hull()
         self._generate()
-        self.witnesses = [self._policy()]
-        if n_own < len(self.support) and self.bound > self._simulated_best() + gap:
+        self.witnesses = self._policies()
+        open_gap = self.bound > self._simulated_best() + gap
+        if scarce and open_gap and not (decided and decided(self._simulated_best(), self.bound)):
             self._scarce()
 
     # ------------------------------------------------------------------------- columns
@@ -75,8 +90,8 @@ class GlobalResponse:
         self.points = np.concatenate([self.points, points])
         self.values = np.concatenate([self.values, self._evaluate(points)])
 
-    def _master(self) -> tuple[float, Array, Array]:
-        """Best mixture of the columns: value, weights, prices `(S',)` of mass."""
+    def _master(self) -> tuple[float, Array, Array] | None:
+        """Best mixture of the columns: value, weights, prices `(S',)` of mass; None on failure."""
         program = LinearProgram(
             self.values,
             np.ones(len(self.values)),
@@ -86,7 +101,7 @@ class GlobalResponse:
         )
         solution = program.solve()
         if solution.point is None:
-            raise RuntimeError("the master program of the concave envelope failed")
+            return None
         return float(self.values @ solution.point), solution.point, solution.prices
 
     def _hull(self) -> Hull:
@@ -108,11 +123,21 @@ class GlobalResponse:
         # A certificate from the start: the sender's best action, state by state.
         self._certificate = self.deviation.utility[self.support].max(1)
         self.bound, self.status = float(self._certificate @ self.prior), Status.OPTIMAL
+        # A mixture from the start: the vertices of the simplex, which the pool begins with.
+        size = len(self.support)
+        self.weights = np.concatenate([self.prior, np.zeros(len(self.values) - size)])
+        self.best = float(self.values[:size] @ self.prior)
         prices_best: Array | None = None
         smooth = True
         while True:
-            self.best, self.weights, prices = self._master()
+            master = self._master()
+            if master is None:  # mixture and certificate stay as they are
+                self.status = Status.SUSPECT
+                break
+            self.best, self.weights, prices = master
             if self.bound <= self.best + self.gap or time.perf_counter() >= self.deadline:
+                break
+            if self._decided is not None and self._decided(self.best, self.bound):
                 break
             mixed = (
                 prices
@@ -156,12 +181,15 @@ class GlobalResponse:
         outcome = maximise(self.hull, 0.5 * self.gap, self.deadline, improve, decided=enough)
         points = np.array(found).reshape(-1, len(prices))
         points = np.maximum(points, 0.0)
-        return points / points.sum(1, keepdims=True), outcome.bound, outcome.status
+        # A posterior always exists: an infeasible program is a failure of the solver.
+        failed = outcome.status is Status.INFEASIBLE
+        excess = np.inf if failed else outcome.bound
+        return points / points.sum(1, keepdims=True), excess, outcome.status
 
     # ------------------------------------------------------------------------- policies
 
-    def _policy(self) -> Array:
-        """The mixture as a policy `(S, M)`; the heaviest columns where signals are scarce."""
+    def _policies(self) -> list[Array]:
+        """The mixture as policies `(S, M)`; the heaviest columns where signals are scarce."""
         n_own, n_states = self.deviation.own.shape
         used = np.argsort(-self.weights, kind="stable")[:n_own]
         columns = np.zeros((n_own, n_states))
@@ -172,9 +200,10 @@ class GlobalResponse:
         nowhere = self.deviation.prior <= 0
         columns[:, nowhere] = self.deviation.own[:, nowhere]
         _, actions = self.deviation.closure(columns)
-        inside = self._all_cells().best(actions, MARGIN)
-        policy = (columns if inside is None else inside).T
-        return policy / policy.sum(1, keepdims=True)
+        cells = self._all_cells()
+        tried = [cells.best(actions, margin) for margin in MARGINS]
+        policies = [c.T for c in (*tried, columns) if c is not None]
+        return [policy / policy.sum(1, keepdims=True) for policy in policies]
 
     def _all_cells(self) -> Cells:
         problem = self.deviation

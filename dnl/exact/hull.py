@@ -86,6 +86,8 @@ class Hull:
         )
         self.program = LinearProgram(cost / unit, np.ones(len(cost)), matrix, lower, upper)
 
+        self.prices = np.zeros(n_states)
+
     @property
     def n_pairs(self) -> int:
         """`P`, pairs whose action is open."""
@@ -97,8 +99,6 @@ class Hull:
         self.constant = float((slope * self.low).sum())
         self.program.set_cost((slope * self.width).ravel() / self.unit)
         self.prices = prices
-
-    prices: Array | float = 0.0
 
     def solve(self, taken: Taken, deadline: float = np.inf) -> Node:
         """The relaxation without the entries `taken`."""
@@ -187,9 +187,14 @@ class Hull:
                 np.zeros(y.size),
             )
         # A part lies in its action's cone: no other candidate of the pair is better there.
-        first, second = np.nonzero(
-            (self.entry_pair[:, None] == self.entry_pair) & ~np.eye(self.n_entries, dtype=bool)
+        count = np.bincount(self.entry_pair, minlength=self.n_pairs)  # (P,)
+        start = np.cumsum(count) - count
+        first = np.repeat(entries, count[self.entry_pair])
+        within = np.arange(len(first)) - np.repeat(
+            np.cumsum(count[self.entry_pair]) - count[self.entry_pair], count[self.entry_pair]
         )
+        second = np.repeat(start[self.entry_pair], count[self.entry_pair]) + within
+        first, second = first[first != second], second[first != second]
         better = self.deviation.advantage[self.entry_action[first], self.entry_action[second]]
         parts = self.per_x[first] * better  # (C, S)
         share = (self.at_low[first] * better).sum(1)  # (C,)

@@ -137,7 +137,8 @@ class LinearProgram:
         columns = np.maximum(cost - priced, 0.0) * self.upper
         # |A|'|y| bounds the rounding of each reduced cost.
         doubt = (abs(self.transposed) @ np.abs(y) + np.abs(cost)) @ self.upper
-        return float(rows.sum() + columns.sum() + ROUNDING * (np.abs(rows).sum() + doubt))
+        bound = float(rows.sum() + columns.sum() + ROUNDING * (np.abs(rows).sum() + doubt))
+        return np.inf if np.isnan(bound) else bound
 
     def _ray(self) -> Array:
         """A dual ray of an infeasible program, signed so that `bound` at cost 0 is negative."""

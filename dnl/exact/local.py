@@ -14,7 +14,7 @@ from dnl.exact.branching import Outcome, maximise
 from dnl.exact.cell import Cells
 from dnl.exact.hull import Hull, Node
 from dnl.exact.linear import Array
-from dnl.exact.problem import MARGIN, Deviation
+from dnl.exact.problem import MARGINS, Deviation
 
 POLISHES = 3  # times that a cell's optimum is looked at again: its closure may favour another cell
 
@@ -90,6 +90,7 @@ class LocalResponse:
         ranked = sorted(self._found.values(), key=lambda found: -found[0])
         policies = []
         for _, actions, columns in ranked[:3]:
-            inside = self.cells.best(actions, MARGIN)
-            policies += [c.T for c in (inside, columns) if c is not None]
+            # Ties within the tolerance go the game's way: try inside the cell, then on its edge.
+            tried = [self.cells.best(actions, margin) for margin in MARGINS]
+            policies += [c.T for c in (*tried, columns) if c is not None]
         return [policy / policy.sum(1, keepdims=True) for policy in policies]

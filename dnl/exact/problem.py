@@ -25,7 +25,8 @@ from dnl.exact.linear import Array
 from games import PersuasionGame
 
 SLACK = 2e-9  # of the receiver's utility range, per mass: above the simulator's 1e-9
-MARGIN = 1e-7  # by which the receiver prefers what a witness wants, in the same unit
+MARGINS = (1e-7, 1e-8, 0.0)  # by which the receiver prefers what a witness wants, in that unit
+SAME = 12  # digits to which two likelihoods agree that are taken for one
 CLOSE = 1e-7  # actions this close count as optimal where values on boundaries are evaluated
 
 
@@ -34,7 +35,8 @@ class Deviation:
     """What sender `n` of a profile faces.
 
     Attributes:
-        weights: `(J, S)`, prior times the others' signal probabilities.
+        weights: `(J, S)`, prior times the others' signal probabilities; `J` is smaller than
+            `M**(N-1)` where joint signals that say the same are merged.
         value: `(S, A)` the receiver's utility over its range (0 everywhere where that is 0).
         utility: `(S, A)` the sender's utility, its lowest 0 and its highest 1.
         own: `(M, S)` columns of the sender's policy in the profile.
@@ -104,10 +106,20 @@ def deviation(game: PersuasionGame, policies: Array, sender: int) -> Deviation:
             weights = (weights[:, None, :] * policy.T).reshape(-1, len(prior))
     value_range, payoff_range = np.ptp(v), np.ptp(u)
     return Deviation(
-        weights=weights,
+        weights=_merged(weights),
         value=(v - v.min()) / value_range if value_range > 0 else np.zeros_like(v),
         utility=(u - u.min()) / payoff_range if payoff_range > 0 else np.zeros_like(u),
         own=policies[sender].T.copy(),
         lowest=float(u.min()),
         payoff_range=float(payoff_range),
     )
+
+
+def _merged(weights: Array) -> Array:
+    """Rows `(J, S)` that never happen left out, and proportional ones added up: `(J', S)`."""
+    mass = weights.sum(1)
+    weights, mass = weights[mass > 0], mass[mass > 0]
+    _, group = np.unique((weights / mass[:, None]).round(SAME), axis=0, return_inverse=True)
+    merged = np.zeros((int(group.max()) + 1, weights.shape[1]))
+    np.add.at(merged, group.ravel(), weights)
+    return merged

@@ -14,6 +14,7 @@ from dnl.exact.problem import deviation
 from dnl.exact.status import Status
 from games import PersuasionGame, checks
 
+MISSED = 1e-4  # of the payoff range: more than the margin of a witness costs
 ROUNDING = 1e-9  # of the payoff range: what float64 may take from a bound
 
 
@@ -111,7 +112,7 @@ def respond(
         return BestResponse(
             own.to(policies),
             present,
-            max(present, problem.lowest),
+            present,
             Status.OPTIMAL,
             None if dual is None else dual.to(policies),
             sender,
@@ -129,7 +130,7 @@ def respond(
             return bound <= start + enough or best > start + 2 * enough + 1e-6
 
     if radius is None:
-        search = GlobalResponse(problem, tolerance, deadline)
+        search = GlobalResponse(problem, tolerance, deadline, decided)
         witnesses, bound, status = search.witnesses, search.bound, search.status
         prior = game.prior.double().cpu().numpy()
         dual = torch.from_numpy(problem.payoff_range * search.dual + problem.lowest * prior)
@@ -150,6 +151,9 @@ def respond(
         if utility > upper_bound + ROUNDING * problem.payoff_range:
             status = Status.SUSPECT
         upper_bound = utility
+    missed = upper_bound - utility > (tolerance + MISSED) * problem.payoff_range
+    if status is Status.OPTIMAL and missed and enough is None:
+        status = Status.NOT_ATTAINED
     return BestResponse(
         policy=tried[best].to(policies),
         utility=utility,

@@ -7,6 +7,7 @@ class Status(StrEnum):
     """End of an exact computation; `advice` says what to do about it. Bounds are always valid."""
 
     OPTIMAL = "optimal"
+    NOT_ATTAINED = "not attained"
     TIME_LIMIT = "time limit"
     SUSPECT = "numerically suspect"
     INFEASIBLE = "infeasible"
@@ -18,13 +19,17 @@ class Status(StrEnum):
 
 
 _ADVICE = {
-    Status.OPTIMAL: "The bound and the best deviation meet within the tolerance.",
+    Status.OPTIMAL: "The search is closed; the bound is tight within the tolerance.",
+    Status.NOT_ATTAINED: (
+        "The bound is a limit of deviations that the receiver's tie rule does not grant; "
+        "a receiver that breaks ties for the sender would grant it."
+    ),
     Status.TIME_LIMIT: "The bound holds but is not tight; raise time_limit.",
     Status.SUSPECT: (
         "The solver could not settle a linear program, so the bound holds but may be loose; "
         "rescale utilities that differ by many orders of magnitude, or raise the tolerance."
     ),
     Status.INFEASIBLE: (
-        "No policy lies within the radius, which only rounding can cause; pass rows that sum to 1."
+        "No policy lies within the radius, which only rounding can cause; raise the radius."
     ),
 }

@@ -8,7 +8,7 @@ sender is an agent that picks its message.
 
 import time
 from collections.abc import Iterator
-from itertools import combinations, product
+from itertools import combinations, islice, product
 
 import torch
 from torch import Tensor
@@ -17,9 +17,11 @@ from dnl.finding.search import Proposals, Search
 from games import PersuasionGame
 
 ENUMERATED = 300_000  # most joint partitions that are enumerated
+SIMULATED = 10**8  # most joint signals that their simulation may take
+VARIANTS = 64  # ways to spread messages over signals that are looked at together
 BATCH = 256  # dynamics that run together
 ROUNDS = 40  # of batches of dynamics
-SWEEPS = 60  # over senders and states before a batch is given up
+SWEEPS = 30  # over senders and states before a batch is given up
 KEPT = 40  # fixed points of a batch that are looked at, best welfare first
 
 
@@ -27,10 +29,16 @@ def blocks(search: Search) -> Proposals:
     """Block profiles that survive the cheap test, the best first."""
     game = search.game
     partitions = partitions_of(game.n_states, game.n_signals)  # (P, S)
-    if len(partitions) ** game.n_senders <= ENUMERATED:
+    if is_enumerated(game):
         yield from enumerated(search, partitions)
     else:
         yield from fixed_points(search)
+
+
+def is_enumerated(game: PersuasionGame) -> bool:
+    """Whether joint partitions are few enough, and their simulation cheap enough, to try all."""
+    count = len(partitions_of(game.n_states, game.n_signals)) ** game.n_senders
+    return count <= ENUMERATED and count * game.n_signals**game.n_senders <= SIMULATED
 
 
 def enumerated(search: Search, partitions: Tensor) -> Proposals:
@@ -44,12 +52,13 @@ def enumerated(search: Search, partitions: Tensor) -> Proposals:
     for index in order.tolist():
         if welfare[index] <= search.floor or search.left == 0:
             return
-        labels = partitions[choices[index]]  # (N, S)
-        variants = torch.stack(list(spreads(labels, game.n_signals)))
-        kept = variants[search.survives(variants)]
-        if not len(kept):
+        ways = spreads(partitions[choices[index]], game.n_signals)
+        while variants := list(islice(ways, VARIANTS)):
+            if search.left == 0:
+                return
+            profiles = torch.stack(variants)
             yield None
-        yield from kept
+            yield from profiles[search.survives(profiles)]
 
 
 def fixed_points(search: Search) -> Proposals:
@@ -111,6 +120,8 @@ def settle(
         value = value + empty * v[:, None, :]
         action = value.argmax(-1)  # (B, S, M)
         utility = u[n][states[:, None], action]  # (B, S, M)
+        # A message that no state sends has no signals: they are spread over the others.
+        utility = utility.masked_fill(sent.sum(1, keepdim=True) <= 0, float("-inf"))
         present = utility.gather(-1, labels[:, n].unsqueeze(-1))
         best, message = (utility + 1e-9 * (utility == present)).max(-1)
         wants = best > present.squeeze(-1) + 1e-7 * game.payoff_range[n]

@@ -1,7 +1,6 @@
 """The members of the portfolio by name."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -22,7 +21,7 @@ def no_information(search: Search) -> Iterator[Tensor]:
 
 def revelation(search: Search) -> Iterator[Tensor]:
     """Full revelation by a code that no single sender can break, where there is one."""
-    found = full_revelation(replace(search.game))
+    found = full_revelation(search.game)
     if found.policies is not None:
         yield found.policies
 
