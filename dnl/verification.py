@@ -101,9 +101,9 @@ def verify(
     """
     checks.one_of("method", method, METHODS)
     if radius is not None:
-        checks.positive_number("radius", radius)
-    checks.positive_number("tolerance", tolerance, allow_zero=method == "sampled")
-    checks.positive_number("time_limit", time_limit)
+        radius = checks.positive_number("radius", radius)
+    tolerance = checks.positive_number("tolerance", tolerance, allow_zero=method == "sampled")
+    time_limit = checks.positive_number("time_limit", time_limit)
     checks.positive_integer("seed", seed, least=0)
     if deviations is None:
         deviations = DEVIATIONS_PER_ENTRY * game.n_states * game.n_signals

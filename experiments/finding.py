@@ -4,6 +4,7 @@ One row per game of the contested law. Welfare is compared with the better of fu
 information ("above") in the same unit everywhere: fractions of the sum of the payoff ranges.
 """
 
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from tqdm import tqdm
 
 from dnl import FitConfig, cli, extragradient, find_equilibria, fit, full_revelation
 from dnl.finding.blocks import is_enumerated
-from dnl.results import write_record
+from dnl.results import RUN, write_record
+from dnl.surrogates import check_surrogate
 from dnl.verification import decide
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
@@ -61,6 +63,9 @@ def main(
     checks.positive_number("time_limit", time_limit)
     checks.positive_integer("starts", starts)
     checks.positive_integer("workers", workers)
+    check_surrogate(surrogate)
+    if not senders:
+        raise ValueError("senders must hold at least one value, got none")
     for n in senders:
         checks.one_of("senders", str(n), tuple(map(str, SIZES)))
     keys = [
@@ -76,10 +81,15 @@ def main(
     rows: list[Any] = pd.read_csv(table).to_dict("records") if table.exists() else []
     done = {tuple(row[name] for name in KEYS) for row in rows}
     missing = [key for key in keys if key not in done]
-    write_record(
-        out,
-        {"time_limit": time_limit, "surrogate": surrogate, "starts": starts, "workers": workers},
-    )
+    configuration = {"time_limit": time_limit, "surrogate": surrogate, "starts": starts}
+    if done:
+        there = json.loads((out / RUN).read_text())["configuration"]
+        if there != configuration:
+            raise ValueError(
+                f"out holds games of {there}, got {configuration} and out={str(out)!r}: "
+                "choose another folder"
+            )
+    write_record(out, configuration)
     arguments = (time_limit, surrogate, starts, small)
     for row in tqdm(_rows(missing, arguments, workers), total=len(missing), disable=small):
         rows.append(row)
@@ -170,7 +180,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for size, games in rows.groupby(KEYS[:4], sort=True):
         columns = ["gain", "block_gain", "global_gain", "pipeline_gain", "random_gain"]
-        g = games.reindex(columns=[*games.columns, *(c for c in columns if c not in games)])
+        needed = [*columns, "above", "pareto_dominates_fr", "global", "global_above", "global_gap"]
+        g = games.reindex(columns=[*games.columns, *(c for c in needed if c not in games)])
         possible = (g[columns] > 1e-6).any(axis=1)
         enumerated = g["block_gain"].notna()
         lines.append(
@@ -199,7 +210,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _share(values: pd.Series) -> float:
-    return float(values.fillna(False).astype(bool).mean()) if len(values) else float("nan")
+    return float(values.eq(True).mean()) if len(values) else float("nan")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 import dnl
+from dnl.finding.responses import radii, walk
+from dnl.finding.search import Search
 from dnl.pipeline import Stages, baseline, evaluate
 from dnl.results import KEYS, columns
 from dnl.surrogates import Architecture
@@ -207,3 +209,83 @@ def test_every_epoch_is_reported_and_all_columns_are_known() -> None:
 def test_malformed_stages_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Stages(**wrong)
+
+
+# -------------------------------------------------------------------------- the exact decision
+
+EXACT_COLUMNS = {"certified", "undecided", "certified_welfare", "finished_welfare"}
+START_COLUMNS = {"starts_certified", "starts_undecided"}
+START_COLUMNS |= {"certified_start_welfare", "finished_start_welfare"}
+
+
+def decided(game: PersuasionGame, policies: Tensor) -> tuple[list[str], Tensor]:
+    """Exact verdicts, each by `verify`, and the welfare of those that sampling lets through."""
+    kept = policies[not_refuted(game, policies)]
+    verdicts = [str(dnl.verify(game, pi, STAGES.radius, method="exact").verdict) for pi in kept]
+    return verdicts, game.ex_ante_utility(kept).sum(1)
+
+
+@pytest.mark.parametrize("game", GAMES, ids=lambda game: game.identity)
+def test_exact_columns_are_what_verify_says_of_the_end_points(game: PersuasionGame) -> None:
+    row = row_of(game, "relu")
+    names = ("certified", "undecided", "certified_welfare")
+    start_names = ("starts_certified", "starts_undecided", "certified_start_welfare")
+    for (certified, undecided, best), policies in (
+        (names, end_points(game, "relu")),
+        (start_names, starts_of(game)),
+    ):
+        verdicts, welfare = decided(game, policies)
+        assert row[certified] == verdicts.count("certified")
+        assert row[undecided] == verdicts.count("undecided")
+        proven = [w for w, v in zip(welfare.tolist(), verdicts, strict=True) if v == "certified"]
+        assert row.get(best) == (pytest.approx(max(proven), rel=1e-9) if proven else None)
+    assert not {"finished_welfare", "finished_start_welfare"} & row.keys()
+
+
+def test_the_games_above_show_proofs_and_refutations_that_sampling_missed() -> None:
+    seen = {v for game in GAMES for v in decided(game, starts_of(game))[0]}
+    assert {"certified", "refuted"} <= seen
+
+
+def test_without_exact_decisions_their_columns_are_left_out() -> None:
+    row = row_of(GAMES[1], "relu", dataclasses.replace(STAGES, exact=False))
+    assert not (EXACT_COLUMNS | START_COLUMNS) & row.keys()
+    full = row_of(GAMES[1], "relu")
+    same = {name: value for name, value in full.items() if name in row}
+    assert_rows_agree(row, same)
+    assert full.keys() - row.keys() <= EXACT_COLUMNS | START_COLUMNS
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_what_is_finished_is_an_equilibrium(exact: bool) -> None:
+    """The best end point, walked to rest by hand and proven by `verify`."""
+    game, stages = GAMES[1], dataclasses.replace(STAGES, exact=exact, finish=1)
+    row = row_of(game, "relu", stages)
+    for name, policies in (
+        ("finished_welfare", end_points(game, "relu")),
+        ("finished_start_welfare", starts_of(game)),
+    ):
+        ends = policies / policies.sum(-1, keepdim=True)
+        best = ends[game.ex_ante_utility(ends).sum(1).argmax()]
+        search = Search(game, stages.radius, float("inf"))
+        rests = [p for p in walk(search, best, radii(stages.radius)) if p is not None]
+        proven = [p for p in rests if dnl.verify(game, p, stages.radius).is_equilibrium]
+        welfare = [game.ex_ante_utility(p).sum().item() for p in proven]
+        assert row.get(name) == (pytest.approx(max(welfare), rel=1e-9) if welfare else None)
+    assert {"finished_welfare", "finished_start_welfare"} & row.keys()
+    assert ("certified" in row) == exact
+
+
+def test_more_that_are_finished_are_never_worse() -> None:
+    rows = [
+        row_of(GAMES[1], "relu", dataclasses.replace(STAGES, exact=False, finish=finish))
+        for finish in (1, 4)
+    ]
+    for name in ("finished_welfare", "finished_start_welfare"):
+        one, four = (row.get(name, -math.inf) for row in rows)
+        assert four >= one
+
+
+def test_a_negative_number_to_finish_is_refused() -> None:
+    with pytest.raises(ValueError, match="finish must be an integer of at least 0, got -1"):
+        Stages(finish=-1)

@@ -145,3 +145,38 @@ def test_failures_are_named() -> None:
 
 def test_a_table_of_failures_only() -> None:
     assert text(failed(0, "relu", "ValueError: a")).strip() == "1 rows failed: ValueError: a"
+
+
+def exact_lines(summary: str) -> dict[str, list[str]]:
+    """Of the block "exact verification": the numbers after each name."""
+    assert "\nexact verification\n" in summary
+    lines = summary.split("\nexact verification\n")[1].splitlines()[1:]
+    fields = [line.replace("random starts", "random-starts").split() for line in lines]
+    return {name: numbers for name, *numbers in fields if name in {"relu", "dnl", "random-starts"}}
+
+
+def test_exact_verification_by_hand() -> None:
+    """Ten starts a game. What is above: welfare over FR's 3 and NI's by 1e-6 x (4 + 6) = 1e-5."""
+    common = {"payoff_range_0": 4.0, "payoff_range_1": 6.0, "starts_not_refuted": 4}
+    common |= {"starts_certified": 2, "starts_undecided": 1, "certified_start_welfare": 3.5}
+    relu = [
+        row(0, "relu", certified=3, undecided=1, certified_welfare=3.5, **common),
+        row(1, "relu", certified=0, undecided=0, finished_welfare=4.0, **common),
+        # Above full revelation, but not above no information.
+        row(2, "relu", certified=5, undecided=0, certified_welfare=3.5, ni_welfare=4.0, **common),
+        row(3, "relu", certified=1, undecided=4, certified_welfare=3.0 + 9e-6, **common),
+    ]
+    one = row(0, "dnl", certified=5, undecided=0, certified_welfare=3.0 + 2e-5, **common)
+    lines = exact_lines(text(*relu, one))
+    # 3 + 0 + 5 + 1 of 40; 20 - 9 - 5 refuted exactly; 0 + 1 + 0 + 4 undecided.
+    assert lines["relu"] == ["22.5%", "6", "5", "1/4", "1/4"]
+    assert lines["dnl"] == ["50.0%", "0", "0", "1/1", "0/1"]
+    # Each of the four games once, though the first has two surrogates; above in all but the third.
+    assert lines["random-starts"] == ["20.0%", "4", "4", "3/4", "0/4"]
+
+
+def test_tables_without_exact_verification_say_nothing_of_it() -> None:
+    assert "exact verification" not in text(row(0, "relu"))
+    old = pd.DataFrame([row(0, "relu", best_start_welfare=math.nan)])
+    assert "certified" not in old
+    assert "exact verification" not in summarise(old)

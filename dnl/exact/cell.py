@@ -41,13 +41,17 @@ class Cells:
         )
         self._left = left / size
 
-    def best(self, actions: NDArray[np.int64], margin: float) -> Array | None:
+    def best(
+        self, actions: NDArray[np.int64], margin: float, free: NDArray[np.bool_] | None = None
+    ) -> Array | None:
         """The best columns at which the receiver takes `actions (M, J)`, or None where there are
         none.
 
         Args:
             actions: wanted of the receiver.
             margin: by which it must prefer them, in units of its utility range and the mass.
+            free: `(M,)` own signals on which it may do anything; they count for nothing, so they
+                take up no more than the others' margins leave over.
         """
         problem = self.deviation
         own, other = self.pairs.T
@@ -58,6 +62,8 @@ class Cells:
         # Actions alike to the receiver in every state cannot be told apart by any margin.
         alike = (value[:, None] == value[None]).all(-1)
         rival &= ~alike[wanted]
+        if free is not None:
+            rival &= ~free[own, None]
         pair, second = np.nonzero(rival)  # (C,)
         better = value[wanted[pair]] - value[second] - margin  # (C, S)
         mass = problem.weights[other[pair]] * better
@@ -72,6 +78,8 @@ class Cells:
             ((inside / size[:, None]).ravel(), (index, column)), shape=(len(pair), n_own * n_states)
         )
         slope = np.einsum("js,mjs->ms", problem.weights, problem.utility.T[actions])
+        if free is not None:
+            slope[free] = 0.0
         program = LinearProgram(
             (slope * self.width).ravel() / self.unit,
             np.ones(n_own * n_states),

@@ -201,7 +201,8 @@ class GlobalResponse:
         columns[:, nowhere] = self.deviation.own[:, nowhere]
         _, actions = self.deviation.closure(columns)
         cells = self._all_cells()
-        tried = [cells.best(actions, margin) for margin in MARGINS]
+        free = columns.sum(1) <= 0
+        tried = [cells.best(actions, margin, free) for margin in MARGINS]
         policies = [c.T for c in (*tried, columns) if c is not None]
         return [policy / policy.sum(1, keepdims=True) for policy in policies]
 

@@ -91,6 +91,7 @@ class LocalResponse:
         policies = []
         for _, actions, columns in ranked[:3]:
             # Ties within the tolerance go the game's way: try inside the cell, then on its edge.
-            tried = [self.cells.best(actions, margin) for margin in MARGINS]
+            free = columns.sum(1) <= 0
+            tried = [self.cells.best(actions, margin, free) for margin in MARGINS]
             policies += [c.T for c in (*tried, columns) if c is not None]
         return [policy / policy.sum(1, keepdims=True) for policy in policies]

@@ -79,9 +79,9 @@ def best_response(
     if type(sender) is not int or not 0 <= sender < game.n_senders:
         raise ValueError(f"sender must be an index in 0..{game.n_senders - 1}, got {sender!r}")
     if radius is not None:
-        checks.positive_number("radius", radius)
-    checks.positive_number("time_limit", time_limit)
-    checks.positive_number("tolerance", tolerance)
+        radius = checks.positive_number("radius", radius)
+    time_limit = checks.positive_number("time_limit", time_limit)
+    tolerance = checks.positive_number("tolerance", tolerance)
     return respond(game, policies, sender, radius, time_limit, tolerance)
 
 

@@ -123,7 +123,8 @@ def settle(
         # A message that no state sends has no signals: they are spread over the others.
         utility = utility.masked_fill(sent.sum(1, keepdim=True) <= 0, float("-inf"))
         present = utility.gather(-1, labels[:, n].unsqueeze(-1))
-        best, message = (utility + 1e-9 * (utility == present)).max(-1)
+        stay = 1e-9 * game.payoff_range[n] * (utility == present)
+        best, message = (utility + stay).max(-1)
         wants = best > present.squeeze(-1) + 1e-7 * game.payoff_range[n]
         quiet = torch.where(wants.any(-1), 0, quiet + 1)
         if (quiet >= game.n_senders).all() or time.perf_counter() >= deadline:
@@ -161,7 +162,7 @@ def unpooled(game: PersuasionGame, labels: Tensor, radius: float, allowed: float
     high = torch.where(first < 0, torch.where(second > 0, crossing, -1.0), 1.0).amin(2)
     weights = torch.stack([low, high], -1)  # (P, A, 2)
     possible = (low <= high).unsqueeze(-1)
-    mass = radius * torch.minimum(
+    mass = min(radius, 1.0) * torch.minimum(
         game.prior[one, None, None] / weights.clamp_min(1e-12),
         game.prior[two, None, None] / (1 - weights).clamp_min(1e-12),
     )  # (P, A, 2) that can be moved at these weights

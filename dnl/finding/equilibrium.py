@@ -104,16 +104,19 @@ class Equilibrium:
         """
         try:
             record = json.loads(Path(path).read_text())
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # no text, or no JSON
             raise ValueError(f"{path} is not JSON: {error}") from error
         if not isinstance(record, dict) or record.keys() != KEYS:
             keys = sorted(record) if isinstance(record, dict) else type(record).__name__
             raise ValueError(f"{path} must hold the keys {sorted(KEYS)}, got {keys}")
+        for name in ("source", "status"):
+            if not isinstance(record[name], str):
+                raise ValueError(f"{path}: {name} must be a string, got {record[name]!r}")
         try:
             game = PersuasionGame(**record["game"])
             policies = torch.tensor(record["policies"], dtype=torch.float64)
             verification = verify(game, policies, record["radius"], time_limit=time_limit)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}: {error}") from error
         if verification.verdict != "certified":
             raise ValueError(f"{path} holds a profile that is {verification.verdict}")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dnl.finding.responses import radii, walk
 from dnl.finding.search import Proposals, Search
+from dnl.fitted import FittedSurrogate
 from dnl.solver import ExtragradientConfig, extragradient
 from games import PersuasionGame
 from games.simulation import joint_weights
@@ -45,7 +46,8 @@ def surrogate_ends(search: Search, utility: Callable[[Tensor], Tensor]) -> Propo
         utility: `(B, N, S, M) -> (B, N)`, for example a `FittedSurrogate`.
     """
     starts = search.game.sample_policies(STARTS, search.generator("surrogate"))
-    yield from finished(search, extragradient(utility, starts).policies.double())
+    dtype = utility.networks.dtype if isinstance(utility, FittedSurrogate) else starts.dtype
+    yield from finished(search, extragradient(utility, starts.to(dtype)).policies.double())
 
 
 def finished(search: Search, policies: Tensor) -> Proposals:
@@ -65,7 +67,8 @@ def smoothed_utility(game: PersuasionGame, temperature: float) -> Callable[[Tens
         temperature: of the posterior expected utility, as a fraction of the receiver's range.
     """
     v, u = game.receiver_utility, game.sender_utility
-    scale = temperature * max((v.amax() - v.amin()).item(), 1e-300)
+    spread = (v.amax() - v.amin()).item()
+    scale = temperature * spread if spread > 0 else 1.0  # a receiver that does not care
 
     def utility(policies: Tensor) -> Tensor:
         joint = joint_weights(policies) * game.prior  # (B, K, S)

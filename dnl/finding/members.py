@@ -6,10 +6,15 @@ import torch
 from torch import Tensor
 
 from dnl.finding.blocks import blocks
-from dnl.finding.gradients import extragradient_smoothed
+from dnl.finding.gradients import extragradient_smoothed, surrogate_ends
 from dnl.finding.responses import global_responses, local_responses
 from dnl.finding.search import Proposals, Search
+from dnl.fitted import FitConfig
+from dnl.fitting import fit
 from dnl.revelation import full_revelation
+from dnl.surrogates import SURROGATES
+
+SAMPLES, EPOCHS = 10_000, 10  # of the surrogates' fits: the benchmark's quick budget
 
 
 def no_information(search: Search) -> Iterator[Tensor]:
@@ -26,6 +31,18 @@ def revelation(search: Search) -> Iterator[Tensor]:
         yield found.policies
 
 
+def ascended(surrogate: str) -> Callable[[Search], Proposals]:
+    """The paper's own way as a member: fit `surrogate` from samples, ascend it, finish."""
+
+    def member(search: Search) -> Proposals:
+        config = FitConfig(samples=SAMPLES, epochs=EPOCHS, test_samples=1_000, device="cpu")
+        fitted = fit(search.game, surrogate, config, search.seed)
+        yield None
+        yield from surrogate_ends(search, fitted)
+
+    return member
+
+
 MEMBERS: dict[str, Callable[[Search], Proposals]] = {
     "no-information": no_information,
     "full-revelation": revelation,
@@ -33,4 +50,7 @@ MEMBERS: dict[str, Callable[[Search], Proposals]] = {
     "responses": global_responses,
     "local-responses": local_responses,
     "extragradient": extragradient_smoothed,
+    **{f"surrogate-{name}": ascended(name) for name in SURROGATES},
 }
+# Those that know the game; surrogates are for games that can only be sampled.
+DEFAULT_MEMBERS = tuple(name for name in MEMBERS if not name.startswith("surrogate-"))

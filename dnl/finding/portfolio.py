@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dnl.finding.equilibrium import Equilibrium
-from dnl.finding.members import MEMBERS
+from dnl.finding.members import DEFAULT_MEMBERS, MEMBERS
 from dnl.finding.search import Proposals, Search, canonical
 from dnl.verification import verify
 from games import PersuasionGame, checks
@@ -45,24 +45,27 @@ def find_equilibria(
         radius: of the local equilibria, above 0.
         time_limit: seconds in all.
         seed: of the members' random starts.
-        members: names out of `dnl.finding.MEMBERS`; None for all.
+        members: names out of `dnl.finding.MEMBERS`; None for those that know the game (all but
+            the surrogates, which only sample it).
         on_progress: called with the seconds used and a message.
 
     Returns:
         Profiles that no sender can improve upon within `radius`, proven; merged up to names of
-        signals; each with the proven bound on what any deviation could gain. The best of those that
-        are global equilibria is always among them. May be empty. Deterministic where `status` is
-        `"complete"`.
+        signals; each with the proven bound on what any deviation could gain. Besides those of
+        highest welfare, full revelation and the global equilibria that the members found on their
+        way. May be empty. Deterministic where `status` is `"complete"`.
 
     Raises:
         ValueError: for a bad argument.
         ImportError: if highspy is not installed.
     """
-    checks.positive_number("radius", radius)
-    checks.positive_number("time_limit", time_limit)
-    checks.positive_integer("seed", seed, least=0)
-    names = tuple(MEMBERS) if members is None else tuple(members)
-    if isinstance(members, str) or not names:
+    radius = checks.positive_number("radius", radius)
+    time_limit = checks.positive_number("time_limit", time_limit)
+    seed = checks.positive_integer("seed", seed, least=0)
+    if members is not None and (isinstance(members, str) or not isinstance(members, Sequence)):
+        raise ValueError(f"members must be names out of {list(MEMBERS)}, got {members!r}")
+    names = DEFAULT_MEMBERS if members is None else tuple(members)
+    if not names:
         raise ValueError(f"members must be names out of {list(MEMBERS)}, got {members!r}")
     for name in names:
         checks.one_of("members", name, tuple(MEMBERS))
@@ -70,7 +73,7 @@ def find_equilibria(
     game = game.to("cpu", torch.float64)
     search = Search(game, radius, began + (1 - GLOBAL_SHARE) * time_limit, seed)
     found = _collect(search, names, began, on_progress)
-    status = "complete" if search.left > 0 else "time limit"
+    status = "complete" if search.left > 0 and not search.cut else "time limit"
     chosen = sorted(found, key=lambda f: -f.welfare)[:RETURNED]
     extra = [f for f in found if f.is_global or f.source == "full-revelation"]
     chosen += [f for f in extra if f not in chosen]

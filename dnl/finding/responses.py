@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dnl.exact.response import respond
+from dnl.exact.status import Status
 from dnl.finding.search import Proposals, Search, canonical
 
 STARTS = 36
@@ -70,6 +71,7 @@ def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Prop
             limit = min(search.left, SECONDS) + 1e-3
             tolerance = max(0.3 * margin, COARSE * share) if radius else 0.3 * margin
             response = respond(game, policies, n, radius, limit, tolerance)
+            search.cut |= response.status == Status.TIME_LIMIT
             if response.utility - present <= margin * game.payoff_range[n].item():
                 quiet += 1
                 continue

@@ -26,6 +26,7 @@ class Search:
         tolerance: of certificates, at the reference radius.
         floor: welfare that a proposal must exceed to be of use; rises during the search.
         global_floor: the same for profiles that may be global equilibria.
+        cut: the clock has ended a computation, so another run may differ.
     """
 
     game: PersuasionGame
@@ -35,6 +36,7 @@ class Search:
     tolerance: float = 1e-5
     floor: float = field(default=-float("inf"))
     global_floor: float = field(default=-float("inf"))
+    cut: bool = False
 
     def generator(self, member: str) -> torch.Generator:
         """The member's own random stream."""
@@ -91,7 +93,12 @@ class Search:
             share: of the time left that may be spent.
         """
         limit = max(share * self.left, 1e-3)
-        return decide(self.game, policies, radius, self.tolerance, limit) == "certified"
+        began = time.perf_counter()
+        verdict = decide(self.game, policies, radius, self.tolerance, limit)
+        # A sender may use its part of the limit only.
+        late = time.perf_counter() - began >= 0.9 * limit / self.game.n_senders
+        self.cut |= verdict == "undecided" and late
+        return verdict == "certified"
 
 
 def canonical(policies: Tensor) -> bytes:
