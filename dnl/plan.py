@@ -47,7 +47,7 @@ PRESETS = {
         epochs=10,
         starts=30,
         deviations=10,
-        finish=1,
+        finish=0,
     ),
     "paper": Preset(
         law=("contested", "paper"),
