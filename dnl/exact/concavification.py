@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from dnl.exact.branching import maximise
 from dnl.exact.cell import Cells
@@ -23,6 +22,7 @@ from dnl.exact.hull import Hull, Node
 from dnl.exact.linear import Array, LinearProgram
 from dnl.exact.local import LocalResponse
 from dnl.exact.problem import MARGINS, Deviation
+from dnl.exact.sparse import csr_matrix
 from dnl.exact.status import Status
 
 POOL = 2_000  # posteriors tried before the first exact pricing

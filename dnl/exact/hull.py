@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_matrix
 
 from dnl.exact.linear import Array, LinearProgram
 from dnl.exact.problem import Deviation
+from dnl.exact.sparse import coo_matrix, csr_matrix
 
 Taken = frozenset[int]  # entries taken out
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+
+from dnl.exact.sparse import csr_matrix
 
 Array = NDArray[np.float64]
 ROUNDING = 1e-12  # of the sum of absolute terms of a bound
