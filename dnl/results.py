@@ -86,13 +86,7 @@ class ResultFolder:
         self.order = list(order)
         self.n_senders = max(key[1] for key in self.order)
         self.rows: dict[Key, Row] = {}
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            probe = path / f".probe-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
-        except OSError as error:
-            raise OSError(f"out must be a writable folder, got {str(path)!r}: {error}") from error
+        make_writable(path)
         run_file, table = path / RUN, path / RESULTS
         if run_file.exists():
             self._check_configuration(run_file, configuration)
@@ -131,8 +125,7 @@ class ResultFolder:
         """Add finished rows and write the table: complete at every moment, whatever happens."""
         for row in rows:
             self.rows[_key(row)] = row
-        self.frame().to_csv(self.path / f"{RESULTS}.part", index=False)
-        os.replace(self.path / f"{RESULTS}.part", self.path / RESULTS)
+        write_table(self.frame(), self.path / RESULTS)
 
     def frame(self) -> pd.DataFrame:
         """The finished rows in the run's order, with all columns."""
@@ -142,6 +135,24 @@ class ResultFolder:
         types = dict.fromkeys(COUNTS, "Int64")
         types |= {str(name): "boolean" for name in frame if str(name).startswith("constant")}
         return frame.astype(types)
+
+
+def make_writable(path: Path) -> None:
+    """Create the folder `path` where there is none; an OSError, now, if it cannot be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"out must be a writable folder, got {str(path)!r}: {error}") from error
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a CSV that is complete at every moment, whatever happens."""
+    part = path.with_name(f"{path.name}.part")
+    frame.to_csv(part, index=False)
+    os.replace(part, path)
 
 
 def columns(n_senders: int) -> list[str]:

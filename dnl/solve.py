@@ -4,7 +4,6 @@ Searches equilibria, verifies them on the true game and writes a report, the equ
 figures.
 """
 
-import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from dnl import cli
 from dnl.bench import fresh_folder
 from dnl.finding import MEMBERS, Equilibrium, find_equilibria
 from dnl.report import nothing_found, overview, report
-from dnl.results import RUN, write_record
+from dnl.results import RUN, make_writable, write_record
 from games import LAWS, PersuasionGame, checks, didactic_game, prosecutor_game, synthetic_game
 
 CLASSIC: Mapping[str, Callable[[], PersuasionGame]] = MappingProxyType(
@@ -138,13 +137,7 @@ def _prepare(config: SolveConfig) -> Path:
             raise ValueError(
                 f"out holds a {name} already, got {str(path)!r}: choose another folder"
             )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OSError(f"out must be a writable folder, got {str(path)!r}: {error}") from error
+    make_writable(path)
     return path
 
 

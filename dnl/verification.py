@@ -112,7 +112,7 @@ def verify(
     checks.positive_integer("deviations", deviations)
     game.check_policies(policies)
     batch = (policies.unsqueeze(0) if policies.ndim == 3 else policies).detach()
-    allowed = tolerance * _scale(radius)
+    allowed = allowed_gain(tolerance, radius)
     if method == "exact":
         found = _exact(game, batch, radius, allowed, time_limit)
     else:
@@ -142,7 +142,7 @@ def decide(
     Arguments, unchecked, as in `verify`. Ends at the first sender that refutes the profile, and
     searches no further than the verdict needs.
     """
-    allowed = tolerance * _scale(radius)
+    allowed = allowed_gain(tolerance, radius)
     rows = torch.from_numpy(exact_rows(profile))
     judge = game.to("cpu", torch.float64)
     utilities = judge.ex_ante_utility(rows)
@@ -159,9 +159,9 @@ def decide(
     return verdict
 
 
-def _scale(radius: float | None) -> float:
-    """What part of the tolerance is allowed at a radius."""
-    return 1.0 if radius is None else min(1.0, radius / REFERENCE_RADIUS)
+def allowed_gain(tolerance: float, radius: float | None) -> float:
+    """Gain, as a fraction of the payoff range, that a verdict at `radius` does not count."""
+    return tolerance * (1.0 if radius is None else min(1.0, radius / REFERENCE_RADIUS))
 
 
 def _exact(

@@ -19,7 +19,7 @@ from dnl import best_response, cli
 from dnl.exact.hull import Hull
 from dnl.exact.problem import Deviation, deviation
 from dnl.exact.response import exact_rows
-from dnl.results import write_record
+from dnl.results import make_writable, write_record
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 
@@ -57,7 +57,7 @@ def main(
         small: A run of seconds.
     """
     checks.positive_integer("instances", instances)
-    out.mkdir(parents=True, exist_ok=True)
+    make_writable(out)
     cases: tuple[Case, ...] = CASES
     if small:
         cases, instances = (Case(2, (2, 3, 3), "uniform", 0.005, 1e-5, 5.0),), 1

@@ -5,7 +5,6 @@ information ("above") in the same unit everywhere: fractions of the sum of the p
 """
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,7 +17,7 @@ from tqdm import tqdm
 
 from dnl import FitConfig, cli, extragradient, find_equilibria, fit, full_revelation
 from dnl.finding.blocks import is_enumerated
-from dnl.results import RUN, write_record
+from dnl.results import RUN, make_writable, write_record, write_table
 from dnl.surrogates import check_surrogate
 from dnl.verification import decide
 from games import PersuasionGame, checks, synthetic_game
@@ -76,7 +75,7 @@ def main(
     ]
     if small:
         keys, time_limit, starts, workers = [(2, 2, 2, 2, 1)], 2.0, 3, 1
-    out.mkdir(parents=True, exist_ok=True)
+    make_writable(out)
     table = out / "games.csv"
     rows: list[Any] = pd.read_csv(table).to_dict("records") if table.exists() else []
     done = {tuple(row[name] for name in KEYS) for row in rows}
@@ -94,9 +93,7 @@ def main(
     arguments = (time_limit, surrogate, starts, small)
     for row in tqdm(_rows(missing, arguments, workers), total=len(missing), disable=small):
         rows.append(row)
-        order = pd.DataFrame(rows).sort_values(KEYS)
-        order.to_csv(f"{table}.part", index=False)
-        os.replace(f"{table}.part", table)
+        write_table(pd.DataFrame(rows).sort_values(KEYS), table)
     summary = summarise(pd.DataFrame(rows))
     summary.to_csv(out / "summary.csv", index=False)
     print(summary.to_string(index=False))

@@ -17,13 +17,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dnl import best_response, cli
-from dnl.results import write_record
+from dnl.results import make_writable, write_record
 from dnl.verification import deviations_within
-from games import PersuasionGame, checks, synthetic_game
+from games import LAWS, PersuasionGame, checks, synthetic_game
 from games.persuasion import TIE_BREAKS
 from games.randomness import stream
 
-LAWS = ("paper", "contested")
 RADII = (0.001, 0.005, 0.05, 0.3, 1.0)
 KINDS = ("random", "near-pure", "pure", "cliff", "border")
 SIZES = (2, 3, 4)
@@ -94,7 +93,7 @@ def main(
     checks.positive_integer("samples", samples)
     checks.positive_number("time_limit", time_limit)
     checks.positive_integer("seed", seed, least=0)
-    out.mkdir(parents=True, exist_ok=True)
+    make_writable(out)
     write_record(
         out, {"triples": triples, "samples": samples, "time_limit": time_limit, "seed": seed}
     )

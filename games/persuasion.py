@@ -141,7 +141,7 @@ class PersuasionGame:
     @cached_property
     def identity(self) -> str:
         """Twelve hexadecimal digits of a hash of the arguments: tells games apart in tables."""
-        return hashlib.sha256(json.dumps(self._arguments()).encode()).hexdigest()[:12]
+        return hashlib.sha256(json.dumps(self.arguments()).encode()).hexdigest()[:12]
 
     # ------------------------------------------------------------------------------ simulation
 
@@ -309,7 +309,7 @@ class PersuasionGame:
 
     def save(self, path: str | Path) -> None:
         """Write the game as JSON; keys are the constructor's arguments, numbers exact."""
-        Path(path).write_text(json.dumps(self._arguments(), indent=1) + "\n")
+        Path(path).write_text(json.dumps(self.arguments(), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "PersuasionGame":
@@ -340,7 +340,8 @@ class PersuasionGame:
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.prior, self.receiver_utility, self.sender_utility
 
-    def _arguments(self) -> dict[str, object]:
+    def arguments(self) -> dict[str, object]:
+        """The constructor's arguments as JSON values, numbers exact."""
         prior, v, u = (tensor.tolist() for tensor in self._tensors())
         return {
             "prior": prior,

@@ -209,10 +209,7 @@ class GlobalResponse:
     def _all_cells(self) -> Cells:
         problem = self.deviation
         n_own = len(problem.own)
-        low = np.zeros_like(problem.own)
-        width = np.ones_like(problem.own)
-        nowhere = problem.prior <= 0
-        low[:, nowhere], width[:, nowhere] = problem.own[:, nowhere], 0.0
+        low, width = problem.box(1.0)
         n_others, n_actions = len(problem.weights), problem.value.shape[1]
         pairs = np.stack(np.divmod(np.arange(n_own * n_others), n_others), 1)
         everything = np.ones((len(pairs), n_actions), dtype=bool)

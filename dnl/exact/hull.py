@@ -189,11 +189,10 @@ class Hull:
         # A part lies in its action's cone: no other candidate of the pair is better there.
         count = np.bincount(self.entry_pair, minlength=self.n_pairs)  # (P,)
         start = np.cumsum(count) - count
-        first = np.repeat(entries, count[self.entry_pair])
-        within = np.arange(len(first)) - np.repeat(
-            np.cumsum(count[self.entry_pair]) - count[self.entry_pair], count[self.entry_pair]
-        )
-        second = np.repeat(start[self.entry_pair], count[self.entry_pair]) + within
+        rivals = count[self.entry_pair]  # (E,), itself among them
+        first = np.repeat(entries, rivals)
+        within = np.arange(len(first)) - np.repeat(np.cumsum(rivals) - rivals, rivals)
+        second = np.repeat(start[self.entry_pair], rivals) + within
         first, second = first[first != second], second[first != second]
         better = self.deviation.advantage[self.entry_action[first], self.entry_action[second]]
         parts = self.per_x[first] * better  # (C, S)

@@ -143,13 +143,8 @@ class LinearProgram:
 
     def _ray(self) -> Array:
         """A dual ray of an infeasible program, signed so that `bound` at cost 0 is negative."""
-        _, found, ray = _unpack(self._highs.getDualRay())
-        rows = len(self.row_lower)
-        if not found or len(ray) != rows:
-            return np.zeros(rows)
+        _, found, values = self._highs.getDualRay()
+        ray = np.array(values, dtype=np.float64)
+        if not found or ray.shape != self.row_lower.shape:
+            return np.zeros_like(self.row_lower)
         return min((ray, -ray), key=lambda y: self.bound(np.zeros_like(self.cost), y))
-
-
-def _unpack(answer: Any) -> tuple[Any, bool, Array]:
-    status, found, ray = answer
-    return status, bool(found), np.array(ray, dtype=np.float64)

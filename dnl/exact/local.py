@@ -37,10 +37,7 @@ class LocalResponse:
         starts: tuple[NDArray[np.int64], ...] = (),
     ) -> None:
         self.deviation = deviation
-        low = np.maximum(deviation.own - radius, 0.0)
-        width = np.minimum(deviation.own + radius, 1.0) - low
-        width[:, deviation.prior <= 0] = 0.0  # states that never happen stay as they are
-        low[:, deviation.prior <= 0] = deviation.own[:, deviation.prior <= 0]
+        low, width = deviation.box(radius)
         unit = min(radius, 1.0)
         self.hull = Hull(deviation, low, width, simplex=False, unit=unit)
         pairs = np.stack([self.hull.pair_own, self.hull.pair_other], 1)

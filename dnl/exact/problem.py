@@ -89,6 +89,17 @@ class Deviation:
             wins[m] = (most >= 0).all(2)
         return wins
 
+    def box(self, radius: float) -> tuple[Array, Array]:
+        """Columns within `radius` of `own`: corners and widths, `(M, S)` each.
+
+        States that never happen stay as they are.
+        """
+        low = np.maximum(self.own - radius, 0.0)
+        width = np.minimum(self.own + radius, 1.0) - low
+        nowhere = self.prior <= 0
+        low[:, nowhere], width[:, nowhere] = self.own[:, nowhere], 0.0
+        return low, width
+
     def in_units(self, utility: float) -> float:
         """Normalised utility in the game's units."""
         return self.lowest + self.payoff_range * utility

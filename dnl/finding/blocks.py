@@ -27,10 +27,8 @@ KEPT = 40  # fixed points of a batch that are looked at, best welfare first
 
 def blocks(search: Search) -> Proposals:
     """Block profiles that survive the cheap test, the best first."""
-    game = search.game
-    partitions = partitions_of(game.n_states, game.n_signals)  # (P, S)
-    if is_enumerated(game):
-        yield from enumerated(search, partitions)
+    if is_enumerated(search.game):
+        yield from enumerated(search)
     else:
         yield from fixed_points(search)
 
@@ -41,10 +39,11 @@ def is_enumerated(game: PersuasionGame) -> bool:
     return count <= ENUMERATED and count * game.n_signals**game.n_senders <= SIMULATED
 
 
-def enumerated(search: Search, partitions: Tensor) -> Proposals:
+def enumerated(search: Search) -> Proposals:
     """All of them, best welfare first; ends where the search's floor is reached."""
     game = search.game
-    pure = _policies(partitions, game.n_signals)  # (P, S, M)
+    partitions = partitions_of(game.n_states, game.n_signals)  # (P, S)
+    pure = pure_policies(partitions, game.n_signals)  # (P, S, M)
     choices = torch.cartesian_prod(*[torch.arange(len(pure))] * game.n_senders)
     choices = choices.reshape(-1, game.n_senders)
     welfare = torch.cat([search.welfare(pure[part]) for part in choices.split(20_000)])
@@ -72,8 +71,7 @@ def fixed_points(search: Search) -> Proposals:
         if not len(labels):
             yield None
             continue
-        pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
-        welfare = search.welfare(pure)
+        welfare = search.welfare(pure_policies(labels, game.n_signals))
         for index in welfare.argsort(descending=True, stable=True)[:KEPT].tolist():
             if welfare[index] <= search.floor or search.left == 0:
                 break
@@ -104,17 +102,13 @@ def settle(
     Returns:
         `(B', N, S)`, those that have come to rest.
     """
-    n_signals = game.n_signals
-    prior, v, u = game.prior, game.receiver_utility, game.sender_utility
+    v, u = game.receiver_utility, game.sender_utility
     labels = labels.clone()
     states = torch.arange(game.n_states)
     quiet = torch.zeros(len(labels), dtype=torch.int64)  # senders in a row that stayed
     for sweep in range(SWEEPS * game.n_senders):
         n = sweep % game.n_senders
-        others = labels[:, [k for k in range(game.n_senders) if k != n]]  # (B, N-1, S)
-        together = (others.unsqueeze(-1) == others.unsqueeze(-2)).all(1).double()  # (B, S, S)
-        sent = torch.nn.functional.one_hot(labels[:, n], n_signals).double()  # (B, S, M)
-        mass = torch.einsum("bst,btm,t->bsmt", together, sent, prior)
+        _, sent, mass = _exchanges(game, labels, n)
         value = mass @ v  # (B, S, M, A)
         empty = (mass.sum(-1, keepdim=True) <= 0).double()
         value = value + empty * v[:, None, :]
@@ -166,12 +160,8 @@ def unpooled(game: PersuasionGame, labels: Tensor, radius: float, allowed: float
         game.prior[one, None, None] / weights.clamp_min(1e-12),
         game.prior[two, None, None] / (1 - weights).clamp_min(1e-12),
     )  # (P, A, 2) that can be moved at these weights
-    pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
     for n in range(game.n_senders):
-        others = labels[:, [k for k in range(game.n_senders) if k != n]]
-        together = (others.unsqueeze(-1) == others.unsqueeze(-2)).all(1)  # (B, S, S)
-        sent = pure[:, n]  # (B, S, M)
-        joint = torch.einsum("bst,btm,t->bsmt", together.double(), sent, game.prior)
+        together, sent, joint = _exchanges(game, labels, n)
         own = labels[:, n, :, None, None].expand(-1, -1, 1, game.n_states)
         action = (joint.gather(2, own).squeeze(2) @ v).argmax(-1)  # (B, S)
         u = game.sender_utility[n]
@@ -249,8 +239,24 @@ def _spread(row: Tensor, sizes: list[int], n_signals: int) -> Tensor:
     return policy
 
 
-def _policies(partitions: Tensor, n_signals: int) -> Tensor:
-    return torch.nn.functional.one_hot(partitions, n_signals).double()
+def pure_policies(labels: Tensor, n_signals: int) -> Tensor:
+    """One signal for each message: `(..., S)` labels to policies `(..., S, M)`."""
+    return torch.nn.functional.one_hot(labels, n_signals).double()
+
+
+def _exchanges(game: PersuasionGame, labels: Tensor, sender: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What the messages of the others and of `sender` say together.
+
+    Returns:
+        `(B, S, S)` whether the others send the same in two states; `(B, S, M)` what the sender
+        sends; `(B, S, M, S)` the mass of each joint message of the others' in a state and one of
+        the sender's.
+    """
+    others = labels[:, [k for k in range(game.n_senders) if k != sender]]  # (B, N-1, S)
+    together = (others.unsqueeze(-1) == others.unsqueeze(-2)).all(1)  # (B, S, S)
+    sent = pure_policies(labels[:, sender], game.n_signals)  # (B, S, M)
+    mass = torch.einsum("bst,btm,t->bsmt", together.double(), sent, game.prior)
+    return together, sent, mass
 
 
 def _named(labels: Tensor) -> Tensor:

@@ -75,13 +75,7 @@ class Equilibrium:
     def save(self, path: str | Path) -> None:
         """Write game and profile as JSON, numbers exact; verdicts are computed when loaded."""
         record = {
-            "game": {
-                "prior": self.game.prior.tolist(),
-                "receiver_utility": self.game.receiver_utility.tolist(),
-                "sender_utility": self.game.sender_utility.tolist(),
-                "n_signals": self.game.n_signals,
-                "tie_break": self.game.tie_break,
-            },
+            "game": self.game.arguments(),
             "policies": self.policies.tolist(),
             "radius": self.verification.radius,
             "source": self.source,

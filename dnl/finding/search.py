@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dnl.verification import REFERENCE_RADIUS, decide
+from dnl.verification import allowed_gain, decide
 from games import PersuasionGame
 from games.randomness import stream
 
@@ -53,7 +53,7 @@ class Search:
 
     def allowed(self, radius: float | None) -> float:
         """Gain, as a fraction of the payoff range, that a certificate at `radius` allows."""
-        return self.tolerance * (1.0 if radius is None else min(1.0, radius / REFERENCE_RADIUS))
+        return allowed_gain(self.tolerance, radius)
 
     def survives(self, policies: Tensor) -> Tensor:
         """Cheap necessary test of local equilibria: `(B, N, S, M) -> (B,)` bool.
