@@ -496,6 +496,35 @@ def test_same_arguments_same_answer_and_nothing_is_edited() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+# ------------------------------------------------------------- ties that go the game's own way
+
+
+@pytest.mark.parametrize("radius", [0.01, 0.1])
+@pytest.mark.parametrize(("tie_break", "favours"), [("first", 0), ("first", 1), ("senders", 1)])
+def test_where_ties_cannot_all_be_broken_the_best_that_can_is_found(
+    tie_break: str, favours: int, radius: float
+) -> None:
+    """A silent sender at a posterior where the receiver is indifferent between two actions.
+
+    On the closure it gets its action always. Where the game's rule gives it the other one, it must
+    make the receiver prefer its own: with one of two signals, at most at weight 1/2 + radius.
+    """
+    half = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    v = torch.eye(2, dtype=torch.float64)
+    mine = torch.nn.functional.one_hot(torch.tensor(favours), 2).double().expand(2, 2)
+    # The second sender wants the opposite, and more: under "senders" ties go its way.
+    u = torch.stack([mine, 3 * (1 - mine)])
+    game = PersuasionGame(half, v, u, n_signals=2, tie_break=tie_break)
+    granted = tie_break == "first" and favours == 0
+    policies = torch.full((2, 2, 2), 0.5, dtype=torch.float64)
+    response = best_response(game, policies, 0, radius)
+    assert response.upper_bound == pytest.approx(1.0, abs=1e-6)
+    assert response.utility == pytest.approx(1.0 if granted else 0.5 + radius, abs=1e-6)
+    assert response.status == ("optimal" if granted else "not attained")
+    result = verify(game, policies, radius)
+    assert result.verdict == "refuted"
+
+
 # -------------------------------------------------------------------------- exact verification
 
 

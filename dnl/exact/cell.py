@@ -49,7 +49,8 @@ class Cells:
 
         Args:
             actions: wanted of the receiver.
-            margin: by which it must prefer them, in units of its utility range and the mass.
+            margin: by which it must prefer them, in units of its utility range and the mass, but
+                where a tie will do.
             free: `(M,)` own signals on which it may do anything; they count for nothing, so they
                 take up no more than the others' margins leave over.
         """
@@ -65,7 +66,8 @@ class Cells:
         if free is not None:
             rival &= ~free[own, None]
         pair, second = np.nonzero(rival)  # (C,)
-        better = value[wanted[pair]] - value[second] - margin  # (C, S)
+        strict = margin * problem.strictness[wanted[pair], second]  # (C,)
+        better = value[wanted[pair]] - value[second] - strict[:, None]  # (C, S)
         mass = problem.weights[other[pair]] * better
         inside = mass * self.width[own[pair]]
         at_low = (mass * self.low[own[pair]]).sum(1)

@@ -112,6 +112,7 @@ class GlobalResponse:
             value=problem.value[self.support],
             utility=problem.utility[self.support],
             own=np.zeros((1, len(self.support))),
+            order=problem.order[self.support],
             lowest=problem.lowest,
             payoff_range=problem.payoff_range,
         )

@@ -68,7 +68,7 @@ class LocalResponse:
             if key in self._seen:
                 return
             self._seen.add(key)
-            columns = self.cells.best(actions, 0.0)
+            columns = self.cells.best(actions, MARGINS[0] if self.deviation.attained else 0.0)
             if columns is None:
                 return
             actions = self._keep(columns)

@@ -15,7 +15,7 @@ to matter are never dropped; they cannot be resolved by a solver either, but bou
 weak duality on the data (see `linear`), not read off the solver.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from dnl.exact.linear import Array
 from games import PersuasionGame
 
+TIE = 1e-9  # the simulator's tolerance of ties
 SLACK = 2e-9  # of the receiver's utility range, per mass: above the simulator's 1e-9
 MARGINS = (1e-7, 1e-8, 0.0)  # by which the receiver prefers what a witness wants, in that unit
 SAME = 12  # digits to which two likelihoods agree that are taken for one
@@ -40,15 +41,25 @@ class Deviation:
         value: `(S, A)` the receiver's utility over its range (0 everywhere where that is 0).
         utility: `(S, A)` the sender's utility, its lowest 0 and its highest 1.
         own: `(M, S)` columns of the sender's policy in the profile.
+        order: `(S, A)`: among tied actions the game's receiver takes the one where this is highest
+            in expectation, the first of them.
         lowest, payoff_range: utility in the game's units is `lowest + payoff_range * utility`.
+        attained: ties go the game's way, and an action that they do not favour must be better by a
+            margin. Otherwise they go the sender's way, as on the closure of the cells.
     """
 
     weights: Array
     value: Array
     utility: Array
     own: Array
+    order: Array
     lowest: float
     payoff_range: float
+    attained: bool = False
+
+    def as_played(self) -> "Deviation":
+        """The program of what deviations attain under the game's own tie rule."""
+        return replace(self, attained=True)
 
     @cached_property
     def prior(self) -> Array:
@@ -56,13 +67,29 @@ class Deviation:
         return self.weights.sum(0)
 
     @cached_property
+    def strictness(self) -> Array:
+        """`(A, A)`: 1 where the receiver takes the first action over the second only if it is
+        better, 0 where a tie will do."""
+        ahead = (self.order.T[:, None, :] > self.order.T[None, :, :]).all(2)
+        return np.where(self.attained & ahead, 0.0, 1.0)
+
+    @cached_property
     def advantage(self) -> Array:
-        """`(A, A, S)`: value of the first action over the second, in favour by `SLACK`."""
+        """`(A, A, S)`: value of the first action over the second, in favour by `SLACK`.
+
+        What is attained: against it by a margin where a tie will not do.
+        """
         difference = self.value.T[:, None, :] - self.value.T[None, :, :]
-        return difference + SLACK
+        if not self.attained:
+            return difference + SLACK
+        # Actions alike to the receiver in every state cannot be told apart by any margin.
+        alike = (difference == 0).all(2)
+        return difference - MARGINS[0] * (self.strictness * ~alike)[..., None]
 
     def closure(self, columns: Array) -> tuple[Array, NDArray[np.int64]]:
         """Utilities and actions if the receiver, where it is indifferent, favours the sender.
+
+        What is attained: if ties go the game's way.
 
         Args:
             columns: `(..., S)`.
@@ -72,9 +99,12 @@ class Deviation:
         """
         mass = columns[..., None, :] * self.weights  # (..., J, S)
         value = mass @ self.value  # (..., J, A)
-        best = value.max(-1, keepdims=True) - CLOSE * mass.sum(-1, keepdims=True)
-        utility = np.where(value >= best, mass @ self.utility, -np.inf)
-        return utility.max(-1), utility.argmax(-1)
+        close = TIE if self.attained else CLOSE
+        tied = value >= value.max(-1, keepdims=True) - close * mass.sum(-1, keepdims=True)
+        utility = mass @ self.utility
+        preferred = mass @ self.order if self.attained else utility
+        action = np.where(tied, preferred, -np.inf).argmax(-1)
+        return np.take_along_axis(utility, action[..., None], -1)[..., 0], action
 
     def candidates(self, low: Array, high: Array) -> NDArray[np.bool_]:
         """Actions not proven suboptimal everywhere between two columns: `(M, S) -> (M, J, A)`.
@@ -116,11 +146,16 @@ def deviation(game: PersuasionGame, policies: Array, sender: int) -> Deviation:
         if n != sender:
             weights = (weights[:, None, :] * policy.T).reshape(-1, len(prior))
     value_range, payoff_range = np.ptp(v), np.ptp(u)
+    if game.tie_break == "first":
+        order = np.broadcast_to(-np.arange(v.shape[1], dtype=np.float64), v.shape)
+    else:
+        order = game.sender_utility.double().cpu().numpy().sum(0)
     return Deviation(
         weights=_merged(weights),
         value=(v - v.min()) / value_range if value_range > 0 else np.zeros_like(v),
         utility=(u - u.min()) / payoff_range if payoff_range > 0 else np.zeros_like(u),
         own=policies[sender].T.copy(),
+        order=order,
         lowest=float(u.min()),
         payoff_range=float(payoff_range),
     )

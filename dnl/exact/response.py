@@ -1,6 +1,7 @@
 """Best response of one sender, with a proven bound: `dnl.best_response`."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -138,15 +139,14 @@ def respond(
         local = LocalResponse(problem, radius, tolerance, deadline, decided)
         witnesses, bound = local.witnesses, local.outcome.bound
         status = local.outcome.status
-    tried = torch.from_numpy(np.stack([profile[sender], *witnesses]))
-    changed = rows.repeat(len(tried), 1, 1, 1)
-    changed[:, sender] = tried
-    # The profile itself comes first, and wins ties.
-    utilities = judge.ex_ante_utility(changed)[:, sender]
-    best = int(utilities.argmax())
-    utility = utilities[best].item()
+    policy, utility = _best_of(judge, rows, sender, witnesses)
     # The sender's best action state by state bounds what no search had time to bound.
     upper_bound = problem.in_units(min(bound, float(problem.prior @ problem.utility.max(1))))
+    wide = upper_bound - utility > (tolerance + MISSED) * problem.payoff_range
+    if radius is not None and wide and status is Status.OPTIMAL and enough is None:
+        # Ties need not go the sender's way: look for the best if they go the game's.
+        attained = LocalResponse(problem.as_played(), radius, tolerance, deadline, decided)
+        policy, utility = _best_of(judge, rows, sender, [*attained.witnesses, policy.numpy()])
     if utility > upper_bound:
         if utility > upper_bound + ROUNDING * problem.payoff_range:
             status = Status.SUSPECT
@@ -155,7 +155,7 @@ def respond(
     if status is Status.OPTIMAL and missed and enough is None:
         status = Status.NOT_ATTAINED
     return BestResponse(
-        policy=tried[best].to(policies),
+        policy=policy.to(policies),
         utility=utility,
         upper_bound=upper_bound,
         status=status,
@@ -164,6 +164,18 @@ def respond(
         radius=radius,
         seconds=time.perf_counter() - began,
     )
+
+
+def _best_of(
+    game: PersuasionGame, rows: Tensor, sender: int, witnesses: Sequence[Array]
+) -> tuple[Tensor, float]:
+    """The best of `witnesses` and the present policy, which wins ties, and what it is worth."""
+    tried = torch.from_numpy(np.stack([rows[sender].numpy(), *witnesses]))
+    changed = rows.repeat(len(tried), 1, 1, 1)
+    changed[:, sender] = tried
+    utilities = game.ex_ante_utility(changed)[:, sender]
+    best = int(utilities.argmax())
+    return tried[best], utilities[best].item()
 
 
 def exact_rows(policies: Tensor) -> Array:
