@@ -1,6 +1,7 @@
 """Equilibria of multi-sender persuasion games with discontinuous networks."""
 
 from dnl import layers, surrogates
+from dnl.ceiling import WelfareCeiling, welfare_ceiling
 from dnl.exact.response import BestResponse, best_response
 from dnl.finding import Equilibrium, find_equilibria
 from dnl.fitted import FitConfig, FittedSurrogate
@@ -20,6 +21,7 @@ __all__ = [
     "FittedSurrogate",
     "FullRevelation",
     "Verification",
+    "WelfareCeiling",
     "best_response",
     "extragradient",
     "find_equilibria",
@@ -29,4 +31,5 @@ __all__ = [
     "layers",
     "surrogates",
     "verify",
+    "welfare_ceiling",
 ]

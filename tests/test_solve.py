@@ -74,7 +74,15 @@ def test_the_prosecutor_is_solved(here: Path, capsys: pytest.CaptureFixture[str]
     for name in ("report.txt", "equilibria/", "figures/"):
         assert f"new/run/{name}" in out
     assert "elapsed" in err
-    assert "at most 2 s left" in err
+
+
+def test_progress_says_how_long_at_most(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # No member finds what the ceiling would allow in this game, so the time is used up.
+    sizes = [f"--{name}=3" for name in ("signals", "states", "actions")]
+    options = ["--senders=2", "--instance=1", "--time-limit=1"]
+    members = ["--members", "no-information", "responses"]
+    assert run("contested", *sizes, *options, *members, "--out=run") == 0
+    assert "at most 1 s left" in capsys.readouterr().err
 
 
 def test_a_random_game_is_solved(here: Path) -> None:

@@ -1,9 +1,9 @@
 """Block profiles: every sender partitions the states into messages.
 
 A message is sent by one or several signals, evenly: a message of one signal out of fewer than M
-leaves spare signals, on which a tiny mass induces any posterior. Where the profiles are few they
-are enumerated, best welfare first; else they are found by dynamics in which every state of every
-sender is an agent that picks its message.
+leaves spare signals, on which a tiny mass induces any posterior. Candidates are the profiles at
+rest, in which no state of any sender, an agent that picks its message, wants another one. Where the
+profiles are few they are sorted out among all, else found by dynamics.
 """
 
 import time
@@ -18,6 +18,7 @@ from games import PersuasionGame
 
 ENUMERATED = 300_000  # most joint partitions that are enumerated
 SIMULATED = 10**8  # most joint signals that their simulation may take
+AT_ONCE = 5_000  # partitions that are looked at together
 VARIANTS = 64  # ways to spread messages over signals that are looked at together
 BATCH = 256  # dynamics that run together
 ROUNDS = 40  # of batches of dynamics
@@ -26,11 +27,17 @@ KEPT = 40  # fixed points of a batch that are looked at, best welfare first
 
 
 def blocks(search: Search) -> Proposals:
-    """Block profiles that survive the cheap test, the best first."""
+    """Block profiles at rest that survive the cheap test: out of all, or by dynamics."""
     if is_enumerated(search.game):
-        yield from enumerated(search)
+        yield from _spread_out(search, _resting(search, _all_labels(search.game)))
     else:
         yield from fixed_points(search)
+
+
+def all_blocks(search: Search) -> Proposals:
+    """All block profiles, where they are few, best welfare first: those not at rest too."""
+    if is_enumerated(search.game):
+        yield from _spread_out(search, _all_labels(search.game))
 
 
 def is_enumerated(game: PersuasionGame) -> bool:
@@ -39,19 +46,36 @@ def is_enumerated(game: PersuasionGame) -> bool:
     return count <= ENUMERATED and count * game.n_signals**game.n_senders <= SIMULATED
 
 
-def enumerated(search: Search) -> Proposals:
-    """All of them, best welfare first; ends where the search's floor is reached."""
-    game = search.game
+def _all_labels(game: PersuasionGame) -> Tensor:
+    """Messages `(B, N, S)` of all joint partitions."""
     partitions = partitions_of(game.n_states, game.n_signals)  # (P, S)
-    pure = pure_policies(partitions, game.n_signals)  # (P, S, M)
-    choices = torch.cartesian_prod(*[torch.arange(len(pure))] * game.n_senders)
-    choices = choices.reshape(-1, game.n_senders)
-    welfare = torch.cat([search.welfare(pure[part]) for part in choices.split(20_000)])
-    order = welfare.argsort(descending=True, stable=True)
-    for index in order.tolist():
+    choices = torch.cartesian_prod(*[torch.arange(len(partitions))] * game.n_senders)
+    return partitions[choices.reshape(-1, game.n_senders)]
+
+
+def _resting(search: Search, labels: Tensor) -> Tensor:
+    """The ones of `labels (B, N, S)` that two necessary conditions of local equilibria allow."""
+    game, limit = search.game, search.allowed(search.radius)
+    kept = []
+    for part in labels.split(AT_ONCE):
+        if search.left == 0:
+            break
+        resting = part[at_rest(game, part, search.radius, limit)]
+        kept.append(resting[unpooled(game, resting, search.radius, limit)])
+    return torch.cat(kept) if kept else labels[:0]
+
+
+def _spread_out(search: Search, labels: Tensor) -> Proposals:
+    """The profiles of `labels (B, N, S)`, best welfare first; ends at the search's floor."""
+    game = search.game
+    if not len(labels):
+        return
+    pure = [pure_policies(part, game.n_signals) for part in labels.split(AT_ONCE)]
+    welfare = torch.cat([search.welfare(part) for part in pure])
+    for index in welfare.argsort(descending=True, stable=True).tolist():
         if welfare[index] <= search.floor or search.left == 0:
             return
-        ways = spreads(partitions[choices[index]], game.n_signals)
+        ways = spreads(labels[index], game.n_signals)
         while variants := list(islice(ways, VARIANTS)):
             if search.left == 0:
                 return
@@ -102,21 +126,11 @@ def settle(
     Returns:
         `(B', N, S)`, those that have come to rest.
     """
-    v, u = game.receiver_utility, game.sender_utility
     labels = labels.clone()
-    states = torch.arange(game.n_states)
     quiet = torch.zeros(len(labels), dtype=torch.int64)  # senders in a row that stayed
     for sweep in range(SWEEPS * game.n_senders):
         n = sweep % game.n_senders
-        _, sent, mass = _exchanges(game, labels, n)
-        value = mass @ v  # (B, S, M, A)
-        empty = (mass.sum(-1, keepdim=True) <= 0).double()
-        value = value + empty * v[:, None, :]
-        action = value.argmax(-1)  # (B, S, M)
-        utility = u[n][states[:, None], action]  # (B, S, M)
-        # A message that no state sends has no signals: they are spread over the others.
-        utility = utility.masked_fill(sent.sum(1, keepdim=True) <= 0, float("-inf"))
-        present = utility.gather(-1, labels[:, n].unsqueeze(-1))
+        utility, present = _offers(game, labels, n)
         stay = 1e-9 * game.payoff_range[n] * (utility == present)
         best, message = (utility + stay).max(-1)
         wants = best > present.squeeze(-1) + 1e-7 * game.payoff_range[n]
@@ -128,6 +142,24 @@ def settle(
         moves = wants & ((draw > 0.7) | (draw >= draw.amax(-1, keepdim=True)))
         labels[:, n] = torch.where(moves, message, labels[:, n])
     return labels[quiet >= game.n_senders]
+
+
+def at_rest(game: PersuasionGame, labels: Tensor, radius: float, allowed: float) -> Tensor:
+    """Which block profiles `(B, N, S)` no state of a sender gains by leaving: `(B,)` bool.
+
+    Args:
+        game: the game.
+        labels: `(B, N, S)` messages.
+        radius: how much of a state's probability can move.
+        allowed: gain, as a fraction of the payoff range, that does not count.
+    """
+    passed = torch.ones(len(labels), dtype=torch.bool)
+    mass = min(radius, 1.0) * game.prior
+    for n in range(game.n_senders):
+        utility, present = _offers(game, labels, n)
+        gain = mass * (utility.amax(-1) - present.squeeze(-1))  # (B, S)
+        passed &= (gain <= allowed * game.payoff_range[n]).all(1)
+    return passed
 
 
 def unpooled(game: PersuasionGame, labels: Tensor, radius: float, allowed: float) -> Tensor:
@@ -257,6 +289,21 @@ def _exchanges(game: PersuasionGame, labels: Tensor, sender: int) -> tuple[Tenso
     sent = pure_policies(labels[:, sender], game.n_signals)  # (B, S, M)
     mass = torch.einsum("bst,btm,t->bsmt", together.double(), sent, game.prior)
     return together, sent, mass
+
+
+def _offers(game: PersuasionGame, labels: Tensor, sender: int) -> tuple[Tensor, Tensor]:
+    """What the sender gets in each state for each message `(B, S, M)`, and for its own `(B, S, 1)`.
+
+    A state that joins an impossible joint message is recognised; a message that no state sends has
+    no signals.
+    """
+    v, u = game.receiver_utility, game.sender_utility[sender]
+    _, sent, mass = _exchanges(game, labels, sender)
+    empty = (mass.sum(-1, keepdim=True) <= 0).double()
+    action = (mass @ v + empty * v[:, None, :]).argmax(-1)  # (B, S, M)
+    utility = u[torch.arange(game.n_states)[:, None], action]
+    utility = utility.masked_fill(sent.sum(1, keepdim=True) <= 0, float("-inf"))
+    return utility, utility.gather(-1, labels[:, sender].unsqueeze(-1))
 
 
 def _named(labels: Tensor) -> Tensor:

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from dnl.finding.blocks import blocks
+from dnl.finding.blocks import all_blocks, blocks
 from dnl.finding.gradients import extragradient_smoothed, surrogate_ends
 from dnl.finding.responses import global_responses, local_responses
 from dnl.finding.search import Proposals, Search
+from dnl.finding.speakers import one_speaker
 from dnl.fitted import FitConfig
 from dnl.fitting import fit
 from dnl.revelation import full_revelation
@@ -46,10 +47,12 @@ def ascended(surrogate: str) -> Callable[[Search], Proposals]:
 MEMBERS: dict[str, Callable[[Search], Proposals]] = {
     "no-information": no_information,
     "full-revelation": revelation,
+    "one-speaker": one_speaker,
     "blocks": blocks,
     "responses": global_responses,
     "local-responses": local_responses,
     "extragradient": extragradient_smoothed,
+    "all-blocks": all_blocks,
     **{f"surrogate-{name}": ascended(name) for name in SURROGATES},
 }
 # Those that know the game; surrogates are for games that can only be sampled.

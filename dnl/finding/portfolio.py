@@ -16,9 +16,10 @@ from games import PersuasionGame, checks
 RETURNED = 8  # local equilibria returned, besides the best global one and full revelation
 GLOBAL_SHARE = 0.3  # of the time limit, kept for global gaps
 CERTIFY_SHARE = 0.15  # of the time left that certifying one proposal may take
-EARLY_MEMBERS = ("no-information", "full-revelation", "blocks")
+CERTIFY_GLOBAL_SHARE = 0.05  # the same for any deviation
+EARLY_MEMBERS = ("no-information", "full-revelation", "one-speaker", "blocks")
 EARLY_SHARE = 0.5  # of the search that they may take
-GLOBAL_MEMBERS = ("full-revelation", "responses")  # whose proposals may be global equilibria
+GLOBAL_MEMBERS = ("full-revelation", "one-speaker", "responses")  # may find global equilibria
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,15 +122,21 @@ def _collect(
                     found.append(new)
         return True
 
+    def wanted(name: str) -> bool:
+        """Whether the member may find something better than what there is."""
+        if search.left == 0:
+            return False
+        return not search.is_best or (name in GLOBAL_MEMBERS and not search.is_best_global)
+
     running = {name: MEMBERS[name](search) for name in names}
     # Cheap proposals first, each member to its end while the time allows; then all in turn.
     early = time.perf_counter() + EARLY_SHARE * search.left
     for name in [name for name in EARLY_MEMBERS if name in running]:
-        while (alive := step(name, running[name])) and time.perf_counter() < early:
-            pass
-        if not alive:
-            del running[name]
-    while running and search.left > 0:
+        while wanted(name) and time.perf_counter() < early:
+            if not step(name, running[name]):
+                del running[name]
+                break
+    while running := {name: running[name] for name in running if wanted(name)}:
         for name in list(running):
             if not step(name, running[name]):
                 del running[name]
@@ -139,13 +146,12 @@ def _collect(
 def _judge(search: Search, policies: Tensor, name: str) -> _Found | None:
     """The proposal if it is certified and better than what there is."""
     welfare = search.welfare(policies).item()
-    slack = 1e-6 * search.game.payoff_range.sum().item()
-    may_be_global = name in GLOBAL_MEMBERS and welfare > search.global_floor + slack
-    if welfare <= search.floor + slack and not may_be_global and name != "full-revelation":
+    may_be_global = name in GLOBAL_MEMBERS and welfare > search.global_floor + search.slack
+    if welfare <= search.floor + search.slack and not may_be_global and name != "full-revelation":
         return None
     if not search.certifies(policies, search.radius, CERTIFY_SHARE):
         return None
-    is_global = may_be_global and search.certifies(policies, None, CERTIFY_SHARE)
+    is_global = may_be_global and search.certifies(policies, None, CERTIFY_GLOBAL_SHARE)
     if is_global:
         search.global_floor = max(search.global_floor, welfare)
     search.floor = max(search.floor, welfare)

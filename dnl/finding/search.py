@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dnl.ceiling import WelfareCeiling, welfare_ceiling
 from dnl.verification import allowed_gain, decide
 from games import PersuasionGame
 from games.randomness import stream
@@ -26,6 +27,7 @@ class Search:
         tolerance: of certificates, at the reference radius.
         floor: welfare that a proposal must exceed to be of use; rises during the search.
         global_floor: the same for profiles that may be global equilibria.
+        ceiling: what welfare, of any profile and of global equilibria, cannot exceed.
         cut: the clock has ended a computation, so another run may differ.
     """
 
@@ -37,6 +39,10 @@ class Search:
     floor: float = field(default=-float("inf"))
     global_floor: float = field(default=-float("inf"))
     cut: bool = False
+    ceiling: WelfareCeiling = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ceiling = welfare_ceiling(self.game)
 
     def generator(self, member: str) -> torch.Generator:
         """The member's own random stream."""
@@ -46,6 +52,21 @@ class Search:
     def left(self) -> float:
         """Seconds left, at least 0."""
         return max(self.deadline - time.perf_counter(), 0.0)
+
+    @property
+    def slack(self) -> float:
+        """Differences of welfare up to this count for nothing."""
+        return 1e-6 * self.game.payoff_range.sum().item()
+
+    @property
+    def is_best(self) -> bool:
+        """Whether no profile is better than the best found."""
+        return self.floor >= self.ceiling.any_profile - self.slack
+
+    @property
+    def is_best_global(self) -> bool:
+        """Whether no global equilibrium is better than the best found."""
+        return self.global_floor >= self.ceiling.global_equilibrium - self.slack
 
     def welfare(self, policies: Tensor) -> Tensor:
         """Sum of the senders' utilities: `(..., N, S, M) -> (...)`."""
