@@ -16,8 +16,7 @@ class WelfareCeiling:
     Attributes:
         any_profile: no profile of policies has a higher welfare, whatever the tie rule.
         global_equilibrium: no profile that `verify(..., radius=None)` certifies at its usual
-            tolerance has a higher welfare. At most `any_profile`; minus infinity where there is no
-            global equilibrium at all.
+            tolerance has a higher welfare. At most `any_profile`.
     """
 
     any_profile: float

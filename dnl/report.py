@@ -8,6 +8,7 @@ from decimal import ROUND_CEILING, Context
 import torch
 from torch import Tensor
 
+from dnl.ceiling import welfare_ceiling
 from dnl.exact.status import Status
 from dnl.finding import Equilibrium
 from dnl.revelation import full_revelation
@@ -142,10 +143,19 @@ def _header(equilibrium: Equilibrium) -> str:
         ("locally", f"{local.verdict} within radius {local.radius:g}: {_claim(game, local)}"),
         ("globally", f"{everywhere.verdict} for any deviation: {_claim(game, everywhere)}"),
         ("welfare", f"{_number(here)}, {place}"),
+        ("ceiling", _ceiling(game)),
         ("Pareto", f"{'dominates' if dominates else 'does not dominate'} full revelation"),
     ]
     title = "Equilibrium" if local.is_equilibrium else "A profile that is not certified"
     return f"{title}\n" + "\n".join(f"  {name:<10}{text}" for name, text in lines)
+
+
+def _ceiling(game: PersuasionGame) -> str:
+    ceiling = welfare_ceiling(game)
+    return (
+        f"no profile has a welfare above {_bound(ceiling.any_profile, 6)}, "
+        f"no global equilibrium one above {_bound(ceiling.global_equilibrium, 6)}"
+    )
 
 
 def _search_ended(status: str) -> str:
@@ -279,11 +289,12 @@ def _number(value: float, digits: int = 6) -> str:
     return f"{value:.{digits}g}"
 
 
-def _bound(value: float) -> str:
-    """Three digits, rounded up: what is proven of `value` must hold of what is printed."""
+def _bound(value: float, digits: int = 3) -> str:
+    """Rounded up: what is proven of `value` must hold of what is printed."""
     if not math.isfinite(value):
         return "no bound"
-    return f"{float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(value)):.3g}"
+    rounded = Context(prec=digits, rounding=ROUND_CEILING).create_decimal(value)
+    return f"{float(rounded):.{digits}g}"
 
 
 def _probability(value: float | Tensor) -> str:

@@ -1,7 +1,8 @@
 """Equilibria worth having: what `dnl.find_equilibria` finds beside enumeration and the paper's way.
 
 One row per game of the contested law. Welfare is compared with the better of full revelation and no
-information ("above") in the same unit everywhere: fractions of the sum of the payoff ranges.
+information ("above") in the same unit everywhere: fractions of the sum of the payoff ranges. Proven
+ceilings tell in which games any profile, and any global equilibrium, can be above.
 """
 
 import json
@@ -15,7 +16,15 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from dnl import FitConfig, cli, extragradient, find_equilibria, fit, full_revelation
+from dnl import (
+    FitConfig,
+    cli,
+    extragradient,
+    find_equilibria,
+    fit,
+    full_revelation,
+    welfare_ceiling,
+)
 from dnl.finding.blocks import is_enumerated
 from dnl.results import RUN, make_writable, write_record, write_table
 from dnl.surrogates import check_surrogate
@@ -28,6 +37,7 @@ SIZES = {  # (M, S, A) by number of senders
     n: tuple(tuple(map(int, size.split(","))) for size in sizes.split())
     for n, sizes in {2: _TWO, 4: "2,2,2 4,4,4 2,10,10"}.items()
 }
+POSSIBLE = 2e-5  # a ceiling above by less is above by the tolerance of certificates only
 KEYS = ["n_senders", "n_signals", "n_states", "n_actions", "instance"]
 Row = dict[str, Any]
 
@@ -123,12 +133,15 @@ def row_of(
     unit = game.payoff_range.sum().item()
     revealed = full_revelation(game)
     baseline = max(revealed.utilities.sum().item(), game.no_information().sum().item())
+    ceiling = welfare_ceiling(game)
     began = time.perf_counter()
     found = find_equilibria(game, time_limit=time_limit)
     row: Row = dict(zip(KEYS, key, strict=True)) | {
         "status": found[0].status if found else "nothing",
         "seconds": time.perf_counter() - began,
         "full_revelation_code": revealed.is_equilibrium,
+        "ceiling": (ceiling.any_profile - baseline) / unit,
+        "global_ceiling": (ceiling.global_equilibrium - baseline) / unit,
         "certified": bool(found),
     }
     if found:
@@ -145,7 +158,7 @@ def row_of(
         if global_ones:
             row["global_gain"] = (max(e.welfare for e in global_ones) - baseline) / unit
     if is_enumerated(game):
-        blocks = find_equilibria(game, time_limit=time_limit, members=["blocks"])
+        blocks = find_equilibria(game, time_limit=time_limit, members=["blocks", "all-blocks"])
         row["block_status"] = blocks[0].status if blocks else "nothing"
         if blocks:
             row["block_gain"] = (blocks[0].welfare - baseline) / unit
@@ -181,7 +194,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         columns = ["gain", "block_gain", "global_gain", "pipeline_gain", "random_gain"]
         needed = [*columns, "above", "pareto_dominates_fr", "global", "global_above", "global_gap"]
         g = games.reindex(columns=[*games.columns, *(c for c in needed if c not in games)])
-        possible = (g[columns] > 1e-6).any(axis=1)
+        shown = (g[columns] > 1e-6).any(axis=1)
+        can, can_global = g["ceiling"] > POSSIBLE, g["global_ceiling"] > POSSIBLE
         enumerated = g["block_gain"].notna()
         lines.append(
             {
@@ -189,12 +203,15 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
                 "(M,S,A)": "({},{},{})".format(*size[1:]),
                 "games": len(g),
                 "certified": _share(g["certified"]),
+                "can be above": _share(can),
                 "above": _share(g["above"]),
-                "above, of possible": _share(g["above"][possible]),
+                "above, of shown": _share(g["above"][shown]),
                 "Pareto over FR": _share(g["pareto_dominates_fr"]),
                 "global": _share(g["global"]),
+                "global can be above": _share(can_global),
                 "global above": _share(g["global_above"]),
                 "median gain": g["gain"].median(),
+                "of ceiling": (g["gain"] / g["ceiling"])[can].median(),
                 "median global gap": g["global_gap"].median(),
                 "at least enumeration": _share((g["gain"] >= g["block_gain"] - 1e-6)[enumerated]),
                 "better than it": _share((g["gain"] > g["block_gain"] + 1e-6)[enumerated]),
@@ -213,6 +230,7 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     from matplotlib.figure import Figure  # here: it takes a second to load
 
     methods = {
+        "ceiling": ("what no profile exceeds", "v", "#CCCCCC"),
         "gain": ("find_equilibria", "o", "#0072B2"),
         "block_gain": ("enumerated block profiles", "_", "#D55E00"),
         "pipeline_gain": ("surrogate end points, certified", "x", "#009E73"),

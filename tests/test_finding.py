@@ -602,6 +602,7 @@ def test_the_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     table = pd.read_csv(tmp_path / "games.csv")
     assert table[experiment.KEYS].to_numpy().tolist() == [[2, 2, 2, 2, 1]]
     wanted = {"status", "seconds", "certified", "source", "gain", "above", "global_gap", "global"}
+    wanted |= {"ceiling", "global_ceiling"}
     wanted |= {"pareto_dominates_fr", "block_status", "pipeline_certified", "random_certified"}
     assert wanted <= set(table)
     assert table["certified"].all()
@@ -623,6 +624,8 @@ def row(instance: int, **values: Any) -> dict[str, Any]:
         "instance": instance,
         "status": "complete",
         "seconds": 2.0,
+        "ceiling": 0.5,
+        "global_ceiling": 0.0,
         "certified": True,
         "source": "blocks",
         "gain": 0.3,
@@ -643,6 +646,7 @@ def test_the_shares_of_two_games_by_hand() -> None:
     worse = row(
         1,
         seconds=4.0,
+        ceiling=0.0,
         gain=-0.1,
         above=False,
         pareto_dominates_fr=False,
@@ -660,12 +664,15 @@ def test_the_shares_of_two_games_by_hand() -> None:
             "(M,S,A)": "(3,4,5)",
             "games": 2,
             "certified": 1.0,
+            "can be above": 0.5,
             "above": 0.5,
-            "above, of possible": 1.0,  # only in the first does any way get above
+            "above, of shown": 1.0,  # only in the first does any way get above
             "Pareto over FR": 0.5,
             "global": 1.0,
+            "global can be above": 0.0,
             "global above": 0.0,
             "median gain": pytest.approx(0.1),
+            "of ceiling": pytest.approx(0.6),  # of the first, where the ceiling is above
             "median global gap": pytest.approx(0.2),
             "at least enumeration": 1.0,
             "better than it": 0.5,
@@ -682,6 +689,8 @@ def test_games_without_an_equilibrium_count_in_the_shares() -> None:
     nothing = {name: row(1)[name] for name in experiment.KEYS} | {
         "status": "nothing",
         "seconds": 2.0,
+        "ceiling": 0.0,
+        "global_ceiling": 0.0,
         "certified": False,
         "pipeline_certified": 0.0,
         "random_certified": 0.0,

@@ -145,6 +145,8 @@ def test_report_of_the_prosecutor() -> None:
     assert cells(text, "sender 0", 3) == ["0.600000", "0.300000", "0.000000"]
     assert cells(text, "welfare", 3) == ["0.600000", "0.300000", "0.000000"]
     assert cells(text, "receiver", 3) == ["0.70000", "1.00000", "0.70000"]
+    # One sender that can tell the truth: no equilibrium is worth more than the optimum, and any is.
+    assert re.search(r"ceiling +no profile has a welfare above 0\.60000\d, no global", text)
     assert max(map(len, text.splitlines())) <= 100
 
 
