@@ -69,7 +69,8 @@ class Recommendation:
 
     def bound(self) -> float:
         """Safe upper bound of the best value; minus infinity where nothing is feasible."""
-        return self.lowest + self.range * min(self.program.solve().bound, 1.0)
+        bound = self.program.solve().bound
+        return bound if bound == -np.inf else self.lowest + self.range * min(bound, 1.0)
 
     def best(self, actions: tuple[int, ...]) -> Array | None:
         """Best recommendation out of `actions` only, `(S, A)`; None where none is obeyed."""

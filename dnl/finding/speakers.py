@@ -20,6 +20,7 @@ from games import PersuasionGame
 
 SETS = 2_000  # sets of actions tried per speaker; more are drawn at random
 STEP = 25  # sets between two proposals of nothing
+RECOMMENDED = 1e-9  # probability from which an action counts as recommended: less is rounding
 TIED = 1e-6  # actions this close to the best, in the receiver's utility range, can be tipped to
 
 
@@ -59,7 +60,7 @@ def undisturbed(game: PersuasionGame, plan: Tensor, actions: tuple[int, ...]) ->
     """
     mass = game.prior[:, None] * plan  # (S, C)
     total = mass.sum(0)
-    if (total <= 0).any():
+    if (total <= RECOMMENDED).any():
         return False
     posterior = (mass / total).T  # (C, S)
     value = posterior @ game.receiver_utility  # (C, A)
