@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
-from dnl import layers
 from dnl.layers import (
     PATTERN_GRADIENTS,
     ActivationPattern,
@@ -18,6 +17,7 @@ from dnl.layers import (
     EmittedLinear,
     PatternBias,
     PatternedMLP,
+    emitted,
 )
 
 Sizes = tuple[int, int, int]  # (in, out, context)
@@ -116,7 +116,7 @@ def explicit(weight: Tensor, bias: Tensor, x: Tensor, context: Tensor) -> Tensor
 def test_emitted_layer_equals_one_matrix_per_sample(
     sizes: Sizes, batch: tuple[int, ...], budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(layers.CHUNK_PRODUCTS, "cpu", budget)
+    monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
     layer = emitted_linear(sizes)
     x, context = normal(*batch, sizes[0], seed=1), normal(*batch, sizes[2], seed=2)
     arguments = [x.requires_grad_(), context.requires_grad_(), layer.weight, layer.bias]
@@ -151,7 +151,7 @@ def test_each_gradient_does_not_need_the_others(sizes: Sizes, needed: tuple[int,
 def test_emitted_layer_passes_gradcheck(
     sizes: Sizes, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(layers.CHUNK_PRODUCTS, "cpu", budget)
+    monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
     layer = emitted_linear(sizes)
 
     def function(x: Tensor, context: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ def test_stacks_of_emitted_layers_equal_each_alone(
     budget: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(layers.CHUNK_PRODUCTS, "cpu", budget)
+    monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
     layer = emitted_linear(sizes)
     dims = (in_dims[0], in_dims[0], *in_dims[1:])
     shapes = [layer.weight.shape, layer.bias.shape, (*batch, sizes[0]), (*batch, sizes[2])]
@@ -210,14 +210,14 @@ def test_stacks_of_emitted_layers_equal_each_alone(
 
 @pytest.mark.parametrize("budget", [1, 60, 200, 10**6])
 def test_few_products_are_held_at_a_time(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    held, products = [], layers._products
+    held, products = [], emitted._products
 
     def spy(*arguments: Tensor) -> Tensor:
         held.append(products(*arguments).numel())
         return products(*arguments)
 
-    monkeypatch.setattr(layers, "_products", spy)
-    monkeypatch.setitem(layers.CHUNK_PRODUCTS, "cpu", budget)
+    monkeypatch.setattr(emitted, "_products", spy)
+    monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
     vmap(emitted_linear((2, 5, 4)))(normal(3, 7, 2), normal(3, 7, 4))
     assert sum(held) == 3 * 7 * 2 * 5
     assert max(held) <= max(budget, 2 * 5)

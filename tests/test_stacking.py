@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dnl import layers
+from dnl.layers import emitted
 from dnl.stacking import NetworkStack, concatenate
 from dnl.surrogates import SURROGATES, Architecture, make_surrogate
 
@@ -49,7 +49,7 @@ def test_stack_equals_each_network_alone(
     budget: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(layers.CHUNK_PRODUCTS, "cpu", budget)
+    monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
     nets = networks(name, architecture=architecture)
     stack, x = NetworkStack(nets), normal(*shape).requires_grad_()
     got, expected = stack(x), alone(nets, x)

@@ -1,81 +1,15 @@
-"""Layers of discontinuous networks: activation patterns and what they may steer.
+"""A linear layer whose weights a context emits: a hyper-network's last layer and its product."""
 
-Plain `nn.Module`s on `(..., features)` tensors; they know nothing of games or of training. The DNL
-of "Multi-Sender Persuasion" (section 4.1) in three lines, for any input with cliffs:
-
-    >>> import torch
-    >>> from dnl.layers import DiscontinuousMLP
-    >>> network = DiscontinuousMLP(in_features=8, out_features=1)
-    >>> network(torch.rand(5, 8)).shape
-    torch.Size([5, 1])
-"""
-
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
-
-PATTERN_GRADIENTS = ("none", "straight-through")
 
 # Largest number of products (rows x context x inputs) that an emitted layer holds at a time:
 # 2 MiB of float32 stay in a CPU's caches; on a GPU the bound only keeps memory finite.
 CHUNK_PRODUCTS = {"cpu": 2**19, "cuda": 2**27}
-
-
-class ActivationPattern(nn.Module):
-    """The 0/1 pattern of units with a positive pre-activation (Definition 4), `(..., H)` to same.
-
-    Args:
-        gradient: `"none"`: the pattern is piecewise constant and passes no gradient, the text read
-            literally. `"straight-through"`: the same hard pattern forward, the derivative of the
-            sigmoid backward, so that what the pattern steers can move the cliffs. The gradient is
-            then not that of the function; do not use it where an exact one is needed.
-    """
-
-    def __init__(self, gradient: str = "none") -> None:
-        super().__init__()
-        if gradient not in PATTERN_GRADIENTS:
-            raise ValueError(f"gradient must be one of {PATTERN_GRADIENTS}, got {gradient!r}")
-        self.gradient = gradient
-
-    def forward(self, preactivation: Tensor) -> Tensor:
-        """Pattern of `preactivation`, of the same shape and dtype."""
-        hard = (preactivation > 0).to(preactivation.dtype)
-        if self.gradient == "none":
-            return hard
-        soft = preactivation.sigmoid()
-        return hard + (soft - soft.detach())  # in brackets: exactly `hard` in value
-
-    def extra_repr(self) -> str:
-        return f"gradient={self.gradient!r}"
-
-
-class PatternedMLP(nn.Module):
-    """ReLU layers that return their last activations and the activation pattern of all of them.
-
-    Args:
-        sizes: features of the input and of each hidden layer, at least two numbers.
-        pattern_gradient: see `ActivationPattern`.
-    """
-
-    def __init__(self, sizes: Sequence[int], pattern_gradient: str = "none") -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.pattern = ActivationPattern(pattern_gradient)
-        self.pattern_features = sum(sizes[1:])
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """`(..., sizes[0])` to activations `(..., sizes[-1])`, pattern `(..., sum(sizes[1:]))`."""
-        patterns = []
-        for layer in self.layers:
-            x = layer(x)
-            patterns.append(self.pattern(x))
-            x = functional.relu(x)
-        return x, torch.cat(patterns, -1)
 
 
 class EmittedLinear(nn.Module):
@@ -139,80 +73,6 @@ class EmittedLinear(nn.Module):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"context_features={self.context_features}"
         )
-
-
-class PatternBias(nn.Sequential):
-    """A bias from a small network of an activation pattern: the discontinuity of DeLU.
-
-    Maps `(..., pattern_features)` to `(..., out_features)`.
-
-    Args:
-        pattern_features: features of the pattern.
-        out_features: of the bias.
-        hidden: widths of the network's hidden layers.
-    """
-
-    def __init__(
-        self, pattern_features: int, out_features: int, hidden: Sequence[int] = (32, 32)
-    ) -> None:
-        widths = [pattern_features, *hidden]
-        super().__init__(relu_mlp(widths), nn.Linear(widths[-1], out_features))
-
-
-class DiscontinuousMLP(nn.Module):
-    """DNL: the lower part's activation pattern decides the weights of the upper part.
-
-    Inputs of one pattern share one upper network, which is a piecewise linear function of its own;
-    across a boundary between patterns the upper network changes, so the output jumps.
-
-    Args:
-        in_features, out_features: of the whole network.
-        lower: widths of the lower part's hidden layers, at least one.
-        upper: widths of the upper part's hidden layers, at least one: with none, a piece would be
-            linear (paper, section 4.1).
-        hyper: widths of the hyper-network's hidden layers, at least one.
-        pattern_gradient: see `ActivationPattern`.
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        lower: Sequence[int] = (64,),
-        upper: Sequence[int] = (64, 64),
-        hyper: Sequence[int] = (32, 32),
-        pattern_gradient: str = "none",
-    ) -> None:
-        super().__init__()
-        for name, widths in (("lower", lower), ("upper", upper), ("hyper", hyper)):
-            if not widths or any(width < 1 for width in widths):
-                raise ValueError(f"{name} must hold at least one width of at least 1, got {widths}")
-        self.lower = PatternedMLP([in_features, *lower], pattern_gradient)
-        self.hyper = relu_mlp([self.lower.pattern_features, *hyper])
-        widths = [lower[-1], *upper, out_features]
-        self.upper = nn.ModuleList(EmittedLinear(a, b, hyper[-1]) for a, b in pairwise(widths))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(..., in_features) -> (..., out_features)`."""
-        x, pattern = self.lower(x)
-        context = self.hyper(pattern)
-        for layer in self.upper[:-1]:
-            x = functional.relu(layer(x, context))
-        return self.upper[-1](x, context)
-
-    def emitted(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Weights and biases of the upper part at each input `(..., in_features)`."""
-        _, pattern = self.lower(x)
-        context = self.hyper(pattern)
-        return [layer.emit(context) for layer in self.upper if isinstance(layer, EmittedLinear)]
-
-
-def relu_mlp(sizes: Sequence[int]) -> nn.Sequential:
-    """Linear layers between `sizes`, each followed by a ReLU."""
-    steps: list[nn.Module] = []
-    for a, b in pairwise(sizes):
-        steps += [nn.Linear(a, b), nn.ReLU()]
-    return nn.Sequential(*steps)
 
 
 class _ContextProduct(torch.autograd.Function):

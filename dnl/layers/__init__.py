@@ -1,0 +1,31 @@
+"""Layers of discontinuous networks: activation patterns and what they may steer.
+
+Plain `nn.Module`s on `(..., features)` tensors; they know nothing of games or of training. The DNL
+of "Multi-Sender Persuasion" (section 4.1) in three lines, for any input with cliffs:
+
+    >>> import torch
+    >>> from dnl.layers import DiscontinuousMLP
+    >>> network = DiscontinuousMLP(in_features=8, out_features=1)
+    >>> network(torch.rand(5, 8)).shape
+    torch.Size([5, 1])
+"""
+
+from dnl.layers.discontinuous import DiscontinuousMLP
+from dnl.layers.emitted import EmittedLinear
+from dnl.layers.patterns import (
+    PATTERN_GRADIENTS,
+    ActivationPattern,
+    PatternBias,
+    PatternedMLP,
+    relu_mlp,
+)
+
+__all__ = [
+    "PATTERN_GRADIENTS",
+    "ActivationPattern",
+    "DiscontinuousMLP",
+    "EmittedLinear",
+    "PatternBias",
+    "PatternedMLP",
+    "relu_mlp",
+]

@@ -1,0 +1,88 @@
+"""Activation patterns, what bends with them, and what they bias."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+PATTERN_GRADIENTS = ("none", "straight-through")
+
+
+class ActivationPattern(nn.Module):
+    """The 0/1 pattern of units with a positive pre-activation (Definition 4), `(..., H)` to same.
+
+    Args:
+        gradient: `"none"`: the pattern is piecewise constant and passes no gradient, the text read
+            literally. `"straight-through"`: the same hard pattern forward, the derivative of the
+            sigmoid backward, so that what the pattern steers can move the cliffs. The gradient is
+            then not that of the function; do not use it where an exact one is needed.
+    """
+
+    def __init__(self, gradient: str = "none") -> None:
+        super().__init__()
+        if gradient not in PATTERN_GRADIENTS:
+            raise ValueError(f"gradient must be one of {PATTERN_GRADIENTS}, got {gradient!r}")
+        self.gradient = gradient
+
+    def forward(self, preactivation: Tensor) -> Tensor:
+        """Pattern of `preactivation`, of the same shape and dtype."""
+        hard = (preactivation > 0).to(preactivation.dtype)
+        if self.gradient == "none":
+            return hard
+        soft = preactivation.sigmoid()
+        return hard + (soft - soft.detach())  # in brackets: exactly `hard` in value
+
+    def extra_repr(self) -> str:
+        return f"gradient={self.gradient!r}"
+
+
+class PatternedMLP(nn.Module):
+    """ReLU layers that return their last activations and the activation pattern of all of them.
+
+    Args:
+        sizes: features of the input and of each hidden layer, at least two numbers.
+        pattern_gradient: see `ActivationPattern`.
+    """
+
+    def __init__(self, sizes: Sequence[int], pattern_gradient: str = "none") -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.pattern = ActivationPattern(pattern_gradient)
+        self.pattern_features = sum(sizes[1:])
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """`(..., sizes[0])` to activations `(..., sizes[-1])`, pattern `(..., sum(sizes[1:]))`."""
+        patterns = []
+        for layer in self.layers:
+            x = layer(x)
+            patterns.append(self.pattern(x))
+            x = functional.relu(x)
+        return x, torch.cat(patterns, -1)
+
+
+class PatternBias(nn.Sequential):
+    """A bias from a small network of an activation pattern: the discontinuity of DeLU.
+
+    Maps `(..., pattern_features)` to `(..., out_features)`.
+
+    Args:
+        pattern_features: features of the pattern.
+        out_features: of the bias.
+        hidden: widths of the network's hidden layers.
+    """
+
+    def __init__(
+        self, pattern_features: int, out_features: int, hidden: Sequence[int] = (32, 32)
+    ) -> None:
+        widths = [pattern_features, *hidden]
+        super().__init__(relu_mlp(widths), nn.Linear(widths[-1], out_features))
+
+
+def relu_mlp(sizes: Sequence[int]) -> nn.Sequential:
+    """Linear layers between `sizes`, each followed by a ReLU."""
+    steps: list[nn.Module] = []
+    for a, b in pairwise(sizes):
+        steps += [nn.Linear(a, b), nn.ReLU()]
+    return nn.Sequential(*steps)
