@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from dnl.devices import pick_device
+from dnl.layers import FollowerChoice
+from dnl.recipes import RECIPES, Recipe
 from dnl.stacking import NetworkStack, concatenate
-from dnl.surrogates import Architecture, make_surrogate
+from dnl.surrogates import Architecture, make_surrogate, networks_per_game
 from games import checks
 
-RECIPES = ("paper",)
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _FORMAT = 1  # of saved surrogates
 # What torch.load and the reading of its result raise for a file of another kind.
@@ -40,12 +41,12 @@ class FitConfig:
 
     Attributes:
         recipe: `"paper"`: Adam at a constant rate on the mean squared error of standardised
-            utilities.
+            utilities; `"tuned"`: what measurement found best (`dnl.recipes`).
         samples: training profiles per game, rows uniform on the simplex.
         test_samples: fresh profiles on which errors are measured.
         epochs: passes over the training samples.
-        batch_size: samples per step; not stated in the paper.
-        lr: Adam's learning rate.
+        batch_size: samples per step, None for the recipe's; not stated in the paper.
+        lr: Adam's learning rate, None for the recipe's.
         architecture: sizes of the networks.
         dtype: `"float32"` or `"float64"`, of the training; samples are simulated in the game's.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
@@ -55,30 +56,43 @@ class FitConfig:
     samples: int = 50_000
     test_samples: int = 10_000
     epochs: int = 30
-    batch_size: int = 512
-    lr: float = 0.01
+    batch_size: int | None = None
+    lr: float | None = None
     architecture: Architecture = field(default_factory=Architecture)
     dtype: str = "float32"
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        checks.one_of("recipe", self.recipe, RECIPES)
+        checks.one_of("recipe", self.recipe, tuple(RECIPES))
         for name in ("samples", "test_samples"):
             checks.positive_integer(name, getattr(self, name), least=2)
-        for name in ("epochs", "batch_size"):
-            checks.positive_integer(name, getattr(self, name))
-        checks.positive_number("lr", self.lr)
+        checks.positive_integer("epochs", self.epochs)
+        if self.batch_size is not None:
+            checks.positive_integer("batch_size", self.batch_size)
+        if self.lr is not None:
+            checks.positive_number("lr", self.lr)
         checks.one_of("dtype", self.dtype, tuple(DTYPES))
         pick_device(self.device)
+
+    def training(self, surrogate: str) -> Recipe:
+        """The recipe for one kind of networks, with what this configuration says otherwise."""
+        recipe = RECIPES[self.recipe][surrogate]
+        said: dict[str, Any] = {
+            "lr": self.lr,
+            "batch_size": self.batch_size,
+            "pattern_gradient": self.architecture.pattern_gradient,
+        }
+        return replace(recipe, **{name: value for name, value in said.items() if value is not None})
 
 
 @dataclass(frozen=True, eq=False)
 class FittedSurrogate:
-    """One network per sender, fitted to a game: a differentiable stand-in for its simulator.
+    """Networks fitted to a game's senders: a differentiable stand-in for its simulator.
 
     Attributes:
         surrogate: name of the networks.
-        networks: the `N` networks; inputs are flattened profiles, outputs standardised utilities.
+        networks: one per sender, or one for all; inputs are flattened profiles, outputs
+            standardised utilities.
         mean, scale: `(N,)`, the standardisation of utilities.
         mse: `(N,)`, mean squared error on fresh samples, in squared units of utility.
         unexplained: `(N,)`, `mse` as a fraction of the utility's variance there; NaN if constant.
@@ -105,6 +119,9 @@ class FittedSurrogate:
 
     def __post_init__(self) -> None:
         self.networks.requires_grad_(False)
+        for module in self.networks.template.modules():
+            if isinstance(module, FollowerChoice):
+                module.anneal(None)  # gradients are those of the function from now on
 
     def __call__(self, policies: Tensor) -> Tensor:
         """Predicted utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`."""
@@ -157,11 +174,9 @@ class FittedSurrogate:
             config = content.pop("config")
             architecture = Architecture(**config.pop("architecture"))
             content["config"] = FitConfig(**config | {"device": "auto"}, architecture=architecture)
-            n_senders, n_signals, n_states, _ = content["shape"]
-            network = make_surrogate(
-                content["surrogate"], n_senders * n_signals * n_states, architecture
-            )
-            networks = NetworkStack([network] * n_senders).to(DTYPES[content["config"].dtype])
+            network = make_surrogate(content["surrogate"], content["shape"], architecture)
+            count = networks_per_game(content["surrogate"], content["shape"][0])
+            networks = NetworkStack([network] * count).to(DTYPES[content["config"].dtype])
             networks.load_state_dict(state)
             return cls(networks=networks, **content)
         except _MALFORMED as error:
@@ -173,7 +188,6 @@ def stack_surrogates(fitted: Sequence[FittedSurrogate]) -> Callable[[Tensor], Te
 
     It computes in the dtype and on the device of its argument.
     """
-    n_senders = fitted[0].shape[0]
     networks = concatenate([f.networks for f in fitted]) if len(fitted) > 1 else fitted[0].networks
     mean = torch.stack([f.mean for f in fitted]).unsqueeze(1)  # (G, 1, N)
     scale = torch.stack([f.scale for f in fitted]).unsqueeze(1)
@@ -181,10 +195,10 @@ def stack_surrogates(fitted: Sequence[FittedSurrogate]) -> Callable[[Tensor], Te
     def utility(policies: Tensor) -> Tensor:
         x = policies.flatten(2)  # (G, B, F)
         if len(fitted) == 1:
-            standardised = networks(x[0])  # (N, B, 1): the same input to all networks
+            standardised = networks(x[0])  # (V, B, o): the same input to all networks
         else:
-            standardised = networks(x.repeat_interleave(n_senders, 0))  # (G * N, B, 1)
-        u = standardised.reshape(len(fitted), n_senders, -1).mT  # (G, B, N)
+            standardised = networks(x.repeat_interleave(len(networks) // len(fitted), 0))
+        u = standardised.mT.reshape(len(fitted), fitted[0].shape[0], x.shape[1]).mT  # (G, B, N)
         return u * scale.to(u) + mean.to(u)
 
     return utility

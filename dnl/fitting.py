@@ -15,8 +15,9 @@ from torch import Tensor
 
 from dnl.devices import pick_device
 from dnl.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
+from dnl.recipes import Recipe
 from dnl.stacking import NetworkStack
-from dnl.surrogates import check_surrogate, make_surrogate
+from dnl.surrogates import check_surrogate, make_surrogate, networks_per_game
 from games import GameStack, PersuasionGame, checks, stack
 from games.randomness import stream
 
@@ -36,11 +37,11 @@ def fit(
     directory: str | Path | None = None,
     progress: bool = False,
 ) -> FittedSurrogate:
-    """Fit one network per sender to a game's ex-ante utilities (paper, section 4.1).
+    """Fit networks to the ex-ante utilities of a game's senders (paper, section 4.1).
 
     Args:
         game: what to sample from.
-        surrogate: `"relu"`, `"delu"` or `"dnl"`.
+        surrogate: `"relu"`, `"delu"`, `"dnl"` or `"posterior-dnl"`.
         config: see `FitConfig`; None is the paper's training.
         seed: of the streams data, initialisation and order.
         directory: see `fit_many`.
@@ -99,28 +100,31 @@ def fit_many(
     profiles, utilities = _sample(together, config.samples, seed, "train", device)
     mean, scale, constant = _standardisation(together, utilities)
     targets = (utilities - mean.unsqueeze(1)) / scale.unsqueeze(1)  # (G, samples, N)
-    networks = _initialise(games, surrogate, config, seed)
+    recipe = config.training(surrogate)
+    networks = _initialise(games, surrogate, config, recipe, seed)
     module = training.StackedRegression(
         networks,
         inputs=profiles.flatten(2).to(dtype),
         targets=targets.mT.to(dtype).contiguous(),
         order_seeds=[(seed, game.identity) for game in games],
-        labels=[f"game{g}_sender{n}" for g in range(len(games)) for n in range(games[0].n_senders)],
-        lr=config.lr,
-        batch_size=config.batch_size,
+        labels=_labels(len(games), recipe.restarts, games[0].n_senders),
+        recipe=recipe,
+        epochs=config.epochs,
     )
     began = time.perf_counter()
     training.train(module, config.epochs, device, folder, progress, on_epoch)
+    best = [0] * len(games) if recipe.restarts == 1 else module.judge().argmin(1).tolist()
     seconds = (time.perf_counter() - began) / len(games)
     del module, profiles, utilities, targets
 
-    count = sum(p[0].numel() for p in networks.parameters())
-    n_senders = games[0].n_senders
+    count = sum(p[0].numel() for p in networks.parameters() if p.requires_grad)
+    per_game = networks_per_game(surrogate, games[0].n_senders)
+    first = [(g * recipe.restarts + restart) * per_game for g, restart in enumerate(best)]
     nothing = torch.full_like(mean, float("nan"))
     fitted = [
         FittedSurrogate(
             surrogate=surrogate,
-            networks=networks.select(slice(g * n_senders, (g + 1) * n_senders)),
+            networks=networks.select(slice(first[g], first[g] + per_game)),
             mean=mean[g].cpu(),
             scale=scale[g].cpu(),
             mse=nothing[g].cpu(),
@@ -160,20 +164,29 @@ def _standardisation(games: GameStack, utilities: Tensor) -> tuple[Tensor, Tenso
 
 
 def _initialise(
-    games: Sequence[PersuasionGame], surrogate: str, config: FitConfig, seed: int
+    games: Sequence[PersuasionGame], surrogate: str, config: FitConfig, recipe: Recipe, seed: int
 ) -> NetworkStack:
-    """Every sender's network, each initialised from its own stream."""
-    n_senders, n_signals, n_states, _ = games[0].shape
+    """All games' networks, each initialised from its own stream."""
+    architecture = replace(config.architecture, pattern_gradient=recipe.pattern_gradient)
+    count = networks_per_game(surrogate, games[0].n_senders) * recipe.restarts
     networks = []
     with torch.random.fork_rng(devices=[]):
         for game in games:
-            for sender in range(n_senders):
-                generator = stream("initialisation", seed, game.identity, sender)
+            for index in range(count):
+                generator = stream("initialisation", seed, game.identity, index)
                 torch.manual_seed(generator.initial_seed())
-                networks.append(
-                    make_surrogate(surrogate, n_senders * n_signals * n_states, config.architecture)
-                )
+                networks.append(make_surrogate(surrogate, game.shape, architecture))
     return NetworkStack(networks).to(DTYPES[config.dtype])
+
+
+def _labels(n_games: int, restarts: int, n_senders: int) -> list[str]:
+    """Names of the log's columns, one per game, restart and sender."""
+    return [
+        f"game{g}_sender{n}" if restarts == 1 else f"game{g}_restart{r}_sender{n}"
+        for g in range(n_games)
+        for r in range(restarts)
+        for n in range(n_senders)
+    ]
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from dnl.fitted import FitConfig
 from dnl.pipeline import Stages
 from dnl.results import Key
 from dnl.solver import ExtragradientConfig
-from dnl.surrogates import SURROGATES, check_surrogate
+from dnl.surrogates import PAPER_SURROGATES, check_surrogate
 from games import LAWS, checks
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ class BenchConfig:
     states: Annotated[tuple[int, ...] | None, cli.MANY] = None
     actions: Annotated[tuple[int, ...] | None, cli.MANY] = None
     instances: int | None = None
-    surrogates: Annotated[tuple[str, ...], cli.MANY] = tuple(SURROGATES)
+    surrogates: Annotated[tuple[str, ...], cli.MANY] = PAPER_SURROGATES
     samples: int | None = None
     epochs: int | None = None
     starts: int | None = None

@@ -74,8 +74,8 @@ def _batches(by_surrogate: dict[str, list[Key]], stages: Stages) -> Iterator[tup
 
 def _work(key: Key, stages: Stages) -> float:
     """Roughly proportional to the time that a row takes: for the progress display only."""
-    _, n, m, s, _, _, surrogate = key
-    size = parameter_count(make_surrogate(surrogate, n * m * s, stages.fit.architecture))
+    _, n, m, s, a, _, surrogate = key
+    size = parameter_count(make_surrogate(surrogate, (n, m, s, a), stages.fit.architecture))
     return float(n * stages.fit.samples * stages.fit.epochs * (size + 30_000))
 
 

@@ -14,18 +14,30 @@ class NetworkStack(nn.Module):
     Args:
         networks: at least one; all with the same parameter names and shapes.
 
-    The parameters are copies, stacked along a first axis `V`.
+    Parameters and buffers are copies, stacked along a first axis `V`.
+
+    Attributes:
+        template: a network without values. What its modules hold besides parameters and buffers,
+            such as a temperature, holds for the whole stack and may be set there.
     """
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
-        stacked, _ = stack_module_state(list(networks))
-        # Parameter names with dots cannot be attributes; "/" stands for them.
+        parameters, buffers = stack_module_state(list(networks))
+        # Names with dots cannot be attributes; "/" stands for them.
         self.stacked = nn.ParameterDict(
-            {name.replace(".", "/"): nn.Parameter(value) for name, value in stacked.items()}
+            {
+                name.replace(".", "/"): nn.Parameter(value, requires_grad=name in parameters)
+                for name, value in (parameters | buffers).items()
+            }
         )
         # Only its structure is used. In a list, so that its parameters are not registered.
         self._template = [deepcopy(networks[0]).to("meta")]
+
+    @property
+    def template(self) -> nn.Module:
+        """See the class."""
+        return self._template[0]
 
     def __len__(self) -> int:
         return len(next(iter(self.stacked.values())))
@@ -40,7 +52,7 @@ class NetworkStack(nn.Module):
         parameters = {name.replace("/", "."): p.to(x) for name, p in self.stacked.items()}
 
         def one(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-            output: Tensor = functional_call(self._template[0], parameters, (x,))
+            output: Tensor = functional_call(self.template, parameters, (x,))
             return output
 
         result: Tensor = vmap(one, in_dims=(0, 0 if x.ndim == 3 else None))(parameters, x)
@@ -56,8 +68,22 @@ class NetworkStack(nn.Module):
                 for name, p in self.stacked.items()
             }
         )
-        part._template = self._template
+        part._template = [deepcopy(self.template)]
         return part
+
+    def network(self, index: int) -> nn.Module:
+        """One of the networks, with a copy of its values."""
+        device = next(iter(self.stacked.values())).device
+        network = deepcopy(self.template).to(self.dtype).to_empty(device=device)
+        values = {name.replace("/", "."): p.detach()[index] for name, p in self.stacked.items()}
+        network.load_state_dict(values)
+        return network
+
+    def set_network(self, index: int, network: nn.Module) -> None:
+        """Write the values of `network` over those of one of the stack's."""
+        with torch.no_grad():
+            for name, value in network.state_dict().items():
+                self.stacked[name.replace(".", "/")][index] = value
 
 
 def concatenate(stacks: Sequence[NetworkStack]) -> NetworkStack:

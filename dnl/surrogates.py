@@ -1,6 +1,7 @@
-"""The paper's three networks for a sender's ex-ante utility, by name.
+"""Networks for senders' ex-ante utilities, by name.
 
-Each maps a flattened joint policy `(..., N * S * M)` to one utility `(..., 1)`. Standard sizes are
+The paper's three map a flattened joint policy `(..., N * S * M)` to one utility `(..., 1)`, so a
+game takes one for each sender; `"posterior-dnl"` maps it to all `(..., N)`. Standard sizes are
 the paper's (section 5.1): three hidden layers of 64 ReLU units; DNL's lower part is the first, and
 its hyper-network has two hidden layers of 32. Same widths are not same sizes: DNL has many times
 the parameters of ReLU, so report `parameter_count` beside every comparison.
@@ -13,7 +14,10 @@ from types import MappingProxyType
 from torch import Tensor, nn
 
 from dnl.layers import PATTERN_GRADIENTS, DiscontinuousMLP, PatternBias, PatternedMLP, relu_mlp
+from dnl.posteriors import PosteriorNetwork
 from games import checks
+
+Shape = tuple[int, int, int, int]  # N, M, S, A
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,19 @@ class Architecture:
         hidden: widths of the hidden layers.
         split: DNL: how many hidden layers form the lower part, from 1 to `len(hidden) - 1`.
         hyper: widths of the hidden layers of DNL's hyper-network and of DeLU's bias network.
-        pattern_gradient: `"none"` or `"straight-through"`; see `dnl.layers.ActivationPattern`.
+        pattern_gradient: `"none"` or `"straight-through"`; see `dnl.layers.ActivationPattern`. None
+            for the recipe's.
+        choices: posterior-dnl: actions that the receiver may be given; None for three times as many
+            as the game has.
+        upper: posterior-dnl: widths of hidden layers in its upper part; none is a linear one.
     """
 
     hidden: tuple[int, ...] = (64, 64, 64)
     split: int = 1
     hyper: tuple[int, ...] = (32, 32)
-    pattern_gradient: str = "none"
+    pattern_gradient: str | None = None
+    choices: int | None = None
+    upper: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("hidden", "hyper"):
@@ -45,11 +55,16 @@ class Architecture:
                 f"split must lie in 1..{len(self.hidden) - 1}, the number of hidden layers less 1, "
                 f"got {self.split!r}"
             )
-        if self.pattern_gradient not in PATTERN_GRADIENTS:
+        if self.pattern_gradient not in (None, *PATTERN_GRADIENTS):
             raise ValueError(
                 f"pattern_gradient must be one of {PATTERN_GRADIENTS}, "
                 f"got {self.pattern_gradient!r}"
             )
+        if self.choices is not None:
+            checks.positive_integer("choices", self.choices)
+        object.__setattr__(self, "upper", tuple(self.upper))
+        if any(type(width) is not int or width < 1 for width in self.upper):
+            raise ValueError(f"upper must hold widths of at least 1, got {self.upper!r}")
 
 
 class ReLUNetwork(nn.Sequential):
@@ -83,35 +98,56 @@ class DeLUNetwork(nn.Module):
         return self.output(x) + self.bias(pattern)
 
 
-def _relu(in_features: int, a: Architecture) -> nn.Module:
-    return ReLUNetwork(in_features, a.hidden)
+def _features(shape: Shape) -> int:
+    n_senders, n_signals, n_states, _ = shape
+    return n_senders * n_states * n_signals
 
 
-def _delu(in_features: int, a: Architecture) -> nn.Module:
-    return DeLUNetwork(in_features, a.hidden, a.hyper, a.pattern_gradient)
+def _relu(shape: Shape, a: Architecture) -> nn.Module:
+    return ReLUNetwork(_features(shape), a.hidden)
 
 
-def _dnl(in_features: int, a: Architecture) -> nn.Module:
+def _delu(shape: Shape, a: Architecture) -> nn.Module:
+    return DeLUNetwork(_features(shape), a.hidden, a.hyper, a.pattern_gradient or "none")
+
+
+def _dnl(shape: Shape, a: Architecture) -> nn.Module:
     lower, upper = a.hidden[: a.split], a.hidden[a.split :]
-    return DiscontinuousMLP(in_features, 1, lower, upper, a.hyper, a.pattern_gradient)
+    gradient = a.pattern_gradient or "none"
+    return DiscontinuousMLP(_features(shape), 1, lower, upper, a.hyper, gradient)
+
+
+def _posterior(shape: Shape, a: Architecture) -> nn.Module:
+    n_senders, n_signals, n_states, n_actions = shape
+    choices = 3 * n_actions if a.choices is None else a.choices
+    return PosteriorNetwork(n_senders, n_signals, n_states, choices, a.upper)
 
 
 # Adding a network here enrols it in the benchmark's choices and in the contract tests.
-SURROGATES: Mapping[str, Callable[[int, Architecture], nn.Module]] = MappingProxyType(
-    {"relu": _relu, "delu": _delu, "dnl": _dnl}
+SURROGATES: Mapping[str, Callable[[Shape, Architecture], nn.Module]] = MappingProxyType(
+    {"relu": _relu, "delu": _delu, "dnl": _dnl, "posterior-dnl": _posterior}
 )
+PAPER_SURROGATES = ("relu", "delu", "dnl")
 
 
-def make_surrogate(
-    name: str, in_features: int, architecture: Architecture | None = None
-) -> nn.Module:
-    """The network called `name` for inputs of `in_features`; initialised from torch's global seed.
+def make_surrogate(name: str, shape: Shape, architecture: Architecture | None = None) -> nn.Module:
+    """The network called `name` for games of `shape`; initialised from torch's global seed.
+
+    Args:
+        name: out of `SURROGATES`.
+        shape: `(N, M, S, A)`.
+        architecture: its sizes.
 
     Raises:
         ValueError: for an unknown name.
     """
     check_surrogate(name)
-    return SURROGATES[name](in_features, architecture or Architecture())
+    return SURROGATES[name](shape, architecture or Architecture())
+
+
+def networks_per_game(name: str, n_senders: int) -> int:
+    """One network for each sender, or one for all."""
+    return 1 if name == "posterior-dnl" else n_senders
 
 
 def check_surrogate(name: str, argument: str = "surrogate") -> None:

@@ -1,11 +1,12 @@
 """The one trainer: many networks regressed at once through Lightning.
 
-`V = G * N` networks of one architecture, `N` per group of data, are one stacked module. Their
-losses are summed and share no parameter, and Adam works entry by entry, so each network
-gets the updates that it would get alone. This is the only file that imports Lightning.
+`V` networks of one architecture, as many for each group of data as for any other, are one stacked
+module. Their losses are summed and share no parameter, and Adam works entry by entry, so each
+network gets the updates that it would get alone. This is the only file that imports Lightning.
 """
 
 import logging
+import math
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -18,24 +19,31 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, TQDMProgressBar
 from torch import Tensor
 
+from dnl.layers import FollowerChoice
+from dnl.posteriors import PosteriorNetwork
+from dnl.recipes import Recipe
 from dnl.stacking import NetworkStack
 from games.randomness import stream
 
 EpochReport = Callable[[int, int], None]
 CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
+JOINT_SIGNALS = 2_048  # more of them are subsampled in every step
+REFITTED = 10_000  # samples that least squares see
+JUDGED = 5_000  # samples by which the best of several restarts is chosen
 
 
 class StackedRegression(pl.LightningModule):
     """Least squares for a stack of networks whose data are resident on the device.
 
     Args:
-        stack: `V = G * N` networks.
-        inputs: `(G, samples, F)`, shared by the `N` networks of a group.
+        stack: `V = G * R * N` networks of one output, or `G * R` of `N` outputs: `R` restarts.
+        inputs: `(G, samples, F)`, shared by the networks of a group.
         targets: `(G, N, samples)`.
         order_seeds: what identifies each group's stream of data order, `G` of them.
-        labels: `V` column names for the log.
-        lr, batch_size: Adam's constant rate, samples per step.
+        labels: `G * R * N` column names for the log.
+        recipe: how to train.
+        epochs: passes over the samples in all.
     """
 
     def __init__(
@@ -45,15 +53,15 @@ class StackedRegression(pl.LightningModule):
         targets: Tensor,
         order_seeds: Sequence[tuple[object, ...]],
         labels: Sequence[str],
-        lr: float,
-        batch_size: int,
+        recipe: Recipe,
+        epochs: int,
     ) -> None:
         super().__init__()
         self.stack = stack
         self.order_seeds = order_seeds
         self.labels = labels
-        self.lr = lr
-        self.batch_size = batch_size
+        self.recipe = recipe
+        self.steps = epochs * math.ceil(inputs.shape[1] / recipe.batch_size)
         # Not persistent: a checkpoint holds what was learned; the data follow from the seed.
         self.register_buffer("inputs", inputs, persistent=False)
         self.register_buffer("targets", targets, persistent=False)
@@ -64,7 +72,7 @@ class StackedRegression(pl.LightningModule):
 
     def train_dataloader(self) -> list[int]:
         """Where each batch starts; the samples themselves never leave the device."""
-        return list(range(0, self.inputs.shape[1], self.batch_size))
+        return list(range(0, self.inputs.shape[1], self.recipe.batch_size))
 
     def on_train_epoch_start(self) -> None:
         """Draw every group's data order for this epoch from its own stream."""
@@ -78,18 +86,80 @@ class StackedRegression(pl.LightningModule):
 
     def training_step(self, start: int, batch_idx: int) -> Tensor:
         """Sum over networks of the mean squared error on the batch that begins at `start`."""
-        rows = self.order[:, start : start + self.batch_size]  # (G, b)
-        n_groups, n_outputs = self.targets.shape[:2]
-        group = torch.arange(n_groups, device=rows.device).unsqueeze(1)
-        x = self.inputs[group, rows].repeat_interleave(n_outputs, 0)  # (V, b, F)
+        rows = self.order[:, start : start + self.recipe.batch_size]  # (G, b)
+        group = torch.arange(len(rows), device=rows.device).unsqueeze(1)
+        x = self.inputs[group, rows]  # (G, b, F)
+        n_outputs = self.targets.shape[1]
         y = self.targets.gather(2, rows.unsqueeze(1).expand(-1, n_outputs, -1))  # (G, N, b)
-        loss = (self.stack(x).squeeze(-1) - y.flatten(0, 1)).square().mean(1)  # (V,)
+        for module in self.stack.template.modules():
+            if isinstance(module, FollowerChoice):
+                module.anneal(self.recipe.heat(self.global_step / self.steps))
+        first, second = self._errors(x, y)
+        loss = (first * second).mean(-1).flatten()  # (G * R * N,)
         self.epoch_loss += loss.detach() * (rows.shape[1] / self.inputs.shape[1])
         return loss.sum()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam at a constant rate (paper, appendix B)."""
-        return torch.optim.Adam(self.stack.parameters(), lr=self.lr, fused=True)
+    def _errors(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Errors `(G, R, N, b)`, twice: the same, or two independent unbiased estimates.
+
+        The product of independent estimates is an unbiased estimate of the squared error, which the
+        square of one is not.
+        """
+        network = self.stack.template
+        if not isinstance(network, PosteriorNetwork) or network.n_joint <= JOINT_SIGNALS:
+            error = self._error(x, y)
+            return error, error
+        errors = []
+        for half in range(2):
+            generator = stream("order", *self.order_seeds[0], "signals", self.global_step, half)
+            drawn = torch.randint(network.n_joint, (JOINT_SIGNALS // 2,), generator=generator)
+            network.signals = drawn.to(x.device)
+            errors.append(self._error(x, y))
+        network.signals = None
+        return errors[0], errors[1]
+
+    def _error(self, x: Tensor, y: Tensor) -> Tensor:
+        """Errors `(G, R, N, b)` on inputs `(G, b, F)` with targets `(G, N, b)`."""
+        n_groups, n_outputs, n_rows = y.shape
+        predicted = self.stack(x.repeat_interleave(len(self.stack) // n_groups, 0))  # (V, b, o)
+        return predicted.mT.reshape(n_groups, -1, n_outputs, n_rows) - y.unsqueeze(1)
+
+    @torch.no_grad()
+    def judge(self) -> Tensor:
+        """Squared error `(G, R)` of each group's restarts on its first samples."""
+        total = self.inputs.new_zeros(())
+        for start in range(0, min(JUDGED, self.inputs.shape[1]), self.recipe.batch_size):
+            part = slice(start, start + self.recipe.batch_size)
+            total = total + self._error(
+                self.inputs[:, part], self.targets[:, :, part]
+            ).square().sum((2, 3))
+        return total
+
+    def on_train_epoch_end(self) -> None:
+        """Refit the heads, where the recipe says so."""
+        if self.recipe.refit:
+            self.refit()
+
+    @torch.no_grad()
+    def refit(self) -> None:
+        """Set linear heads by least squares on the first samples."""
+        per_group = len(self.stack) // len(self.inputs)
+        for index in range(len(self.stack)):
+            network = self.stack.network(index)
+            if isinstance(network, PosteriorNetwork) and not network.follower.hidden:
+                group = index // per_group
+                x, y = self.inputs[group, :REFITTED], self.targets[group, :, :REFITTED]
+                network.refit(x, y.mT)
+                self.stack.set_network(index, network)
+
+    def configure_optimizers(self) -> Any:
+        """Adam at the recipe's rate."""
+        trained = [p for p in self.stack.parameters() if p.requires_grad]
+        optimiser = torch.optim.Adam(trained, lr=self.recipe.lr, fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: self.recipe.rate(min(step / self.steps, 1.0))
+        )
+        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
 
 def train(

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dnl import FitConfig, cli, fit
 from dnl.results import write_record
-from dnl.surrogates import SURROGATES
+from dnl.surrogates import PAPER_SURROGATES
 from games import checks, didactic_game
 
 SENDER = 0
@@ -60,7 +60,7 @@ def main(
     order = ["dnl", "relu", "delu"]  # the paper's
     fitted = {
         name: fit(game, name, config, seed, directory=out / name, progress=not small)
-        for name in sorted(SURROGATES, key=order.index)
+        for name in sorted(PAPER_SURROGATES, key=order.index)
     }
     figure = Figure(figsize=(17, 10), layout="constrained")
     for row, (state, fixed) in enumerate(ROWS):

@@ -15,7 +15,7 @@ from dnl.plot import mean_and_interval
 from dnl.results import Key, ResultFolder
 from dnl.runner import run
 from dnl.summary import summarise
-from dnl.surrogates import SURROGATES
+from dnl.surrogates import PAPER_SURROGATES
 from games import REGISTRY, PersuasionGame, checks
 
 SCENARIOS = ("advertising-quality", "advertising-products", "ride-hailing")
@@ -75,7 +75,7 @@ def main(
         order += [
             (scenario, n, m, s, a, instance, surrogate)
             for instance in range(instances)
-            for surrogate in SURROGATES
+            for surrogate in PAPER_SURROGATES
         ]
     configuration = {
         "scenarios": list(scenarios),

@@ -14,7 +14,7 @@ from torch import nn
 
 from dnl import FitConfig, cli, fit, fit_many
 from dnl.results import write_record
-from dnl.surrogates import make_surrogate
+from dnl.surrogates import Shape, make_surrogate
 from experiments.plain import PlainDNL, SideBySide, plain_lightning_fit
 from games import synthetic_game
 
@@ -35,12 +35,14 @@ def training_rate(network: nn.Module, features: int, batch: int, steps: int) -> 
     return batch / sorted(times)[len(times) // 2]
 
 
-def dnl_training(features: int, steps: int) -> list[dict[str, object]]:
+def dnl_training(shape: Shape, steps: int) -> list[dict[str, object]]:
     """DNL's training, emitted layers as matrix products against a weight matrix per sample."""
+    n_senders, n_signals, n_states, _ = shape
+    features = n_senders * n_signals * n_states
     rates: dict[str, list[float]] = {"plain": [], "library": []}
     for _ in range(3):  # in turns, so that a slow moment of the machine hits both
         for name, rate in rates.items():
-            network = PlainDNL(features) if name == "plain" else make_surrogate("dnl", features)
+            network = PlainDNL(features) if name == "plain" else make_surrogate("dnl", shape)
             rate.append(training_rate(network, features, 1024, steps))
     plain, ours = (sorted(rate)[1] for rate in rates.values())
     return [
@@ -59,7 +61,9 @@ def stacked_fits(n_games: int, samples: int, epochs: int) -> list[dict[str, obje
             profiles = game.sample_policies(samples)
             y = game.ex_ante_utility(profiles)
             y = ((y - y.mean(0)) / y.std(0)).float()
-            network = SideBySide(make_surrogate("relu", 8) for _ in range(game.n_senders))
+            network = SideBySide(
+                make_surrogate("relu", (2, 2, 2, 2)) for _ in range(game.n_senders)
+            )
             plain_lightning_fit(network, profiles.flatten(1).float(), y, epochs)
 
     together = _seconds(lambda: fit_many(games, "relu", config))
@@ -105,7 +109,7 @@ def main(*, out: Path = Path("results/speed"), small: bool = False) -> int:
         small: Seconds: the code runs, the numbers mean nothing.
     """
     quieten()
-    rows = dnl_training(16, steps=2 if small else 30)
+    rows = dnl_training((2, 2, 4, 2), steps=2 if small else 30)
     rows += stacked_fits(*((2, 600, 1) if small else (20, 20_000, 10)))
     rows += simulation_memory(20 if small else 50_000)
     table = pd.DataFrame(rows)

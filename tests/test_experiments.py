@@ -122,7 +122,7 @@ def test_the_plain_fit_learns_what_the_library_s_learns() -> None:
     utility = game.ex_ante_utility(profiles)[:, :1]
     y = ((utility - utility.mean()) / utility.std()).float()
     x = profiles.flatten(1).float()
-    network = make_surrogate("relu", 8)
+    network = make_surrogate("relu", (1, 1, 8, 2))
     speed.quieten()
     plain.plain_lightning_fit(network, x[:2000], y[:2000], epochs=5)
     with torch.no_grad():

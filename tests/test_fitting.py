@@ -12,7 +12,13 @@ from torch import Tensor
 from dnl import fitting
 from dnl.fitted import FitConfig, FittedSurrogate, stack_surrogates
 from dnl.fitting import fit, fit_many
-from dnl.surrogates import SURROGATES, Architecture, make_surrogate, parameter_count
+from dnl.surrogates import (
+    PAPER_SURROGATES,
+    SURROGATES,
+    Architecture,
+    make_surrogate,
+    parameter_count,
+)
 from games import PersuasionGame, didactic_game, synthetic_game
 from games.randomness import stream
 
@@ -104,7 +110,7 @@ def test_data_differ_across_games_and_seeds() -> None:
     assert ((own.mean - reseeded.mean).abs() > 1e-4).all()
 
 
-@pytest.mark.parametrize("surrogate", NAMES)
+@pytest.mark.parametrize("surrogate", PAPER_SURROGATES)
 def test_every_network_is_initialised_from_its_own_stream(surrogate: str) -> None:
     games = contested(2)
     seen: list[Tensor] = []
@@ -114,7 +120,7 @@ def test_every_network_is_initialised_from_its_own_stream(surrogate: str) -> Non
                 source = stream("initialisation", seed, game.identity, sender)
                 with torch.random.fork_rng(devices=[]):
                     torch.manual_seed(source.initial_seed())
-                    expected = make_surrogate(surrogate, 12, TINY.architecture).double()
+                    expected = make_surrogate(surrogate, game.shape, TINY.architecture).double()
                 for name, parameter in expected.named_parameters():
                     got = weights(fitted)[f"stacked.{name.replace('.', '/')}"][sender]
                     torch.testing.assert_close(got, parameter.detach(), rtol=1e-12, atol=1e-20)
@@ -153,7 +159,7 @@ def test_parameter_count_is_that_of_one_network() -> None:
     for name in NAMES:
         fitted = fit_many(contested(2), name, STILL)[1]
         assert fitted.parameter_count == parameter_count(
-            make_surrogate(name, 12, TINY.architecture)
+            make_surrogate(name, contested(1)[0].shape, TINY.architecture)
         )
         assert fitted.fit_seconds > 0
 

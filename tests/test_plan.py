@@ -27,8 +27,9 @@ def test_the_paper_s_benchmark() -> None:
 
 def test_defaults_of_a_fit_are_the_paper_s() -> None:
     config = FitConfig()
-    assert (config.recipe, config.samples, config.epochs, config.lr) == ("paper", 50_000, 30, 0.01)
-    assert (config.test_samples, config.batch_size, config.dtype) == (10_000, 512, "float32")
+    recipe = config.training("dnl")
+    assert (config.recipe, config.samples, config.epochs, recipe.lr) == ("paper", 50_000, 30, 0.01)
+    assert (config.test_samples, recipe.batch_size, config.dtype) == (10_000, 512, "float32")
     assert config.architecture == Architecture(hidden=(64, 64, 64), split=1, hyper=(32, 32))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dnl.layers import emitted
 from dnl.stacking import NetworkStack, concatenate
-from dnl.surrogates import SURROGATES, Architecture, make_surrogate
+from dnl.surrogates import PAPER_SURROGATES, Architecture, make_surrogate
 
 ARCHITECTURES = [
     Architecture((6, 5, 4), 1, (3, 4)),
@@ -26,7 +26,7 @@ def networks(
     name: str, count: int = 3, architecture: Architecture = ARCHITECTURES[0]
 ) -> list[nn.Module]:
     torch.manual_seed(0)
-    return [make_surrogate(name, 5, architecture).double() for _ in range(count)]
+    return [make_surrogate(name, (1, 1, 5, 2), architecture).double() for _ in range(count)]
 
 
 def assert_close(got: Tensor, expected: Tensor) -> None:
@@ -41,7 +41,7 @@ def alone(nets: list[nn.Module], x: Tensor) -> Tensor:
 @pytest.mark.parametrize("budget", [1, 100, 2**19])
 @pytest.mark.parametrize("shape", [(7, 5), (3, 7, 5), (1, 5), (3, 1, 5)])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("name", PAPER_SURROGATES)
 def test_stack_equals_each_network_alone(
     name: str,
     architecture: Architecture,
@@ -67,7 +67,7 @@ def test_stack_equals_each_network_alone(
         assert_close(gradient, torch.stack(wanted[3 * i : 3 * i + 3]))
 
 
-@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("name", PAPER_SURROGATES)
 def test_select_and_concatenate(name: str) -> None:
     nets, x = networks(name, 5), normal(5, 6, 5)
     stack = NetworkStack(nets)
@@ -85,7 +85,7 @@ def test_select_and_concatenate(name: str) -> None:
     assert_close(concatenate(parts[:1])(x[3:5]), stack(x)[3:5])
 
 
-@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("name", PAPER_SURROGATES)
 def test_parts_and_originals_are_copies(name: str) -> None:
     nets, x = networks(name), normal(3, 6, 5)
     stack = NetworkStack(nets)
@@ -103,20 +103,22 @@ def test_parts_and_originals_are_copies(name: str) -> None:
     assert_close(stack(x), torch.zeros_like(before))
 
 
-@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("name", PAPER_SURROGATES)
 def test_state_dict_round_trip(name: str) -> None:
     stack, x = NetworkStack(networks(name)), normal(3, 6, 5)
     file = io.BytesIO()
     torch.save(stack.state_dict(), file)
     file.seek(0)
     torch.manual_seed(1)
-    other = NetworkStack([make_surrogate(name, 5, ARCHITECTURES[0]).double() for _ in range(3)])
+    other = NetworkStack(
+        [make_surrogate(name, (1, 1, 5, 2), ARCHITECTURES[0]).double() for _ in range(3)]
+    )
     assert not torch.equal(other(x), stack(x))
     other.load_state_dict(torch.load(file, weights_only=True))
     assert torch.equal(other(x), stack(x))
 
 
-@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("name", PAPER_SURROGATES)
 def test_a_step_of_the_stack_is_a_step_of_every_network(name: str) -> None:
     nets, x = networks(name), normal(3, 20, 5)
     stack = NetworkStack(nets)
@@ -148,7 +150,7 @@ def test_computes_in_the_dtype_of_the_input(parameters: torch.dtype, inputs: tor
     torch.testing.assert_close(y.double(), alone(networks("dnl"), x), rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize("name", SURROGATES)
+@pytest.mark.parametrize("name", PAPER_SURROGATES)
 def test_empty_batch(name: str) -> None:
     stack = NetworkStack(networks(name))
     assert stack(normal(0, 5)).shape == stack(normal(3, 0, 5)).shape == (3, 0, 1)

@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from dnl.layers import PATTERN_GRADIENTS, DiscontinuousMLP
 from dnl.surrogates import (
-    SURROGATES,
+    PAPER_SURROGATES,
     Architecture,
     DeLUNetwork,
     check_surrogate,
@@ -19,7 +19,7 @@ from dnl.surrogates import (
     parameter_count,
 )
 
-NAMES = list(SURROGATES)
+NAMES = list(PAPER_SURROGATES)
 SMALL = Architecture(hidden=(8, 7, 6), hyper=(5, 4))
 DTYPES = [torch.float64, torch.float32]
 
@@ -33,7 +33,7 @@ def network(
     name: str, in_features: int = 8, architecture: Architecture = SMALL, seed: int = 0
 ) -> nn.Module:
     torch.manual_seed(seed)
-    return make_surrogate(name, in_features, architecture).double()
+    return make_surrogate(name, (1, 1, in_features, 2), architecture).double()
 
 
 def linear_layers(net: nn.Module) -> list[nn.Linear]:
@@ -208,14 +208,16 @@ COUNTS = [
 
 @pytest.mark.parametrize(("name", "in_features", "count"), COUNTS)
 def test_parameter_counts_of_the_standard_sizes(name: str, in_features: int, count: int) -> None:
-    net = make_surrogate(name, in_features)
+    net = make_surrogate(name, (1, 1, in_features, 2))
     assert parameter_count(net) == count
     assert sum(math.prod(p.shape) for p in net.parameters()) == count
 
 
 @pytest.mark.parametrize(("in_features", "times"), [(8, 31), (400, 9)])
 def test_dnl_is_many_times_larger(in_features: int, times: int) -> None:
-    dnl, relu = (parameter_count(make_surrogate(name, in_features)) for name in ("dnl", "relu"))
+    dnl, relu = (
+        parameter_count(make_surrogate(name, (1, 1, in_features, 2))) for name in ("dnl", "relu")
+    )
     assert round(dnl / relu) == times
 
 
@@ -246,7 +248,9 @@ def test_split_parts_the_hidden_layers(hidden: tuple[int, ...], split: int) -> N
         ({"hyper": ()}, "hyper must hold widths"),
         ({"hyper": (-3,)}, "hyper must hold widths"),
         ({"pattern_gradient": "soft"}, r"pattern_gradient must be one of .*got 'soft'"),
-        ({"pattern_gradient": None}, "pattern_gradient must be one of"),
+        ({"pattern_gradient": 1}, "pattern_gradient must be one of"),
+        ({"choices": 0}, "choices must be an integer of at least 1, got 0"),
+        ({"upper": (8, 0)}, r"upper must hold widths of at least 1, got \(8, 0\)"),
     ],
 )
 def test_malformed_architectures_are_refused(wrong: dict[str, Any], message: str) -> None:
@@ -255,21 +259,21 @@ def test_malformed_architectures_are_refused(wrong: dict[str, Any], message: str
 
 
 def test_dnl_needs_an_upper_hidden_layer() -> None:
-    assert parameter_count(make_surrogate("relu", 2, Architecture((3,)))) == 3 * 3 + 4
+    assert parameter_count(make_surrogate("relu", (1, 1, 2, 2), Architecture((3,)))) == 3 * 3 + 4
     with pytest.raises(ValueError, match="upper must hold at least one width"):
-        make_surrogate("dnl", 2, Architecture((3,)))
+        make_surrogate("dnl", (1, 1, 2, 2), Architecture((3,)))
 
 
 def test_architectures_are_values() -> None:
     listed: Any = [8, 8]
     assert Architecture(hidden=listed, hyper=listed) == Architecture((8, 8), hyper=(8, 8))
-    assert Architecture() == Architecture((64, 64, 64), 1, (32, 32), "none")
+    assert Architecture() == Architecture((64, 64, 64), 1, (32, 32), None)
     assert hash(Architecture(hidden=listed)) == hash(Architecture((8, 8)))
 
 
 @pytest.mark.parametrize("name", ["DNL", "", None, 3])
 def test_unknown_names_are_refused(name: Any) -> None:
     with pytest.raises(ValueError, match="surrogate must be one of 'relu', 'delu', 'dnl'"):
-        make_surrogate(name, 8)
+        make_surrogate(name, (1, 1, 8, 2))
     with pytest.raises(ValueError, match="model must be one of"):
         check_surrogate(name, "model")

@@ -12,11 +12,11 @@ import torch
 
 from dnl.fitted import FitConfig, FittedSurrogate
 from dnl.fitting import fit, fit_many
-from dnl.surrogates import SURROGATES, Architecture, make_surrogate
+from dnl.surrogates import PAPER_SURROGATES, Architecture, make_surrogate
 from games import PersuasionGame, synthetic_game
 from games.randomness import stream
 
-NAMES = sorted(SURROGATES)
+NAMES = sorted(PAPER_SURROGATES)
 # 70 = 2 * 32 + 6: the last batch of every epoch is a partial one.
 TINY = FitConfig(
     samples=70,
@@ -62,7 +62,7 @@ def plain_loop(
     targets = (utility - utility.mean()) / utility.std()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream("initialisation", seed, game.identity, sender).initial_seed())
-        network = make_surrogate(surrogate, data[0].numel(), TINY.architecture).double()
+        network = make_surrogate(surrogate, game.shape, TINY.architecture).double()
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01, fused=False)
     losses = []
     for epoch in range(TINY.epochs):

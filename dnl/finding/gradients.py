@@ -13,6 +13,7 @@ from torch import Tensor
 from dnl.finding.responses import radii, walk
 from dnl.finding.search import Proposals, Search
 from dnl.fitted import FittedSurrogate
+from dnl.layers import quantal_response
 from dnl.solver import ExtragradientConfig, extragradient
 from games import PersuasionGame
 from games.simulation import joint_weights
@@ -73,7 +74,7 @@ def smoothed_utility(game: PersuasionGame, temperature: float) -> Callable[[Tens
     def utility(policies: Tensor) -> Tensor:
         joint = joint_weights(policies) * game.prior  # (B, K, S)
         posterior = joint / joint.sum(-1, keepdim=True).clamp_min(1e-12)
-        choice = (posterior @ v / scale).softmax(-1)  # (B, K, A)
+        choice = quantal_response(posterior @ v, scale)  # (B, K, A)
         return torch.einsum("bks,bka,nsa->bn", joint, choice, u)
 
     return utility

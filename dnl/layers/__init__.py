@@ -12,6 +12,7 @@ of "Multi-Sender Persuasion" (section 4.1) in three lines, for any input with cl
 
 from dnl.layers.discontinuous import DiscontinuousMLP
 from dnl.layers.emitted import EmittedLinear
+from dnl.layers.follower import FollowerChoice, FollowerNetwork, quantal_response
 from dnl.layers.patterns import (
     PATTERN_GRADIENTS,
     ActivationPattern,
@@ -25,7 +26,10 @@ __all__ = [
     "ActivationPattern",
     "DiscontinuousMLP",
     "EmittedLinear",
+    "FollowerChoice",
+    "FollowerNetwork",
     "PatternBias",
     "PatternedMLP",
+    "quantal_response",
     "relu_mlp",
 ]

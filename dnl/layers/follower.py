@@ -1,0 +1,130 @@
+"""A follower's choice as a layer: hard forward, quantal response backward.
+
+In a game with a follower, leaders' utilities jump where the follower switches its choice, and are
+smooth in between. That is a discontinuous network whose activation pattern is an arg max:
+
+    pattern    = one-hot of the choice with the highest score      (lower part: the follower)
+    upper part = layers that the pattern emits: one set of weights per choice
+
+    >>> import torch
+    >>> from dnl.layers import FollowerNetwork
+    >>> network = FollowerNetwork(in_features=3, out_features=2, n_choices=4)
+    >>> network(torch.rand(5, 3)).shape
+    torch.Size([5, 2])
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dnl.layers.emitted import EmittedLinear
+
+TEMPERATURE = 0.1  # of a new layer, in units of the spread of its score weights
+
+
+def quantal_response(scores: Tensor, temperature: float) -> Tensor:
+    """Probabilities of choices `(..., C)` that are the likelier the higher their scores `(..., C)`.
+
+    Logit quantal response (McKelvey and Palfrey 1995); the arg max as the temperature falls to 0.
+    """
+    return (scores / temperature).softmax(-1)
+
+
+class FollowerChoice(nn.Module):
+    """The choice with the highest score, `(..., in_features) -> (..., n_choices)` one-hot.
+
+    Backward it is *quantal response*, the derivative of `relaxed(x, temperature)`: a utility that
+    depends on the choice can so move the boundaries between choices. The gradient is then not that
+    of the function: as the temperature falls it is nonzero ever closer to the boundaries only. Of
+    equal scores the first wins.
+
+    Args:
+        in_features: of the input.
+        n_choices: of the follower. More than the true number do no harm: some are never chosen.
+        scorer: `(..., in_features) -> (..., n_choices)`; None for a linear one without bias, whose
+            scores are in units of the spread of its weights, so that temperatures mean the same in
+            every layer.
+
+    Attributes:
+        temperature: above 0; a trainer may lower it (`anneal`). None: the choice is piecewise
+            constant and passes no gradient, which is then exactly that of the function.
+    """
+
+    def __init__(self, in_features: int, n_choices: int, scorer: nn.Module | None = None) -> None:
+        super().__init__()
+        for name, value in (("in_features", in_features), ("n_choices", n_choices)):
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        self.in_features, self.n_choices = in_features, n_choices
+        self.temperature: float | None = TEMPERATURE
+        self.scorer = scorer
+        if scorer is None:
+            self.weight = nn.Parameter(torch.randn(n_choices, in_features))
+
+    def anneal(self, temperature: float | None) -> None:
+        """Set the temperature of the backward pass."""
+        if temperature is not None and not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature must be finite and above 0, got {temperature!r}")
+        self.temperature = temperature
+
+    def scores(self, x: Tensor) -> Tensor:
+        """`(..., in_features) -> (..., n_choices)`."""
+        if self.scorer is not None:
+            result: Tensor = self.scorer(x)
+            return result
+        scale = self.weight.square().mean().sqrt()
+        return functional.linear(x, self.weight / scale.clamp_min(torch.finfo(x.dtype).tiny))
+
+    def relaxed(self, x: Tensor, temperature: float) -> Tensor:
+        """Quantal response: probabilities of all choices, `(..., n_choices)`."""
+        return quantal_response(self.scores(x), temperature)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One-hot choices; see the class for the backward pass."""
+        scores = self.scores(x)
+        number = torch.arange(self.n_choices, device=x.device)
+        hard = (scores.argmax(-1, keepdim=True) == number).to(x.dtype)
+        if self.temperature is None:
+            return hard
+        soft = quantal_response(scores, self.temperature)
+        return hard + (soft - soft.detach())  # in brackets: exactly `hard` in value
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, n_choices={self.n_choices}"
+
+
+class FollowerNetwork(nn.Module):
+    """DNL whose activation pattern is a follower's choice: `(..., in) -> (..., out)`.
+
+    Args:
+        in_features, out_features: of the whole network.
+        n_choices: of the follower.
+        upper: widths of hidden layers between the input and the output, all emitted by the choice;
+            with none, the network is affine wherever the choice stays.
+        scorer: see `FollowerChoice`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        n_choices: int,
+        upper: Sequence[int] = (),
+        scorer: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.choice = FollowerChoice(in_features, n_choices, scorer)
+        self.hidden = tuple(upper)
+        widths = [in_features, *upper, out_features]
+        self.upper = nn.ModuleList(EmittedLinear(a, b, n_choices) for a, b in pairwise(widths))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(..., in_features) -> (..., out_features)`."""
+        pattern = self.choice(x)
+        for layer in self.upper[:-1]:
+            x = functional.relu(layer(x, pattern))
+        result: Tensor = self.upper[-1](x, pattern)
+        return result

@@ -1,0 +1,142 @@
+"""Utilities as sums over joint signals: one discontinuous network, applied to every posterior.
+
+Whatever anybody's utility is, the receiver reacts to a joint signal through its posterior alone, so
+every sender's ex-ante utility is `sum_m F_n(q_m)`: `q_m` the unnormalised posterior of joint signal
+m, `F_n` linear wherever the receiver's action stays, and homogeneous of degree 1 (DESIGN section
+2). The names of signals cannot matter to such a sum.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dnl.layers import EmittedLinear, FollowerNetwork
+
+BLOCK_ENTRIES = 2**22  # scores held at a time, per network
+RIDGE = 1e-6  # of the mean squared feature
+
+
+class PosteriorNetwork(nn.Module):
+    """All senders' utilities from a joint policy, flattened: `(..., N * S * M) -> (..., N)`.
+
+    One `FollowerNetwork`, the receiver and a head per sender, sees the normalised posterior of each
+    joint signal and is weighted by the joint signal's probability.
+
+    Args:
+        n_senders, n_signals, n_states: sizes of the game.
+        n_choices: actions that the receiver may be given; more than there are do no harm.
+        upper: widths of hidden layers in the upper part; with none, the utility is linear wherever
+            the action stays, as it is in every persuasion game.
+        prior: `(S,)`; None where it is to be learned: any positive weights of the states do, scores
+            and heads make up for them.
+
+    Attributes:
+        signals: indices `(K',)` of the joint signals to sum over, as an estimate of the sum over
+            all `M**N` (row-major, sender 0 slowest); None for all. A trainer may set it.
+    """
+
+    def __init__(
+        self,
+        n_senders: int,
+        n_signals: int,
+        n_states: int,
+        n_choices: int,
+        upper: Sequence[int] = (),
+        prior: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.shape = (n_senders, n_states, n_signals)
+        self.follower = FollowerNetwork(n_states, n_senders, n_choices, upper)
+        self.signals: Tensor | None = None
+        if prior is not None and prior.shape != (n_states,):
+            raise ValueError(f"prior must have shape ({n_states},), got {tuple(prior.shape)}")
+        weights = torch.ones(n_states) if prior is None else prior.detach().clone()
+        self.register_buffer("prior", weights)
+        self.prior: Tensor
+
+    @property
+    def n_joint(self) -> int:
+        """`K = M**N`."""
+        return self.shape[2] ** self.shape[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        if self.follower.hidden:
+            return self._sum(x, self._utility)
+        # Summed before they are multiplied: the heads see a few features, not all posteriors.
+        return torch.einsum("...cs,ncs->...n", self.features(x), self._values())
+
+    def features(self, x: Tensor) -> Tensor:
+        """`(..., C, S)`: the posteriors' sum over the joint signals that lead to each choice."""
+        return self._sum(x, self._chosen)
+
+    def refit(self, x: Tensor, y: Tensor) -> None:
+        """Set the heads, where they are linear, by least squares: the choices stay.
+
+        Args:
+            x: `(B, N * S * M)`.
+            y: `(B, N)` utilities.
+        """
+        head = self._head()
+        n_choices, n_states = self.follower.choice.n_choices, self.shape[1]
+        size = n_choices * n_states
+        gram = torch.zeros(size, size, dtype=torch.float64, device=x.device)
+        product = torch.zeros(size, y.shape[1], dtype=torch.float64, device=x.device)
+        with torch.no_grad():
+            for part, target in zip(x.split(2048), y.split(2048), strict=True):
+                features = self.features(part).flatten(1).double()
+                gram += features.mT @ features
+                product += features.mT @ target.double()
+            gram.diagonal().add_(RIDGE * gram.diagonal().mean().clamp_min(1e-300))
+            values = torch.linalg.solve(gram, product).mT.reshape(-1, n_choices, n_states)
+            head.weight.zero_()
+            head.bias.zero_()
+            head.weight[:, 1:] = values.to(head.weight)
+
+    def _head(self) -> EmittedLinear:
+        (head,) = self.follower.upper
+        assert isinstance(head, EmittedLinear)
+        return head
+
+    def _values(self) -> Tensor:
+        """`(N, C, S)`: what a unit of each state is worth at each choice."""
+        head = self._head()
+        weight = head.weight[:, :1] + head.weight[:, 1:]
+        bias = head.bias[:, :1] + head.bias[:, 1:]
+        return weight + bias.unsqueeze(-1)
+
+    def _sum(self, x: Tensor, term: Callable[[Tensor], Tensor]) -> Tensor:
+        """`term` of the posteriors, summed over joint signals, some of them at a time."""
+        policies = x.unflatten(-1, self.shape)
+        index = self.signals
+        if index is None:
+            index = torch.arange(self.n_joint, device=x.device)
+        per_signal = x.shape[:-1].numel() * max(self.follower.choice.n_choices, self.shape[1])
+        total = sum(
+            term(self._posteriors(policies, block))
+            for block in index.split(max(1, BLOCK_ENTRIES // max(per_signal, 1)))
+        )
+        assert isinstance(total, Tensor)
+        return total * (self.n_joint / len(index))
+
+    def _posteriors(self, policies: Tensor, index: Tensor) -> Tensor:
+        """Unnormalised posteriors `(..., K', S)` of the joint signals `index (K',)`."""
+        n_senders, _, n_signals = self.shape
+        joint = self.prior.to(policies).unsqueeze(-1)
+        for n in range(n_senders):
+            own = index // n_signals ** (n_senders - 1 - n) % n_signals
+            joint = joint * policies[..., n, :, :].index_select(-1, own)
+        return joint.mT
+
+    def _normalised(self, joint: Tensor) -> tuple[Tensor, Tensor]:
+        mass = joint.sum(-1, keepdim=True)
+        return joint / mass.clamp_min(torch.finfo(joint.dtype).tiny), mass
+
+    def _chosen(self, joint: Tensor) -> Tensor:
+        posterior, _ = self._normalised(joint)
+        return self.follower.choice(posterior).mT @ joint
+
+    def _utility(self, joint: Tensor) -> Tensor:
+        posterior, mass = self._normalised(joint)
+        return (self.follower(posterior) * mass).sum(-2)

@@ -1,0 +1,58 @@
+"""How networks are trained: the paper's way, and the ways that measurement found.
+
+`python -m experiments.recipes` measures; results/recipes holds what it found.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way of training.
+
+    Attributes:
+        lr: Adam's learning rate at the start.
+        last: its share at the end, on the way by a half cosine; 1 is a constant rate.
+        batch_size: samples per step.
+        pattern_gradient: of activation patterns, see `dnl.layers.ActivationPattern`.
+        temperature: first and last of a follower's quantal response, on the way geometrically.
+        refit: heads that are linear in features are set by least squares after every epoch.
+        restarts: networks trained side by side; the one with the smallest error is kept.
+    """
+
+    lr: float
+    last: float = 1.0
+    batch_size: int = 512
+    pattern_gradient: str = "none"
+    temperature: tuple[float, float] = (0.1, 0.1)
+    refit: bool = False
+    restarts: int = 1
+
+    def rate(self, progress: float) -> float:
+        """The share of `lr` at `progress` from 0 to 1."""
+        return self.last + (1 - self.last) * (1 + math.cos(math.pi * progress)) / 2
+
+    def heat(self, progress: float) -> float:
+        """The temperature at `progress`."""
+        first, last = self.temperature
+        return first * (last / first) ** progress
+
+
+PAPER = Recipe(lr=0.01)  # Adam at a constant rate (appendix B); the batch size is ours
+FOLLOWER = Recipe(
+    lr=0.02, last=0.005, batch_size=256, temperature=(0.05, 0.001), refit=True, restarts=4
+)
+RECIPES: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
+    {
+        "paper": {"relu": PAPER, "delu": PAPER, "dnl": PAPER, "posterior-dnl": FOLLOWER},
+        "tuned": {
+            "relu": Recipe(lr=0.003, last=0.01),
+            "delu": Recipe(lr=0.003, last=0.01, pattern_gradient="straight-through"),
+            "dnl": Recipe(lr=0.003, last=0.01, pattern_gradient="straight-through"),
+            "posterior-dnl": FOLLOWER,  # it has one recipe: the paper knows no such network
+        },
+    }
+)
