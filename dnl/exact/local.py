@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from dnl.exact.branching import Outcome, maximise
 from dnl.exact.cell import Cells
+from dnl.exact.exchange import Exchange
 from dnl.exact.hull import Hull, Node
 from dnl.exact.linear import Array
 from dnl.exact.problem import MARGINS, Deviation
@@ -36,14 +37,16 @@ class LocalResponse:
         decided: Callable[[float, float], bool] | None = None,
         starts: tuple[NDArray[np.int64], ...] = (),
     ) -> None:
-        self.deviation = deviation
+        self.deviation, self.gap, self.deadline, self.decided = deviation, gap, deadline, decided
         low, width = deviation.box(radius)
         unit = min(radius, 1.0)
-        self.hull = Hull(deviation, low, width, simplex=False, unit=unit)
+        self.hull = Hull(deviation, low, width, total="policy", unit=unit)
         pairs = np.stack([self.hull.pair_own, self.hull.pair_other], 1)
         candidates = np.zeros((self.hull.n_pairs, deviation.value.shape[1]), dtype=bool)
         candidates[self.hull.entry_pair, self.hull.entry_action] = True
         self.cells = Cells(deviation, low, width, pairs, candidates, unit)
+        self._exchange: Exchange | None = None
+        self._exchanged = -np.inf
         self._seen: set[bytes] = set()
         self._found: dict[bytes, tuple[float, NDArray[np.int64], Array]] = {}
         self._keep(deviation.own)
@@ -60,7 +63,24 @@ class LocalResponse:
             if hull.n_pairs:
                 self._polish(node.actions)
                 self._polish(hull.actions_of(node))
+                self._walk(node.bound)
         return self._best()
+
+    def _walk(self, bound: float) -> None:
+        """Exchange columns from the best cell on, unless that was done or `bound` is met."""
+        value, actions, _ = max(self._found.values(), key=lambda found: found[0])
+        if value <= self._exchanged or self._closed(bound):
+            return
+        self._exchange = self._exchange or Exchange(self.cells)
+        for columns in self._exchange.improve(actions, self.gap, self.deadline):
+            self._keep(columns)
+            if self._closed(bound):
+                break
+        self._exchanged = self._best()
+
+    def _closed(self, bound: float) -> bool:
+        best = self._best()
+        return bound <= best + self.gap or (self.decided is not None and self.decided(best, bound))
 
     def _polish(self, actions: NDArray[np.int64]) -> None:
         for _ in range(POLISHES):
@@ -68,10 +88,10 @@ class LocalResponse:
             if key in self._seen:
                 return
             self._seen.add(key)
-            columns = self.cells.best(actions, 0.0)
-            if columns is None:
+            optimum = self.cells.best(actions, 0.0)
+            if optimum is None:
                 return
-            actions = self._keep(columns)
+            actions = self._keep(optimum.columns)
 
     def _keep(self, columns: Array) -> NDArray[np.int64]:
         utilities, actions = self.deviation.closure(columns)
@@ -90,5 +110,8 @@ class LocalResponse:
             # Ties within the tolerance go the game's way: try inside the cell, then on its edge.
             free = columns.sum(1) <= 0
             tried = [self.cells.best(actions, margin, free) for margin in MARGINS]
-            policies += [c.T for c in (*tried, columns) if c is not None]
+            policies += [
+                *(optimum.columns.T for optimum in tried if optimum is not None),
+                columns.T,
+            ]
         return [policy / policy.sum(1, keepdims=True) for policy in policies]
