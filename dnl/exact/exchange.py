@@ -33,22 +33,22 @@ class Exchange:
             for low, width in zip(cells.low, cells.width, strict=True)
         ]
 
-    def improve(self, actions: NDArray[np.int64], gap: float, deadline: float) -> Iterator[Array]:
+    def improve(self, actions: NDArray[np.int64], bound: float, deadline: float) -> Iterator[Array]:
         """Columns `(M, S)`, each better than the ones before.
 
         Args:
             actions: `(M, J)`, the cell to start from.
-            gap: normalised utility that may be missed at all own signals together.
+            bound: of all columns. Each signal may miss its part of what is left to it.
             deadline: of `time.perf_counter`.
         """
         optimum = self.cells.best(actions, 0.0)
         if optimum is None:
             return
         value = self._value(optimum.columns)
-        missed = gap / len(self.hulls)
         own, idle = 0, 0
         while idle < len(self.hulls) and time.perf_counter() < deadline:
             idle += 1
+            missed = max(bound - value, 0.0) / len(self.hulls)
             for column in self._columns(own, optimum, missed, deadline)[:TRIALS]:
                 tried = actions.copy()
                 tried[own] = self.cells.deviation.closure(column)[1]

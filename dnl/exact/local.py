@@ -72,7 +72,7 @@ class LocalResponse:
         if value <= self._exchanged or self._closed(bound):
             return
         self._exchange = self._exchange or Exchange(self.cells)
-        for columns in self._exchange.improve(actions, self.gap, self.deadline):
+        for columns in self._exchange.improve(actions, bound, self.deadline):
             self._keep(columns)
             if self._closed(bound):
                 break
