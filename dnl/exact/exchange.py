@@ -20,6 +20,7 @@ from dnl.exact.hull import Hull, Node
 from dnl.exact.linear import Array
 
 TRIALS = 3  # columns tried at each signal before the next one's turn
+PATIENCE = 15  # relaxations solved in search of a signal's columns
 COUNTS = 0.1  # of what the search at a signal may miss: smaller improvements are not worth a round
 
 
@@ -64,14 +65,17 @@ class Exchange:
         hull, prices = self.hulls[own], optimum.prices
         present = self._value(optimum.columns[own]) - float(prices @ optimum.columns[own])
         found: list[tuple[float, Array]] = []
+        seen = 0
 
         def improve(hull: Hull, node: Node) -> float:
+            nonlocal seen
+            seen += 1
             if node.columns is not None and node.value > present + COUNTS * missed:
                 found.append((node.value, node.columns[0]))
             return max([present, *(value for value, _ in found)])
 
         hull.set_prices(prices)
-        maximise(hull, missed, deadline, improve)
+        maximise(hull, missed, deadline, improve, decided=lambda best, bound: seen > PATIENCE)
         return [column for _, column in sorted(found, key=lambda pair: -pair[0])]
 
     def _value(self, columns: Array) -> float:
