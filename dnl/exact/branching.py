@@ -40,6 +40,7 @@ def maximise(
     improve: Callable[[Hull, Node], float],
     best: float = -np.inf,
     decided: Callable[[float, float], bool] | None = None,
+    ceiling: Callable[[Node, float], float] | None = None,
 ) -> Outcome:
     """Close the gap between the value of the best columns seen and the bound of all.
 
@@ -51,6 +52,7 @@ def maximise(
             node's own).
         best: value known at the start.
         decided: `(best, bound) -> bool`: stop early.
+        ceiling: another bound of all, from the root and the best value known.
 
     Returns:
         An `Outcome`; the bound is valid whatever the status.
@@ -63,12 +65,13 @@ def maximise(
         return Outcome(best, max(best, root.bound), status, 1)
     if root.bound == -np.inf:
         return Outcome(best, max(best, root.bound), Status.INFEASIBLE, 1)
+    highest = np.inf if ceiling is None else ceiling(root, best)
     drops = _Drops(hull.n_pairs)
     heap: list[tuple[float, int, Taken, Node]] = [(-root.bound, 0, frozenset(), root)]
     closed, nodes, suspect = -np.inf, 1, False  # largest bound among the leaves
     while heap:
-        bound = max(-heap[0][0], closed, best)
-        if -heap[0][0] <= max(best + gap, closed):
+        bound = max(min(max(-heap[0][0], closed), highest), best)
+        if min(-heap[0][0], highest) <= max(best + gap, closed):
             break
         if decided is not None and decided(best, bound):
             return Outcome(best, bound, Status.OPTIMAL, nodes)
@@ -92,7 +95,7 @@ def maximise(
             elif child_bound > -np.inf:
                 heapq.heappush(heap, (-child_bound, nodes, taken | out, child))
     open_bound = -heap[0][0] if heap else -np.inf
-    bound = max(open_bound, closed, best)
+    bound = max(min(max(open_bound, closed), highest), best)
     if suspect and bound > best + gap:
         late = time.perf_counter() >= deadline
         return Outcome(best, bound, Status.TIME_LIMIT if late else Status.SUSPECT, nodes)

@@ -34,6 +34,7 @@ class Node:
         actions: `(M, J)` behind `value`.
         shares: `(E,)` of the entries.
         excess: `(P,)` by how much the relaxation overstates each pair's utility.
+        duals: `(rows,)` with which the bound was computed.
         solved: False where the solver failed; the bound is valid anyway.
     """
 
@@ -43,6 +44,7 @@ class Node:
     actions: NDArray[np.int64]
     shares: Array
     excess: Array
+    duals: Array
     solved: bool
 
 
@@ -102,6 +104,11 @@ class Hull:
         self.program.set_cost((slope * self.width).ravel() / self.unit)
         self.prices = prices
 
+    def row_prices(self, node: Node) -> Array:
+        """`(S,)`: the prices of the rows of a policy behind the bound, per unit of column."""
+        size = self.width.max(0)
+        return node.duals[: len(size)] * self.unit / np.where(size > 0, size, 1.0)
+
     def solve(self, taken: Taken, deadline: float = np.inf) -> Node:
         """The relaxation without the entries `taken`."""
         keep = np.ones(self.n_entries)
@@ -119,6 +126,7 @@ class Hull:
                 nothing,
                 np.zeros(self.n_entries),
                 np.zeros(self.n_pairs),
+                solution.prices,
                 solution.solved,
             )
         x, shares = np.split(solution.point[: self.y_start], [self.n_x])
@@ -129,7 +137,7 @@ class Hull:
         excess = np.bincount(self.entry_pair, relaxed, minlength=self.n_pairs).astype(np.float64)
         excess -= utilities[self.pair_own, self.pair_other]
         value = utilities.sum() - float((columns * self.prices).sum())
-        return Node(bound, columns, value, actions, shares, excess, True)
+        return Node(bound, columns, value, actions, shares, excess, solution.prices, True)
 
     def actions_of(self, node: Node) -> NDArray[np.int64]:
         """`(M, J)`: the action with the largest share at every open pair."""

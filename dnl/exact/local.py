@@ -2,7 +2,8 @@
 
 The program is the hull relaxation over the box of columns around the policy; where nothing can flip
 it is the linear program itself, else branch and bound closes it. Every node's actions are tried as
-a cell of their own, which is what makes incumbents good.
+a cell of their own, and from the best cell own signals exchange their columns, which is what makes
+incumbents good: where many joint signals can flip, they come late otherwise, not the bound.
 """
 
 from collections.abc import Callable
@@ -12,12 +13,14 @@ from numpy.typing import NDArray
 
 from dnl.exact.branching import Outcome, maximise
 from dnl.exact.cell import Cells
-from dnl.exact.exchange import Exchange
+from dnl.exact.exchange import exchange
 from dnl.exact.hull import Hull, Node
 from dnl.exact.linear import Array
 from dnl.exact.problem import MARGINS, Deviation
+from dnl.exact.signals import Signals
 
 POLISHES = 3  # times that a cell's optimum is looked at again: its closure may favour another cell
+EXACT = 0.3  # of the gap, that the own signals' bounds may leave
 
 
 class LocalResponse:
@@ -45,7 +48,7 @@ class LocalResponse:
         candidates = np.zeros((self.hull.n_pairs, deviation.value.shape[1]), dtype=bool)
         candidates[self.hull.entry_pair, self.hull.entry_action] = True
         self.cells = Cells(deviation, low, width, pairs, candidates, unit)
-        self._exchange: Exchange | None = None
+        self._signals: Signals | None = None
         self._exchanged = -np.inf
         self._seen: set[bytes] = set()
         self._found: dict[bytes, tuple[float, NDArray[np.int64], Array]] = {}
@@ -53,7 +56,7 @@ class LocalResponse:
         for actions in starts:
             self._polish(actions)
         self.outcome: Outcome = maximise(
-            self.hull, gap, deadline, self._improve, self._best(), decided
+            self.hull, gap, deadline, self._improve, self._best(), decided, self._ceiling
         )
         self.witnesses = self._witnesses()
 
@@ -71,12 +74,25 @@ class LocalResponse:
         value, actions, _ = max(self._found.values(), key=lambda found: found[0])
         if value <= self._exchanged or self._closed(bound):
             return
-        self._exchange = self._exchange or Exchange(self.cells)
-        for columns in self._exchange.improve(actions, bound, self.deadline):
+        signals = self._own_signals()
+        for columns in exchange(self.cells, signals, actions, bound, self.deadline):
             self._keep(columns)
             if self._closed(bound):
                 break
         self._exchanged = self._best()
+
+    def _ceiling(self, root: Node, best: float) -> float:
+        """The bound of the own signals alone at the prices of the root."""
+        if self._closed(root.bound):
+            return root.bound
+        left = EXACT * (root.bound - best)
+        return self._own_signals().bound(self.hull.row_prices(root), left, self.deadline)
+
+    def _own_signals(self) -> Signals:
+        if self._signals is None:  # often not needed
+            hull = self.hull
+            self._signals = Signals(self.deviation, hull.low, hull.width, hull.unit)
+        return self._signals
 
     def _closed(self, bound: float) -> bool:
         best = self._best()
