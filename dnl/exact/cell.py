@@ -1,11 +1,27 @@
 """The best columns of one cell: those at which the receiver takes given actions."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from dnl.exact.linear import Array, LinearProgram
 from dnl.exact.problem import Deviation
 from dnl.exact.sparse import csr_matrix, vstack
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """Of one cell.
+
+    Attributes:
+        columns: `(M, S)`.
+        prices: `(S,)`: what a little more of each state's row would be worth, normalised; the
+            linear program's dual values.
+    """
+
+    columns: Array
+    prices: Array
 
 
 class Cells:
@@ -40,10 +56,11 @@ class Cells:
             ((width / size).ravel(), (columns % n_states, columns)), shape=(n_states, len(columns))
         )
         self._left = left / size
+        self._per_price = unit / size
 
     def best(
         self, actions: NDArray[np.int64], margin: float, free: NDArray[np.bool_] | None = None
-    ) -> Array | None:
+    ) -> Optimum | None:
         """The best columns at which the receiver takes `actions (M, J)`, or None where there are
         none.
 
@@ -89,5 +106,8 @@ class Cells:
             np.concatenate([self._left, -at_low / size]),
             np.concatenate([self._left, np.full(len(pair), np.inf)]),
         )
-        point = program.solve().point
-        return None if point is None else self.low + self.width * point.reshape(self.low.shape)
+        solution = program.solve()
+        if solution.point is None:
+            return None
+        columns = self.low + self.width * solution.point.reshape(self.low.shape)
+        return Optimum(columns, solution.prices[:n_states] * self._per_price)

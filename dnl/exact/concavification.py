@@ -117,7 +117,7 @@ class GlobalResponse:
             payoff_range=problem.payoff_range,
         )
         shape = (1, len(self.support))
-        return Hull(reduced, np.zeros(shape), np.ones(shape), simplex=True, unit=1.0)
+        return Hull(reduced, np.zeros(shape), np.ones(shape), total="posterior", unit=1.0)
 
     def _generate(self) -> None:
         """Alternate master and pricing until the certificate meets the mixture."""
@@ -204,7 +204,7 @@ class GlobalResponse:
         cells = self._all_cells()
         free = columns.sum(1) <= 0
         tried = [cells.best(actions, margin, free) for margin in MARGINS]
-        policies = [c.T for c in (*tried, columns) if c is not None]
+        policies = [*(optimum.columns.T for optimum in tried if optimum is not None), columns.T]
         return [policy / policy.sum(1, keepdims=True) for policy in policies]
 
     def _all_cells(self) -> Cells:

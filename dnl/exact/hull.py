@@ -10,7 +10,7 @@ Variables, all between 0 and 1: `x (M, S)`, the columns as `c = low + width * x`
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from dnl.exact.problem import Deviation
 from dnl.exact.sparse import coo_matrix, csr_matrix
 
 Taken = frozenset[int]  # entries taken out
+Total = Literal["policy", "posterior", "free"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,7 @@ class Node:
         actions: `(M, J)` behind `value`.
         shares: `(E,)` of the entries.
         excess: `(P,)` by how much the relaxation overstates each pair's utility.
+        duals: `(rows,)` with which the bound was computed.
         solved: False where the solver failed; the bound is valid anyway.
     """
 
@@ -42,23 +44,25 @@ class Node:
     actions: NDArray[np.int64]
     shares: Array
     excess: Array
+    duals: Array
     solved: bool
 
 
 class Hull:
-    """The relaxation over boxes of columns whose rows sum to a given amount.
+    """The relaxation over boxes of columns.
 
     Args:
         deviation: the sender's program.
         low, width: `(M, S)`, corners and sizes of the boxes.
-        simplex: the columns are `low = 0`, one posterior: parts sum to their shares. (Otherwise
-            parts are at most their shares.)
+        total: what the columns add up to. `"policy"`: 1 in every state; `"posterior"`: one column
+            with `low = 0` adds up to 1 over the states, so parts sum to their shares (otherwise
+            parts are at most their shares); `"free"`: to anything.
         unit: utilities inside the solver are in multiples of it; about the size of what can be
             gained, so that the solver's tolerances are relative to that.
     """
 
     def __init__(
-        self, deviation: Deviation, low: Array, width: Array, simplex: bool, unit: float
+        self, deviation: Deviation, low: Array, width: Array, total: Total, unit: float
     ) -> None:
         self.deviation, self.low, self.width, self.unit = deviation, low, width, unit
         w, u = deviation.weights, deviation.utility
@@ -80,7 +84,7 @@ class Hull:
         self.n_x, self.n_entries = n_own * n_states, len(self.entry_pair)
         self.y_start = self.n_x + self.n_entries
         self.constant = float((self.slope * low).sum())
-        matrix, lower, upper = self._rows(simplex, n_own, n_states)
+        matrix, lower, upper = self._rows(total, n_own, n_states)
         cost = np.concatenate(
             [(self.slope * width).ravel(), self.z_utility, self.y_utility.ravel()]
         )
@@ -100,6 +104,11 @@ class Hull:
         self.program.set_cost((slope * self.width).ravel() / self.unit)
         self.prices = prices
 
+    def row_prices(self, node: Node) -> Array:
+        """`(S,)`: the prices of the rows of a policy behind the bound, per unit of column."""
+        size = self.width.max(0)
+        return node.duals[: len(size)] * self.unit / np.where(size > 0, size, 1.0)
+
     def solve(self, taken: Taken, deadline: float = np.inf) -> Node:
         """The relaxation without the entries `taken`."""
         keep = np.ones(self.n_entries)
@@ -117,6 +126,7 @@ class Hull:
                 nothing,
                 np.zeros(self.n_entries),
                 np.zeros(self.n_pairs),
+                solution.prices,
                 solution.solved,
             )
         x, shares = np.split(solution.point[: self.y_start], [self.n_x])
@@ -127,7 +137,7 @@ class Hull:
         excess = np.bincount(self.entry_pair, relaxed, minlength=self.n_pairs).astype(np.float64)
         excess -= utilities[self.pair_own, self.pair_other]
         value = utilities.sum() - float((columns * self.prices).sum())
-        return Node(bound, columns, value, actions, shares, excess, True)
+        return Node(bound, columns, value, actions, shares, excess, solution.prices, True)
 
     def actions_of(self, node: Node) -> NDArray[np.int64]:
         """`(M, J)`: the action with the largest share at every open pair."""
@@ -137,7 +147,7 @@ class Hull:
         actions[self.pair_own, self.pair_other] = self.entry_action[order[last]]
         return actions
 
-    def _rows(self, simplex: bool, n_own: int, n_states: int) -> tuple[csr_matrix, Array, Array]:
+    def _rows(self, total: Total, n_own: int, n_states: int) -> tuple[csr_matrix, Array, Array]:
         """All rows: `(matrix, lower, upper)`."""
         rows = _Rows(self.y_start + self.n_entries * n_states)
         entries = np.arange(self.n_entries)
@@ -146,9 +156,9 @@ class Hull:
         x = np.arange(self.n_x).reshape(n_own, n_states)
 
         # The columns add up.
-        if simplex:
+        if total == "posterior":
             rows.add(np.zeros((1, n_states)), x, np.ones((1, n_states)), 1.0, 1.0)
-        else:
+        elif total == "policy":
             size = self.width.max(0)
             left = np.where(size > 0, 1 - self.low.sum(0), 0.0)  # else rounding
             size = np.where(size > 0, size, 1.0)
@@ -172,7 +182,7 @@ class Hull:
             zero,
         )
         # A part lies in its share of the box, or of the simplex.
-        if simplex:
+        if total == "posterior":
             none = np.zeros(self.n_entries)
             index = np.concatenate([np.repeat(entries, n_states), entries])
             sign = np.concatenate([np.ones(y.size), -np.ones(self.n_entries)])

@@ -66,6 +66,11 @@ class Deviation:
         """`(S,)`."""
         return self.weights.sum(0)
 
+    @property
+    def margin(self) -> float:
+        """By which the receiver must prefer an action where a tie will not do."""
+        return MARGINS[0] if self.attained else 0.0
+
     @cached_property
     def strictness(self) -> Array:
         """`(A, A)`: 1 where the receiver takes the first action over the second only if it is
@@ -84,7 +89,7 @@ class Deviation:
             return difference + SLACK
         # Actions alike to the receiver in every state cannot be told apart by any margin.
         alike = (difference == 0).all(2)
-        return difference - MARGINS[0] * (self.strictness * ~alike)[..., None]
+        return difference - self.margin * (self.strictness * ~alike)[..., None]
 
     def closure(self, columns: Array) -> tuple[Array, NDArray[np.int64]]:
         """Utilities and actions if the receiver, where it is indifferent, favours the sender.
