@@ -3,4 +3,6 @@
 `problem` states the program of one deviating sender, `linear` solves linear programs and bounds
 them safely, `hull` relaxes the receiver's reaction to one, `branching` closes the gap, `local` and
 `concavification` put these together within a radius and globally, `response` is the public face.
+
+Of other games: `optima` has a single leader's best and worst decision, `pricing` what sellers gain.
 """
