@@ -2,6 +2,8 @@
 
 from dnl import layers, surrogates
 from dnl.ceiling import WelfareCeiling, welfare_ceiling
+from dnl.exact.optima import Optimum, Worst, follower_optimum, follower_worst
+from dnl.exact.pricing import pricing_gain
 from dnl.exact.response import BestResponse, best_response
 from dnl.finding import Equilibrium, find_equilibria
 from dnl.fitted import FitConfig, FittedSurrogate
@@ -20,15 +22,20 @@ __all__ = [
     "FitConfig",
     "FittedSurrogate",
     "FullRevelation",
+    "Optimum",
     "Verification",
     "WelfareCeiling",
+    "Worst",
     "best_response",
     "extragradient",
     "find_equilibria",
     "fit",
     "fit_many",
+    "follower_optimum",
+    "follower_worst",
     "full_revelation",
     "layers",
+    "pricing_gain",
     "surrogates",
     "verify",
     "welfare_ceiling",

@@ -31,6 +31,13 @@ def as_float_tensor(name: str, value: Array) -> Tensor:
     return tensor
 
 
+def common_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The tensors as float32 if all are, else as float64; without negative zeros."""
+    single = all(tensor.dtype == torch.float32 for tensor in tensors)
+    dtype = torch.float32 if single else torch.float64
+    return tuple(tensor.to(dtype) + 0.0 for tensor in tensors)
+
+
 def shape_error(name: str, axes: str, expected: Sequence[object], got: Tensor) -> ValueError:
     """The error for a tensor whose axes are not `axes` of the sizes `expected`."""
     sizes = ", ".join(str(size) for size in expected)
@@ -74,3 +81,13 @@ def distributions(name: str, rows: Tensor) -> None:
             f"{name} must hold distributions (entries >= 0, sum 1 within {tolerance:g}), "
             f"got {values[index].tolist()} (sum {values[index].sum().item():.9g}) at row {index}"
         )
+
+
+def profiles(name: str, value: object, n_leaders: int, n_rows: int, n_entries: int) -> None:
+    """Raise unless `value` is a tensor of profiles `([B,] N, S, M)` of these sizes."""
+    expected = (n_leaders, n_rows, n_entries)
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{name} must be a tensor, got {type(value).__name__}")
+    if value.ndim not in (3, 4) or value.shape[-3:] != expected:
+        raise shape_error(name, "(B, N, S, M)", ("B", *expected), value)
+    distributions(name, value)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from games import checks, simulation
 from games.checks import Array
+from games.randomness import uniform_distributions
 from games.stacking import GameStack
 
 TIE_BREAKS = ("first", "senders")
@@ -78,12 +79,9 @@ class PersuasionGame:
             raise checks.shape_error("sender_utility", "(N, S, A)", ("N >= 1", *v.shape), u)
         n_signals = checks.positive_integer("n_signals", n_signals)
         checks.one_of("tie_break", tie_break, TIE_BREAKS)
-        dtype = (
-            torch.float32 if prior.dtype == v.dtype == u.dtype == torch.float32 else torch.float64
-        )
-        prior, v, u = (t.to(dtype) + 0.0 for t in (prior, v, u))  # + 0.0: no negative zeros
+        prior, v, u = checks.common_dtype(prior, v, u)
         # A prior that already sums to 1 keeps its bits, so that saving and loading changes nothing.
-        if abs(total - 1) > 8 * torch.finfo(dtype).eps:
+        if abs(total - 1) > 8 * torch.finfo(prior.dtype).eps:
             prior = prior / prior.sum()
         object.__setattr__(self, "prior", prior)
         object.__setattr__(self, "receiver_utility", v)
@@ -158,8 +156,7 @@ class PersuasionGame:
         """
         checks.positive_integer("count", count, least=0)
         size = (count, self.n_senders, self.n_states, self.n_signals)
-        waits = torch.empty(size, dtype=torch.float64).exponential_(generator=generator)
-        return (waits / waits.sum(-1, keepdim=True)).to(self.prior)
+        return uniform_distributions(size, generator).to(self.prior)
 
     def ex_ante_utility(self, policies: Tensor) -> Tensor:
         """Senders' expected utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`.
@@ -283,12 +280,7 @@ class PersuasionGame:
 
     def check_policies(self, policies: Tensor) -> None:
         """Raise a ValueError unless `policies` are profiles of this game, `([B,] N, S, M)`."""
-        expected = (self.n_senders, self.n_states, self.n_signals)
-        if not isinstance(policies, Tensor):
-            raise ValueError(f"policies must be a tensor, got {type(policies).__name__}")
-        if policies.ndim not in (3, 4) or policies.shape[-3:] != expected:
-            raise checks.shape_error("policies", "(B, N, S, M)", ("B", *expected), policies)
-        checks.distributions("policies", policies)
+        checks.profiles("policies", policies, self.n_senders, self.n_states, self.n_signals)
 
     def _batch(self, policies: Tensor) -> tuple[Tensor, bool]:
         """`policies` with a batch axis, checked; and whether the axis was added."""

@@ -10,6 +10,7 @@ import hashlib
 from numbers import Integral
 
 import torch
+from torch import Tensor
 
 
 def stream(name: str, *identity: object) -> torch.Generator:
@@ -27,6 +28,15 @@ def stream(name: str, *identity: object) -> torch.Generator:
     text = repr((name, *map(_plain, identity))).encode()
     seed = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
     return torch.Generator().manual_seed(seed)
+
+
+def uniform_distributions(size: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    """Float64 tensor of this size on the CPU whose rows `[..., :]` are uniform on the simplex.
+
+    Drawn from the global generator where `generator` is None.
+    """
+    waits = torch.empty(size, dtype=torch.float64).exponential_(generator=generator)
+    return waits / waits.sum(-1, keepdim=True)
 
 
 def _plain(part: object) -> object:

@@ -4,7 +4,7 @@ import torch
 
 from games import checks
 from games.persuasion import PersuasionGame
-from games.randomness import stream
+from games.randomness import stream, uniform_distributions
 
 LAWS = ("paper", "contested")
 UTILITY_SCALE = 10.0  # standard deviation: the paper's variance is 100
@@ -73,8 +73,7 @@ def _draw(
     if law == "paper":
         prior = normal(n_states).softmax(0)
     else:
-        waits = torch.empty(n_states, dtype=torch.float64).exponential_(generator=generator)
-        prior = waits / waits.sum()
+        prior = uniform_distributions((n_states,), generator)
     return PersuasionGame(
         prior,
         receiver_utility=normal(n_states, n_actions),
