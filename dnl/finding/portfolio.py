@@ -75,18 +75,23 @@ def find_equilibria(
     search = Search(game, radius, began + (1 - GLOBAL_SHARE) * time_limit, seed)
     found = _collect(search, names, began, on_progress)
     status = "complete" if search.left > 0 and not search.cut else "time limit"
-    chosen = sorted(found, key=lambda f: -f.welfare)[:RETURNED]
-    extra = [f for f in found if f.is_global or f.source == "full-revelation"]
-    chosen += [f for f in extra if f not in chosen]
+    best = sorted(found, key=lambda f: -f.welfare)[:RETURNED]
+    # First those that should turn out global: their proof is wanted most.
+    chosen = [f for f in found if f.is_global or f.source == "full-revelation"]
+    chosen += [f for f in best if f not in chosen]
     results = []
     for index, candidate in enumerate(chosen):
-        left = max(began + time_limit - time.perf_counter(), 0.05) / (len(chosen) - index)
-        local = verify(game, candidate.policies, radius, time_limit=max(left, 1.0))
+
+        def share(index: int = index) -> float:
+            left = began + time_limit - time.perf_counter()
+            return max(left, 0.05) / (len(chosen) - index)
+
+        local = verify(game, candidate.policies, radius, time_limit=max(share(), 1.0))
         if local.verdict != "certified":  # the clock, at most: it was certified before
             continue
         if on_progress is not None:
             on_progress(time.perf_counter() - began, f"global gap {index + 1}/{len(chosen)}")
-        everywhere = verify(game, candidate.policies, None, time_limit=left)
+        everywhere = verify(game, candidate.policies, None, time_limit=share())
         results.append(
             Equilibrium(game, candidate.policies, local, everywhere, candidate.source, status)
         )
