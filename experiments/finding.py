@@ -5,16 +5,12 @@ information ("above") in the same unit everywhere: fractions of the sum of the p
 ceilings tell in which games any profile, and any global equilibrium, can be above.
 """
 
-import json
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from dnl import (
     FitConfig,
@@ -26,9 +22,9 @@ from dnl import (
     welfare_ceiling,
 )
 from dnl.finding.blocks import is_enumerated
-from dnl.results import RUN, make_writable, write_record, write_table
 from dnl.surrogates import check_surrogate
 from dnl.verification import decide
+from experiments.resumable import Row, table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 
@@ -39,7 +35,6 @@ SIZES = {  # (M, S, A) by number of senders
 }
 POSSIBLE = 2e-5  # a ceiling above by less is above by the tolerance of certificates only
 KEYS = ["n_senders", "n_signals", "n_states", "n_actions", "instance"]
-Row = dict[str, Any]
 
 
 def main(
@@ -85,43 +80,14 @@ def main(
     ]
     if small:
         keys, time_limit, starts, workers = [(2, 2, 2, 2, 1)], 2.0, 3, 1
-    make_writable(out)
-    table = out / "games.csv"
-    rows: list[Any] = pd.read_csv(table).to_dict("records") if table.exists() else []
-    done = {tuple(row[name] for name in KEYS) for row in rows}
-    missing = [key for key in keys if key not in done]
     configuration = {"time_limit": time_limit, "surrogate": surrogate, "starts": starts}
-    if done:
-        there = json.loads((out / RUN).read_text())["configuration"]
-        if any(there.get(name) != value for name, value in configuration.items()):
-            raise ValueError(
-                f"out holds games of {there}, got {configuration} and out={str(out)!r}: "
-                "choose another folder"
-            )
-    else:
-        write_record(out, configuration)
     arguments = (time_limit, surrogate, starts, small)
-    for row in tqdm(_rows(missing, arguments, workers), total=len(missing), disable=small):
-        rows.append(row)
-        write_table(pd.DataFrame(rows).sort_values(KEYS), table)
-    summary = summarise(pd.DataFrame(rows))
+    rows = table_of(out, KEYS, keys, row_of, configuration, arguments, workers, quiet=small)
+    summary = summarise(rows)
     summary.to_csv(out / "summary.csv", index=False)
     print(summary.to_string(index=False))
-    draw(pd.DataFrame(rows), out / "finding.png")
+    draw(rows, out / "finding.png")
     return 0
-
-
-def _rows(missing: list[Any], arguments: tuple[Any, ...], workers: int) -> Iterator[Row]:
-    if workers == 1:
-        yield from (row_of(key, *arguments) for key in missing)
-        return
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        futures = [pool.submit(row_of, key, *arguments) for key in missing]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def row_of(

@@ -1,0 +1,80 @@
+"""A table computed row by row, each kept as soon as it is there; a second run computes the rest."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from dnl.results import RUN, make_writable, write_record, write_table
+
+Key = tuple[Any, ...]
+Row = dict[str, Any]
+
+
+def table_of(
+    out: Path,
+    names: Sequence[str],
+    keys: Sequence[Key],
+    row_of: Callable[..., Row],
+    configuration: Row,
+    arguments: tuple[Any, ...] = (),
+    workers: int = 1,
+    quiet: bool = False,
+    table: str = "games.csv",
+) -> pd.DataFrame:
+    """All rows in `out/table`, sorted by their keys, the missing ones among `keys` computed first.
+
+    Args:
+        out: folder; `run.json` in it records command, commit and hardware.
+        names: columns that hold a key.
+        keys: rows wanted.
+        row_of: `row_of(key, *arguments)`, a module's function where there are several workers.
+        configuration: what all rows of one folder must have been computed with.
+        arguments: passed on.
+        workers: processes, one thread each; 1 computes here.
+        quiet: show no progress bar.
+        table: name of the file.
+
+    Raises:
+        ValueError: if the folder holds rows of another configuration.
+        OSError: if it cannot be written.
+    """
+    make_writable(out)
+    path = out / table
+    rows: list[Any] = pd.read_csv(path).to_dict("records") if path.exists() else []
+    done = {tuple(row[name] for name in names) for row in rows}
+    if done:
+        there = json.loads((out / RUN).read_text())["configuration"]
+        if any(there.get(name) != value for name, value in configuration.items()):
+            raise ValueError(
+                f"out holds games of {there}, got {configuration} and out={str(out)!r}: "
+                "choose another folder"
+            )
+    else:
+        write_record(out, configuration)
+    missing = [key for key in keys if key not in done]
+    found = _computed(missing, row_of, arguments, workers)
+    for row in tqdm(found, total=len(missing), disable=quiet):
+        rows.append(row)
+        write_table(pd.DataFrame(rows).sort_values(list(names)), path)
+    return pd.DataFrame(rows).sort_values(list(names), ignore_index=True)
+
+
+def _computed(
+    keys: Iterable[Key], row_of: Callable[..., Row], arguments: tuple[Any, ...], workers: int
+) -> Iterator[Row]:
+    if workers == 1:
+        yield from (row_of(key, *arguments) for key in keys)
+        return
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        futures = [pool.submit(row_of, key, *arguments) for key in keys]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
