@@ -46,7 +46,8 @@ class FitConfig:
         test_samples: fresh profiles on which errors are measured.
         epochs: passes over the training samples.
         batch_size: samples per step, None for the recipe's; not stated in the paper.
-        lr: Adam's learning rate, None for the recipe's.
+        lr: Adam's learning rate at the start, None for the recipe's.
+        last_lr: its share at the end, None for the recipe's.
         architecture: sizes of the networks.
         dtype: `"float32"` or `"float64"`, of the training; samples are simulated in the game's.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
@@ -58,6 +59,7 @@ class FitConfig:
     epochs: int = 30
     batch_size: int | None = None
     lr: float | None = None
+    last_lr: float | None = None
     architecture: Architecture = field(default_factory=Architecture)
     dtype: str = "float32"
     device: str = "auto"
@@ -69,8 +71,9 @@ class FitConfig:
         checks.positive_integer("epochs", self.epochs)
         if self.batch_size is not None:
             checks.positive_integer("batch_size", self.batch_size)
-        if self.lr is not None:
-            checks.positive_number("lr", self.lr)
+        for name in ("lr", "last_lr"):
+            if getattr(self, name) is not None:
+                checks.positive_number(name, getattr(self, name))
         checks.one_of("dtype", self.dtype, tuple(DTYPES))
         pick_device(self.device)
 
@@ -79,6 +82,7 @@ class FitConfig:
         recipe = RECIPES[self.recipe][surrogate]
         said: dict[str, Any] = {
             "lr": self.lr,
+            "last": self.last_lr,
             "batch_size": self.batch_size,
             "pattern_gradient": self.architecture.pattern_gradient,
         }

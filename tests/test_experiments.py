@@ -20,8 +20,10 @@ from experiments import (
     improvement_over_starts,
     plain,
     radius_001,
+    recipes,
     scenarios,
     speed,
+    surrogate_fit,
 )
 from games import didactic_game, synthetic_game
 
@@ -51,6 +53,28 @@ def test_a_figure_of_senders_that_no_row_has_is_refused(tmp_path: Path) -> None:
     assert four_sender_welfare.main(out=tmp_path, small=True) == 0
     with pytest.raises(ValueError, match=r"rows must have \(2,\) senders, got none in"):
         approximation_error.main(rows=tmp_path, out=tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("main", "table", "rows"),
+    [(recipes.main, "recipes.csv", 3), (surrogate_fit.main, "fits.csv", 3)],
+)
+def test_tables_of_fits(
+    main: Callable[..., int],
+    table: str,
+    rows: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(out=tmp_path, small=True) == 0
+    text, printed = (tmp_path / table).read_text(), capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / table)) == 3
+    assert (pd.read_csv(tmp_path / table)["unexplained"] > 0).all()
+    # A second run computes nothing anew: the seconds are the first run's.
+    assert main(out=tmp_path, small=True) == 0
+    assert ((tmp_path / table).read_text(), capsys.readouterr().out) == (text, printed)
+    with pytest.raises(ValueError, match="samples must be an integer of at least 1, got 0"):
+        main(out=tmp_path, samples=0)
 
 
 def test_didactic_landscapes(tmp_path: Path) -> None:

@@ -1,0 +1,149 @@
+"""Which surrogate fits: unexplained variance on fresh samples, contested games not tuned on.
+
+The paper's three networks under the paper's recipe and the tuned one, and posterior-dnl; the last
+also from a tenth of the samples. One row per game and fit.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+
+from dnl import FitConfig, cli, fit
+from dnl.surrogates import PAPER_SURROGATES
+from experiments.resumable import Key, Row, table_of
+from games import checks, synthetic_game
+
+SIZES = {  # (M, S, A) by number of senders
+    2: ((4, 4, 4), (6, 6, 6), (10, 10, 10)),
+    4: ((4, 4, 4), (6, 6, 6)),
+}
+FIRST = 100  # instances below were tuned on
+EPOCHS = {"paper": 30, "tuned": 30, "posterior": 10}
+FEW = 10  # a fit from a tenth of the samples makes ten times the passes
+KEYS = ["n_senders", "n_signals", "n_states", "n_actions", "instance", "surrogate", "recipe", "few"]
+
+
+def main(
+    *,
+    instances: int = 5,
+    samples: int = 50_000,
+    senders: Annotated[tuple[int, ...], cli.MANY] = (2, 4),
+    out: Path = Path("results/surrogate_fit"),
+    small: bool = False,
+) -> int:
+    """Fit every surrogate to contested games; finished fits are kept, and not computed again.
+
+    Args:
+        instances: Games per size; their numbers start at 100.
+        samples: Training profiles per game.
+        senders: Numbers of senders, out of 2 and 4.
+        out: Folder of the table.
+        small: A run of seconds.
+    """
+    checks.positive_integer("instances", instances)
+    checks.positive_integer("samples", samples)
+    for n in senders:
+        checks.one_of("senders", str(n), tuple(map(str, SIZES)))
+    sizes = [(n, *size) for n in senders for size in SIZES[n]]
+    fits = [("posterior-dnl", "paper", False), ("posterior-dnl", "paper", True)]
+    fits += [(name, recipe, False) for recipe in ("paper", "tuned") for name in PAPER_SURROGATES]
+    if small:
+        sizes, fits, instances, samples = [(2, 2, 2, 2)], fits[:3], 1, 400
+    keys = [
+        (*size, instance, *way)
+        for instance in range(FIRST, FIRST + instances)
+        for size in sizes
+        for way in fits
+    ]
+    configuration = {"samples": samples}
+    rows = table_of(
+        out, KEYS, keys, row_of, configuration, (samples, small), quiet=small, table="fits.csv"
+    )
+    summary = summarise(rows)
+    summary.to_csv(out / "summary.csv", index=False)
+    print(summary.to_string(index=False))
+    draw(summary, out / "surrogate_fit.png")
+    return 0
+
+
+def row_of(key: Key, samples: int, small: bool) -> Row:
+    """The row of one fit."""
+    n, m, s, a, instance, surrogate, recipe, few = key
+    game = synthetic_game(n, m, s, a, instance, "contested")
+    epochs = EPOCHS["posterior" if surrogate == "posterior-dnl" else recipe]
+    config = FitConfig(
+        recipe=recipe,
+        samples=samples // FEW if few else samples,
+        epochs=1 if small else epochs * FEW if few else epochs,
+        test_samples=100 if small else 10_000,
+    )
+    fitted = fit(game, surrogate, config)
+    return dict(zip(KEYS, key, strict=True)) | {
+        "unexplained": fitted.unexplained.mean().item(),
+        "worst": fitted.unexplained.max().item(),
+        "parameters": fitted.parameter_count,
+        "seconds": fitted.fit_seconds,
+    }
+
+
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per size: mean unexplained variance and seconds of every fit."""
+    names = rows["surrogate"] + ", " + rows["recipe"]
+    posterior = rows["surrogate"] == "posterior-dnl"
+    names = names.where(~posterior, "posterior-dnl").where(~rows["few"], "posterior-dnl, tenth")
+    size = rows.apply(lambda r: f"({r.n_signals},{r.n_states},{r.n_actions})", axis=1)
+    labelled = rows.assign(size=size, fit=names)
+    groups = labelled.groupby(["n_senders", "size", "fit"], sort=False)
+    summary = groups.agg(
+        games=("unexplained", "size"),
+        unexplained=("unexplained", "mean"),
+        worst=("worst", "max"),
+        seconds=("seconds", "mean"),
+    ).reset_index()
+    best = (
+        summary[~summary["fit"].str.startswith("posterior")]
+        .groupby(["n_senders", "size"])["unexplained"]
+        .min()
+        .rename("best other")
+    )
+    paper = summary[summary["fit"] == "dnl, paper"].set_index(["n_senders", "size"])["seconds"]
+    summary = summary.join(best, on=["n_senders", "size"])
+    summary["of best other"] = summary["unexplained"] / summary.pop("best other")
+    summary = summary.join(paper.rename("paper dnl"), on=["n_senders", "size"])
+    summary["of paper's DNL seconds"] = summary["seconds"] / summary.pop("paper dnl")
+    return summary.sort_values(["n_senders", "size", "unexplained"], ignore_index=True)
+
+
+def draw(summary: pd.DataFrame, path: Path) -> None:
+    """Unexplained variance of every fit, size by size."""
+    from matplotlib.figure import Figure  # here: it takes a second to load
+
+    sizes = list(dict.fromkeys(zip(summary["n_senders"], summary["size"], strict=True)))
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
+    axes = figure.subplots()
+    markers = {"posterior-dnl": "o", "relu": "s", "delu": "^", "dnl": "D"}
+    colours = {"posterior-dnl": "#0072B2", "relu": "#999999", "delu": "#E69F00", "dnl": "#D55E00"}
+    for fit_name, lines in summary.groupby("fit", sort=True):
+        surrogate = str(fit_name).split(",")[0]
+        plain = "paper" in str(fit_name) or "tenth" in str(fit_name)
+        place = [sizes.index(pair) for pair in zip(lines["n_senders"], lines["size"], strict=True)]
+        axes.scatter(
+            place,
+            lines["unexplained"],
+            marker=markers[surrogate],
+            edgecolors=colours[surrogate],
+            facecolors="none" if plain else colours[surrogate],
+            s=50,
+            label=str(fit_name),
+        )
+    axes.set_xticks(range(len(sizes)), [f"N={n}\n{size}" for n, size in sizes])
+    axes.set_yscale("log")
+    axes.set_ylabel("unexplained variance on fresh samples")
+    axes.set_title("Surrogates of contested games, mean over senders and instances")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, "experiments.surrogate_fit"))
