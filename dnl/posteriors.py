@@ -121,22 +121,24 @@ class PosteriorNetwork(nn.Module):
         return total * (self.n_joint / len(index))
 
     def _posteriors(self, policies: Tensor, index: Tensor) -> Tensor:
-        """Unnormalised posteriors `(..., K', S)` of the joint signals `index (K',)`."""
+        """Unnormalised posteriors `(..., S, K')` of the joint signals `index (K',)`."""
         n_senders, _, n_signals = self.shape
         joint = self.prior.to(policies).unsqueeze(-1)
         for n in range(n_senders):
             own = index // n_signals ** (n_senders - 1 - n) % n_signals
             joint = joint * policies[..., n, :, :].index_select(-1, own)
-        return joint.mT
-
-    def _normalised(self, joint: Tensor) -> tuple[Tensor, Tensor]:
-        mass = joint.sum(-1, keepdim=True)
-        return joint / mass.clamp_min(torch.finfo(joint.dtype).tiny), mass
+        return joint
 
     def _chosen(self, joint: Tensor) -> Tensor:
-        posterior, _ = self._normalised(joint)
-        return self.follower.choice(posterior).mT @ joint
+        posterior, _ = _normalised(joint)
+        return self.follower.choice.columns(posterior) @ joint.mT
 
     def _utility(self, joint: Tensor) -> Tensor:
-        posterior, mass = self._normalised(joint)
-        return (self.follower(posterior) * mass).sum(-2)
+        posterior, mass = _normalised(joint)
+        return (self.follower(posterior.mT) * mass.mT).sum(-2)
+
+
+def _normalised(joint: Tensor) -> tuple[Tensor, Tensor]:
+    """Posteriors `(..., S, K')` and probabilities `(..., 1, K')`; zeros where those are 0."""
+    mass = joint.sum(-2, keepdim=True)
+    return joint / mass.clamp_min(torch.finfo(joint.dtype).tiny), mass
