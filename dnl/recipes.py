@@ -16,7 +16,8 @@ class Recipe:
     Attributes:
         lr: Adam's learning rate at the start.
         last: its share at the end, on the way by a half cosine; 1 is a constant rate.
-        batch_size: samples per step.
+        batch_size: samples per step, at most.
+        posteriors: joint posteriors per step, at most, where networks see those; but 16 samples.
         pattern_gradient: of activation patterns, see `dnl.layers.ActivationPattern`.
         temperature: first and last of a follower's quantal response, on the way geometrically.
         refit: heads that are linear in features are set by least squares after every epoch.
@@ -26,10 +27,17 @@ class Recipe:
     lr: float
     last: float = 1.0
     batch_size: int = 512
+    posteriors: int | None = None
     pattern_gradient: str = "none"
     temperature: tuple[float, float] = (0.1, 0.1)
     refit: bool = False
     restarts: int = 1
+
+    def rows(self, n_joint: int) -> int:
+        """Samples per step where each has `n_joint` joint signals."""
+        if self.posteriors is None:
+            return self.batch_size
+        return min(self.batch_size, max(16, self.posteriors // n_joint))
 
     def rate(self, progress: float) -> float:
         """The share of `lr` at `progress` from 0 to 1."""
@@ -43,7 +51,13 @@ class Recipe:
 
 PAPER = Recipe(lr=0.01)  # Adam at a constant rate (appendix B); the batch size is ours
 FOLLOWER = Recipe(
-    lr=0.02, last=0.005, batch_size=256, temperature=(0.05, 0.001), refit=True, restarts=4
+    lr=0.02,
+    last=0.005,
+    batch_size=256,
+    posteriors=2**14,
+    temperature=(0.05, 0.001),
+    refit=True,
+    restarts=4,
 )
 RECIPES: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
     {

@@ -29,7 +29,9 @@ EpochReport = Callable[[int, int], None]
 CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 JOINT_SIGNALS = 2_048  # more of them are subsampled in every step
-REFITTED = 10_000  # samples that least squares see
+REFITTED = 10_000  # samples that least squares see after an epoch
+REFITTED_BETWEEN = 2_000  # and in between
+REFIT_STEPS = 250
 JUDGED = 5_000  # samples by which the best of several restarts is chosen
 
 
@@ -61,7 +63,10 @@ class StackedRegression(pl.LightningModule):
         self.order_seeds = order_seeds
         self.labels = labels
         self.recipe = recipe
-        self.steps = epochs * math.ceil(inputs.shape[1] / recipe.batch_size)
+        network = stack.template
+        n_joint = network.n_joint if isinstance(network, PosteriorNetwork) else 1
+        self.batch_size = recipe.rows(n_joint)
+        self.steps = epochs * math.ceil(inputs.shape[1] / self.batch_size)
         # Not persistent: a checkpoint holds what was learned; the data follow from the seed.
         self.register_buffer("inputs", inputs, persistent=False)
         self.register_buffer("targets", targets, persistent=False)
@@ -72,7 +77,7 @@ class StackedRegression(pl.LightningModule):
 
     def train_dataloader(self) -> list[int]:
         """Where each batch starts; the samples themselves never leave the device."""
-        return list(range(0, self.inputs.shape[1], self.recipe.batch_size))
+        return list(range(0, self.inputs.shape[1], self.batch_size))
 
     def on_train_epoch_start(self) -> None:
         """Draw every group's data order for this epoch from its own stream."""
@@ -86,7 +91,7 @@ class StackedRegression(pl.LightningModule):
 
     def training_step(self, start: int, batch_idx: int) -> Tensor:
         """Sum over networks of the mean squared error on the batch that begins at `start`."""
-        rows = self.order[:, start : start + self.recipe.batch_size]  # (G, b)
+        rows = self.order[:, start : start + self.batch_size]  # (G, b)
         group = torch.arange(len(rows), device=rows.device).unsqueeze(1)
         x = self.inputs[group, rows]  # (G, b, F)
         n_outputs = self.targets.shape[1]
@@ -128,27 +133,32 @@ class StackedRegression(pl.LightningModule):
     def judge(self) -> Tensor:
         """Squared error `(G, R)` of each group's restarts on its first samples."""
         total = self.inputs.new_zeros(())
-        for start in range(0, min(JUDGED, self.inputs.shape[1]), self.recipe.batch_size):
-            part = slice(start, start + self.recipe.batch_size)
+        for start in range(0, min(JUDGED, self.inputs.shape[1]), self.batch_size):
+            part = slice(start, start + self.batch_size)
             total = total + self._error(
                 self.inputs[:, part], self.targets[:, :, part]
             ).square().sum((2, 3))
         return total
 
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Refit the heads on a few samples, where the recipe says so and an epoch is long."""
+        if self.recipe.refit and (batch_idx + 1) % REFIT_STEPS == 0:
+            self.refit(REFITTED_BETWEEN)
+
     def on_train_epoch_end(self) -> None:
         """Refit the heads, where the recipe says so."""
         if self.recipe.refit:
-            self.refit()
+            self.refit(REFITTED)
 
     @torch.no_grad()
-    def refit(self) -> None:
-        """Set linear heads by least squares on the first samples."""
+    def refit(self, samples: int) -> None:
+        """Set linear heads by least squares on the first `samples`."""
         per_group = len(self.stack) // len(self.inputs)
         for index in range(len(self.stack)):
             network = self.stack.network(index)
             if isinstance(network, PosteriorNetwork) and not network.follower.hidden:
                 group = index // per_group
-                x, y = self.inputs[group, :REFITTED], self.targets[group, :, :REFITTED]
+                x, y = self.inputs[group, :samples], self.targets[group, :, :samples]
                 network.refit(x, y.mT)
                 self.stack.set_network(index, network)
 

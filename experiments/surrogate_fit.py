@@ -1,26 +1,41 @@
-"""Which surrogate fits: unexplained variance on fresh samples, contested games not tuned on.
+"""Which surrogate fits, and what one reaches with it: contested games that nothing was tuned on.
 
 The paper's three networks under the paper's recipe and the tuned one, and posterior-dnl; the last
-also from a tenth of the samples. One row per game and fit.
+also from a tenth of the samples. One row per game and fit: unexplained variance on fresh samples;
+cosine of the surrogate's gradients with the true ones inside cells; true welfare of end points of
+extra-gradient from the same starts, before and after exact best responses finish the best ones,
+above the better of full revelation and no information and in sums of payoff ranges.
 """
 
+import time
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
+import torch
 
-from dnl import FitConfig, cli, fit
+from dnl import FitConfig, FittedSurrogate, cli, extragradient, fit, full_revelation
+from dnl.finding.responses import radii, walk
+from dnl.finding.search import Search
+from dnl.solver import own_gradient
 from dnl.surrogates import PAPER_SURROGATES
+from dnl.verification import decide
 from experiments.resumable import Key, Row, table_of
-from games import checks, synthetic_game
+from games import PersuasionGame, checks, synthetic_game
+from games.randomness import stream
 
 SIZES = {  # (M, S, A) by number of senders
     2: ((4, 4, 4), (6, 6, 6), (10, 10, 10)),
     4: ((4, 4, 4), (6, 6, 6)),
 }
 FIRST = 100  # instances below were tuned on
-EPOCHS = {"paper": 30, "tuned": 30, "posterior": 10}
+EPOCHS = 30
+POSTERIOR_EPOCHS = {2: 10, 4: 1}  # by number of senders: four have many joint signals per sample
 FEW = 10  # a fit from a tenth of the samples makes ten times the passes
+STARTS = 10
+FINISHED = 3  # end points that are walked to rest
+WALKING = 10.0  # seconds for that
+RADIUS = 0.005
 KEYS = ["n_senders", "n_signals", "n_states", "n_actions", "instance", "surrogate", "recipe", "few"]
 
 
@@ -71,7 +86,7 @@ def row_of(key: Key, samples: int, small: bool) -> Row:
     """The row of one fit."""
     n, m, s, a, instance, surrogate, recipe, few = key
     game = synthetic_game(n, m, s, a, instance, "contested")
-    epochs = EPOCHS["posterior" if surrogate == "posterior-dnl" else recipe]
+    epochs = POSTERIOR_EPOCHS[n] if surrogate == "posterior-dnl" else EPOCHS
     config = FitConfig(
         recipe=recipe,
         samples=samples // FEW if few else samples,
@@ -84,6 +99,48 @@ def row_of(key: Key, samples: int, small: bool) -> Row:
         "worst": fitted.unexplained.max().item(),
         "parameters": fitted.parameter_count,
         "seconds": fitted.fit_seconds,
+        "cosine": cosine(game, fitted),
+        **end_points(game, fitted),
+    }
+
+
+def cosine(game: PersuasionGame, fitted: FittedSurrogate) -> float:
+    """Mean over random profiles and senders, of the gradients along the simplex.
+
+    Where the true gradient is 0, as on a plateau, there is no direction to agree with.
+    """
+    policies = game.sample_policies(500, stream("data", 0, game.identity, "directions"))
+    true, learned = (
+        (gradient - gradient.mean(-1, keepdim=True)).flatten(2)
+        for gradient in (
+            own_gradient(game.ex_ante_utility, policies),
+            own_gradient(fitted, policies.to(fitted.networks.dtype)).to(policies),
+        )
+    )  # (B, N, S * M)
+    there = true.norm(dim=-1) > 1e-9 * game.payoff_range
+    return torch.cosine_similarity(true, learned, dim=-1)[there].mean().item()
+
+
+def end_points(game: PersuasionGame, fitted: FittedSurrogate) -> Row:
+    """Extra-gradient's end points from random starts, as they are and finished."""
+    unit = game.payoff_range.sum().item()
+    revealed = full_revelation(game).utilities.sum().item()
+    baseline = max(revealed, game.no_information().sum().item())
+    starts = game.sample_policies(STARTS, stream("starts", 0, game.identity))
+    ends = extragradient(fitted, starts.to(fitted.networks.dtype)).policies.to(starts)
+    ends = ends / ends.sum(-1, keepdim=True)
+    search = Search(game, RADIUS, deadline=time.perf_counter() + WALKING)
+    welfare = search.welfare(ends)
+    best = ends[welfare.argsort(descending=True, stable=True)[:FINISHED]]
+    rests = [p for end in best for p in walk(search, end, radii(RADIUS)) if p is not None]
+    certified = [p for p in rests if decide(game, p, RADIUS) == "certified"]
+    finished = [search.welfare(p).item() for p in certified]
+    return {
+        "start_gain": (search.welfare(starts).mean().item() - baseline) / unit,
+        "end_gain": (welfare.mean().item() - baseline) / unit,
+        "end_certified": sum(decide(game, p, RADIUS) == "certified" for p in ends) / STARTS,
+        "finished_certified": len(certified) / FINISHED,
+        "finished_gain": (max(finished) - baseline) / unit if finished else float("nan"),
     }
 
 
@@ -100,6 +157,12 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         unexplained=("unexplained", "mean"),
         worst=("worst", "max"),
         seconds=("seconds", "mean"),
+        cosine=("cosine", "mean"),
+        start_gain=("start_gain", "mean"),
+        end_gain=("end_gain", "mean"),
+        end_certified=("end_certified", "mean"),
+        finished_certified=("finished_certified", "mean"),
+        finished_gain=("finished_gain", "mean"),
     ).reset_index()
     best = (
         summary[~summary["fit"].str.startswith("posterior")]
