@@ -63,9 +63,9 @@ RECIPES: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
     {
         "paper": {"relu": PAPER, "delu": PAPER, "dnl": PAPER, "posterior-dnl": FOLLOWER},
         "tuned": {
-            "relu": Recipe(lr=0.003, last=0.01),
-            "delu": Recipe(lr=0.003, last=0.01, pattern_gradient="straight-through"),
-            "dnl": Recipe(lr=0.003, last=0.01, pattern_gradient="straight-through"),
+            "relu": Recipe(lr=0.01, last=0.01),
+            "delu": Recipe(lr=0.01, last=0.01, pattern_gradient="straight-through"),
+            "dnl": Recipe(lr=0.01, last=0.01, pattern_gradient="straight-through"),
             "posterior-dnl": FOLLOWER,  # it has one recipe: the paper knows no such network
         },
     }
