@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dnl.devices import pick_device
 from dnl.layers import FollowerChoice
+from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import RECIPES, Recipe
 from dnl.stacking import NetworkStack, concatenate
 from dnl.surrogates import Architecture, make_surrogate, networks_per_game
@@ -137,6 +138,23 @@ class FittedSurrogate:
         batch = policies.unsqueeze(0) if single else policies
         utilities = stack_surrogates([self])(batch.unsqueeze(0))[0]
         return utilities[0] if single else utilities
+
+    def reaction(self, posteriors: Tensor, prior: Tensor) -> Tensor:
+        """What posterior-dnl has learned of the receiver: its choice at posteriors `(..., S)`.
+
+        See `dnl.posteriors.PosteriorNetwork.reaction`.
+
+        Raises:
+            ValueError: if the surrogate sees no posteriors, or for a wrong number of states.
+        """
+        network = self.networks.network(0)
+        if not isinstance(network, PosteriorNetwork):
+            raise ValueError(f"surrogate must be 'posterior-dnl', got {self.surrogate!r}")
+        for name, value in (("posteriors", posteriors), ("prior", prior)):
+            if value.shape[-1:] != (self.shape[2],):
+                shape = tuple(value.shape)
+                raise ValueError(f"{name} must hold {self.shape[2]} states, got shape {shape}")
+        return network.reaction(posteriors.to(self.networks.dtype), prior.to(self.networks.dtype))
 
     def to(self, device: torch.device | str) -> "FittedSurrogate":
         """The same surrogate with its networks on `device`."""

@@ -71,6 +71,19 @@ class PosteriorNetwork(nn.Module):
         """`(..., C, S)`: the posteriors' sum over the joint signals that lead to each choice."""
         return self._sum(x, self._chosen)
 
+    def reaction(self, posteriors: Tensor, prior: Tensor) -> Tensor:
+        """The receiver's choice, as it was learned, at posteriors `(..., S) -> (...)` int64.
+
+        Choices have names of their own: two may stand for one action, and many for none.
+
+        Args:
+            posteriors: of the game.
+            prior: `(S,)` of the game, positive: the network sees likelihoods only.
+        """
+        likelihood = posteriors / prior * self.prior.to(posteriors)
+        weight = self.follower.choice.scores(likelihood / likelihood.sum(-1, keepdim=True))
+        return weight.argmax(-1)
+
     def refit(self, x: Tensor, y: Tensor) -> None:
         """Set the heads, where they are linear, by least squares: the choices stay.
 
