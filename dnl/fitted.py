@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dnl.devices import pick_device
-from dnl.layers import FollowerChoice
+from dnl.layers import ActivationPattern, FollowerChoice
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import RECIPES, Recipe
 from dnl.stacking import NetworkStack, concatenate
@@ -48,7 +48,7 @@ class FitConfig:
         epochs: passes over the training samples.
         batch_size: samples per step, None for the recipe's; not stated in the paper.
         lr: Adam's learning rate at the start, None for the recipe's.
-        last_lr: its share at the end, None for the recipe's.
+        lr_last_share: what is left of it at the end, from 0 to 1; None for the recipe's.
         architecture: sizes of the networks.
         dtype: `"float32"` or `"float64"`, of the training; samples are simulated in the game's.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
@@ -60,7 +60,7 @@ class FitConfig:
     epochs: int = 30
     batch_size: int | None = None
     lr: float | None = None
-    last_lr: float | None = None
+    lr_last_share: float | None = None
     architecture: Architecture = field(default_factory=Architecture)
     dtype: str = "float32"
     device: str = "auto"
@@ -72,7 +72,7 @@ class FitConfig:
         checks.positive_integer("epochs", self.epochs)
         if self.batch_size is not None:
             checks.positive_integer("batch_size", self.batch_size)
-        for name in ("lr", "last_lr"):
+        for name in ("lr", "lr_last_share"):
             if getattr(self, name) is not None:
                 checks.positive_number(name, getattr(self, name))
         checks.one_of("dtype", self.dtype, tuple(DTYPES))
@@ -83,10 +83,12 @@ class FitConfig:
         recipe = RECIPES[self.recipe][surrogate]
         said: dict[str, Any] = {
             "lr": self.lr,
-            "last": self.last_lr,
+            "last": self.lr_last_share,
             "batch_size": self.batch_size,
             "pattern_gradient": self.architecture.pattern_gradient,
         }
+        if self.batch_size is not None:
+            recipe = replace(recipe, posteriors=None)
         return replace(recipe, **{name: value for name, value in said.items() if value is not None})
 
 
@@ -124,9 +126,12 @@ class FittedSurrogate:
 
     def __post_init__(self) -> None:
         self.networks.requires_grad_(False)
+        # Gradients are those of the function from now on, however it was trained.
         for module in self.networks.template.modules():
             if isinstance(module, FollowerChoice):
-                module.anneal(None)  # gradients are those of the function from now on
+                module.anneal(None)
+            elif isinstance(module, ActivationPattern):
+                module.gradient = "none"
 
     def __call__(self, policies: Tensor) -> Tensor:
         """Predicted utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`."""

@@ -113,7 +113,9 @@ def fit_many(
     )
     began = time.perf_counter()
     training.train(module, config.epochs, device, folder, progress, on_epoch)
-    best = [0] * len(games) if recipe.restarts == 1 else module.judge().argmin(1).tolist()
+    best = [0] * len(games)
+    if recipe.restarts > 1:  # one that diverged is none
+        best = module.judge().nan_to_num(float("inf")).argmin(1).tolist()
     seconds = (time.perf_counter() - began) / len(games)
     del module, profiles, utilities, targets
 

@@ -116,7 +116,8 @@ class StackedRegression(pl.LightningModule):
             return error, error
         errors = []
         for half in range(2):
-            generator = stream("order", *self.order_seeds[0], "signals", self.global_step, half)
+            seed = self.order_seeds[0][0]  # all games meet the same joint signals
+            generator = stream("order", seed, "signals", self.global_step, half)
             drawn = torch.randint(network.n_joint, (JOINT_SIGNALS // 2,), generator=generator)
             network.signals = drawn.to(x.device)
             errors.append(self._error(x, y))

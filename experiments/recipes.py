@@ -71,7 +71,7 @@ def row_of(
         samples=samples,
         epochs=epochs,
         lr=lr,
-        last_lr=last,
+        lr_last_share=last,
         architecture=Architecture(pattern_gradient=gradient),
     )
     fitted = fit_many(games, surrogate, config)

@@ -35,6 +35,7 @@ FEW = 10  # a fit from a tenth of the samples makes ten times the passes
 STARTS = 10
 FINISHED = 3  # end points that are walked to rest
 WALKING = 10.0  # seconds for that
+DECIDING = 2.0  # seconds for a verdict
 RADIUS = 0.005
 KEYS = ["n_senders", "n_signals", "n_states", "n_actions", "instance", "surrogate", "recipe", "few"]
 
@@ -133,12 +134,16 @@ def end_points(game: PersuasionGame, fitted: FittedSurrogate) -> Row:
     welfare = search.welfare(ends)
     best = ends[welfare.argsort(descending=True, stable=True)[:FINISHED]]
     rests = [p for end in best for p in walk(search, end, radii(RADIUS)) if p is not None]
-    certified = [p for p in rests if decide(game, p, RADIUS) == "certified"]
+
+    def is_certified(policies: torch.Tensor) -> bool:
+        return decide(game, policies, RADIUS, time_limit=DECIDING) == "certified"
+
+    certified = [p for p in rests if is_certified(p)]
     finished = [search.welfare(p).item() for p in certified]
     return {
         "start_gain": (search.welfare(starts).mean().item() - baseline) / unit,
         "end_gain": (welfare.mean().item() - baseline) / unit,
-        "end_certified": sum(decide(game, p, RADIUS) == "certified" for p in ends) / STARTS,
+        "end_certified": sum(map(is_certified, ends)) / STARTS,
         "finished_certified": len(certified) / FINISHED,
         "finished_gain": (max(finished) - baseline) / unit if finished else float("nan"),
     }

@@ -31,7 +31,8 @@ def quantal_response(scores: Tensor, temperature: float, dim: int = -1) -> Tenso
 
     Logit quantal response (McKelvey and Palfrey 1995); the arg max as the temperature falls to 0.
     """
-    return (scores / temperature).softmax(dim)
+    best = scores.detach().amax(dim, keepdim=True)  # so that no temperature is too low
+    return ((scores - best) / temperature).softmax(dim)
 
 
 class FollowerChoice(nn.Module):
@@ -56,9 +57,7 @@ class FollowerChoice(nn.Module):
 
     def __init__(self, in_features: int, n_choices: int, scorer: nn.Module | None = None) -> None:
         super().__init__()
-        for name, value in (("in_features", in_features), ("n_choices", n_choices)):
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        _check_sizes(in_features=in_features, n_choices=n_choices)
         self.in_features, self.n_choices = in_features, n_choices
         self.temperature: float | None = TEMPERATURE
         self.scorer = scorer
@@ -67,7 +66,8 @@ class FollowerChoice(nn.Module):
 
     def anneal(self, temperature: float | None) -> None:
         """Set the temperature of the backward pass."""
-        if temperature is not None and not 0 < temperature < float("inf"):
+        number = isinstance(temperature, float | int) and not isinstance(temperature, bool)
+        if temperature is not None and not (number and 0 < temperature < float("inf")):
             raise ValueError(f"temperature must be finite and above 0, got {temperature!r}")
         self.temperature = temperature
 
@@ -100,8 +100,7 @@ class FollowerChoice(nn.Module):
         return chosen
 
     def _unit_weight(self, dtype: torch.dtype) -> Tensor:
-        scale = self.weight.square().mean().sqrt()
-        return self.weight / scale.clamp_min(torch.finfo(dtype).tiny)
+        return self.weight / self.weight.square().mean().clamp_min(torch.finfo(dtype).tiny).sqrt()
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, n_choices={self.n_choices}"
@@ -127,6 +126,9 @@ class FollowerNetwork(nn.Module):
         scorer: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        _check_sizes(out_features=out_features)
+        if any(type(width) is not int or width < 1 for width in upper):
+            raise ValueError(f"upper must hold widths of at least 1, got {upper!r}")
         self.choice = FollowerChoice(in_features, n_choices, scorer)
         self.hidden = tuple(upper)
         widths = [in_features, *upper, out_features]
@@ -161,6 +163,12 @@ class _HardChoice(torch.autograd.Function):
         soft = quantal_response(scores, ctx.temperature, dim=-2)
         weighted = gradient * soft
         return (weighted - soft * weighted.sum(-2, keepdim=True)) / ctx.temperature, None
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def _one_hot(scores: Tensor) -> Tensor:
