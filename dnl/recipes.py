@@ -20,7 +20,7 @@ class Recipe:
         posteriors: joint posteriors per step, at most, where networks see those; but 16 samples.
         pattern_gradient: of activation patterns, see `dnl.layers.ActivationPattern`.
         temperature: first and last of a follower's quantal response, on the way geometrically.
-        refit: heads that are linear in features are set by least squares after every epoch.
+        refit: heads that are linear in features are set by least squares now and then.
         restarts: networks trained side by side; the one with the smallest error is kept.
     """
 

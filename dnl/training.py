@@ -29,9 +29,10 @@ EpochReport = Callable[[int, int], None]
 CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 JOINT_SIGNALS = 2_048  # more of them are subsampled in every step
-REFITTED = 10_000  # samples that least squares see after an epoch
+REFITTED = 10_000  # samples that least squares see at the end
 REFITTED_BETWEEN = 2_000  # and in between
-REFIT_STEPS = 250
+REFIT_STEPS = 200  # steps between them, at most,
+REFITS = 20  # and at least so many in all
 JUDGED = 5_000  # samples by which the best of several restarts is chosen
 
 
@@ -67,6 +68,7 @@ class StackedRegression(pl.LightningModule):
         n_joint = network.n_joint if isinstance(network, PosteriorNetwork) else 1
         self.batch_size = recipe.rows(n_joint)
         self.steps = epochs * math.ceil(inputs.shape[1] / self.batch_size)
+        self.refit_steps = max(1, min(REFIT_STEPS, self.steps // REFITS))
         # Not persistent: a checkpoint holds what was learned; the data follow from the seed.
         self.register_buffer("inputs", inputs, persistent=False)
         self.register_buffer("targets", targets, persistent=False)
@@ -142,14 +144,11 @@ class StackedRegression(pl.LightningModule):
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Refit the heads on a few samples, where the recipe says so and an epoch is long."""
-        if self.recipe.refit and (batch_idx + 1) % REFIT_STEPS == 0:
-            self.refit(REFITTED_BETWEEN)
-
-    def on_train_epoch_end(self) -> None:
-        """Refit the heads, where the recipe says so."""
-        if self.recipe.refit:
+        """Refit the heads, where the recipe says so: now and then on a few samples, and at last."""
+        if self.recipe.refit and self.global_step == self.steps:
             self.refit(REFITTED)
+        elif self.recipe.refit and self.global_step % self.refit_steps == 0:
+            self.refit(REFITTED_BETWEEN)
 
     @torch.no_grad()
     def refit(self, samples: int) -> None:
