@@ -45,14 +45,24 @@ PAPER = Recipe(lr=0.01)  # Adam at a constant rate (appendix B); the batch size 
 FOLLOWER = Recipe(
     lr=0.02, last=0.005, batch_size=256, temperature=(0.05, 0.001), refit=True, restarts=4
 )
+FLAT_FOLLOWER = Recipe(
+    lr=0.02, last=0.005, batch_size=256, temperature=(0.05, 0.001), refit=True, restarts=4
+)
 RECIPES: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
     {
-        "paper": {"relu": PAPER, "delu": PAPER, "dnl": PAPER, "posterior-dnl": FOLLOWER},
+        "paper": {
+            "relu": PAPER,
+            "delu": PAPER,
+            "dnl": PAPER,
+            "posterior-dnl": FOLLOWER,
+            "follower-dnl": FLAT_FOLLOWER,
+        },
         "tuned": {
             "relu": Recipe(lr=0.003, last=0.01),
             "delu": Recipe(lr=0.003, last=0.01, pattern_gradient="straight-through"),
             "dnl": Recipe(lr=0.003, last=0.01, pattern_gradient="straight-through"),
             "posterior-dnl": FOLLOWER,  # it has one recipe: the paper knows no such network
+            "follower-dnl": FLAT_FOLLOWER,  # nor this one
         },
     }
 )

@@ -19,7 +19,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, TQDMProgressBar
 from torch import Tensor
 
-from dnl.layers import FollowerChoice
+from dnl.layers import FollowerChoice, FollowerNetwork
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import Recipe
 from dnl.stacking import NetworkStack
@@ -146,7 +146,7 @@ class StackedRegression(pl.LightningModule):
         per_group = len(self.stack) // len(self.inputs)
         for index in range(len(self.stack)):
             network = self.stack.network(index)
-            if isinstance(network, PosteriorNetwork) and not network.follower.hidden:
+            if isinstance(network, FollowerNetwork | PosteriorNetwork):
                 group = index // per_group
                 x, y = self.inputs[group, :REFITTED], self.targets[group, :, :REFITTED]
                 network.refit(x, y.mT)
