@@ -46,7 +46,7 @@ FOLLOWER = Recipe(
     lr=0.02, last=0.005, batch_size=256, temperature=(0.05, 0.001), refit=True, restarts=4
 )
 FLAT_FOLLOWER = Recipe(
-    lr=0.02, last=0.005, batch_size=256, temperature=(0.05, 0.001), refit=True, restarts=4
+    lr=0.02, last=0.005, batch_size=64, temperature=(0.2, 0.001), refit=True, restarts=4
 )
 RECIPES: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
     {
