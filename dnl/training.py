@@ -29,7 +29,7 @@ EpochReport = Callable[[int, int], None]
 CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 JOINT_SIGNALS = 2_048  # more of them are subsampled in every step
-REFITTED = 10_000  # samples that least squares see
+REFITTED = 10_000  # samples that least squares see before the last epoch, at whose end all
 JUDGED = 5_000  # samples by which the best of several restarts is chosen
 
 
@@ -61,6 +61,7 @@ class StackedRegression(pl.LightningModule):
         self.order_seeds = order_seeds
         self.labels = labels
         self.recipe = recipe
+        self.epochs = epochs
         self.steps = epochs * math.ceil(inputs.shape[1] / recipe.batch_size)
         # Not persistent: a checkpoint holds what was learned; the data follow from the seed.
         self.register_buffer("inputs", inputs, persistent=False)
@@ -142,13 +143,15 @@ class StackedRegression(pl.LightningModule):
 
     @torch.no_grad()
     def refit(self) -> None:
-        """Set linear heads by least squares on the first samples."""
+        """Set linear heads by least squares on the first samples, after the last epoch on all."""
+        last = self.current_epoch + 1 == self.epochs
+        rows = slice(None if last else REFITTED)
         per_group = len(self.stack) // len(self.inputs)
         for index in range(len(self.stack)):
             network = self.stack.network(index)
             if isinstance(network, FollowerNetwork | PosteriorNetwork):
                 group = index // per_group
-                x, y = self.inputs[group, :REFITTED], self.targets[group, :, :REFITTED]
+                x, y = self.inputs[group, rows], self.targets[group, :, rows]
                 network.refit(x, y.mT)
                 self.stack.set_network(index, network)
 

@@ -18,7 +18,7 @@ from dnl.fitted import FittedSurrogate
 from dnl.layers import EmittedLinear, FollowerNetwork
 
 
-def learned_optimum(fitted: FittedSurrogate, margin: float = 0.01) -> Tensor:
+def learned_optimum(fitted: FittedSurrogate, margin: float = 0.005) -> Tensor:
     """The decision with the highest prediction at distance `margin` from every learned cliff.
 
     Args:
