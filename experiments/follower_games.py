@@ -177,25 +177,29 @@ def _scorer(game: ContractGame | SecurityGame | PricingGame) -> Callable[[Tensor
 def ascend(
     utility: FittedSurrogate, game: FollowerGame, starts: Tensor, config: ExtragradientConfig
 ) -> Tensor:
-    """The profile `(N, S, M)`, of all that extra-gradient visits, that the surrogate likes best.
+    """The profile `(N, S, M)`, of those that extra-gradient visits, that the surrogate likes best.
 
-    A single leader's by its utility; several leaders' by the most that one of them gains, as the
-    surrogate sees it, by one of 100 random decisions.
+    A single leader's by its utility. Several leaders' by the most that one of them gains, as the
+    surrogate sees it, by one of 100 random decisions; that takes time, so only at every tenth step.
     """
     worth = _worth(utility, game)
-    best, policies = torch.full((1,), float("-inf")), starts[0]
+    every = 1 if game.shape[0] == 1 else 10
+    calls, best, policies = 0, float("-inf"), starts[0]
 
     def watched(at: Tensor) -> Tensor:
-        nonlocal best, policies
-        with torch.no_grad():
-            value, index = worth(at).max(0)
-            if value > best:
-                best, policies = value, at[index]
+        nonlocal calls, best, policies
+        if calls % every == 0:
+            with torch.no_grad():
+                value, index = worth(at).max(0)
+            if value.item() > best:
+                best, policies = value.item(), at[index].detach()
+        calls += 1
         return utility(at)
 
     ends = extragradient(watched, starts.to(utility.networks.dtype), config).policies
+    calls = 0
     watched(ends)
-    exact = policies.detach().double()
+    exact = policies.double()
     return exact / exact.sum(-1, keepdim=True)
 
 
