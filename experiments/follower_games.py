@@ -3,7 +3,8 @@
 Every surrogate is fitted to the same samples and optimised from the same random starts by the same
 extra-gradient; of all points on the way it keeps the one that *it* thinks best, and the true game
 is asked about that one only. For the follower network, whose pieces are known to be linear, the
-optimum of what was learned is computed as well ("program").
+optimum of what was learned is computed as well ("program"). The same ascent on the true utility,
+whose gradient knows as little of cliffs, tells what is the ascent's fault and not the surrogate's.
 
 Single leaders: `place` = (reached - worst) / (optimum - worst), exact at both ends. Sellers:
 `gain` = the most that one of them still gains by another price, exact, in payoff ranges.
@@ -24,7 +25,6 @@ from tqdm import tqdm
 from dnl import (
     ExtragradientConfig,
     FitConfig,
-    FittedSurrogate,
     cli,
     extragradient,
     fit,
@@ -48,6 +48,7 @@ LAWS: dict[str, Callable[[int, int, int], ContractGame | SecurityGame | PricingG
 }
 SIZES = (("contract", 6, 4), ("security", 6, 2), ("pricing", 2, 6), ("pricing", 3, 10))
 SURROGATES = ("relu", "delu", "dnl", "follower-dnl")
+TRUTH = "the game itself"
 DEVIATIONS = 100  # random decisions of each leader by which a surrogate judges a profile
 KEYS = ["game", "size_1", "size_2", "instance"]
 WAYS = ["surrogate", "way"]
@@ -134,21 +135,23 @@ def _rows(
 def rows_of(
     key: Key, samples: int, epochs: int, starts: int, iterations: int, margin: float
 ) -> list[Row]:
-    """The rows of one game: one for each surrogate and way of optimising."""
+    """The rows of one game: one for each surrogate and way of optimising, and the game itself."""
     law, size_1, size_2, instance = key
     game = LAWS[law](size_1, size_2, instance)
     score = _scorer(game)
     config = FitConfig(recipe="tuned", samples=samples, epochs=epochs, device="cpu")
+    ascent = ExtragradientConfig(iterations=iterations)
     begin = game.sample_policies(starts, stream("starts", 0, game.identity))
-    rows = []
+    itself = dict(zip(KEYS, key, strict=True))
+    found = ascend(game.ex_ante_utility, game, begin, ascent)
+    rows = [itself | {"surrogate": TRUTH, "way": "ascent"} | score(found)]
     for surrogate in SURROGATES:
         fitted = fit(game, surrogate, config)
-        ascended = ascend(fitted, game, begin, ExtragradientConfig(iterations=iterations))
-        ways = {"ascent": ascended}
+        ways = {"ascent": ascend(fitted, game, begin.to(fitted.networks.dtype), ascent)}
         if surrogate == "follower-dnl" and game.shape[0] == 1:
             ways["program"] = learned_optimum(fitted, margin)
         rows += [
-            dict(zip(KEYS, key, strict=True))
+            itself
             | {"surrogate": surrogate, "way": way, "unexplained": fitted.unexplained.mean().item()}
             | {"parameters": fitted.parameter_count, "fit_seconds": fitted.fit_seconds}
             | {"predicted": fitted(policies).sum().item()}
@@ -175,7 +178,7 @@ def _scorer(game: ContractGame | SecurityGame | PricingGame) -> Callable[[Tensor
 
 
 def ascend(
-    utility: FittedSurrogate, game: FollowerGame, starts: Tensor, config: ExtragradientConfig
+    utility: Utility, game: FollowerGame, starts: Tensor, config: ExtragradientConfig
 ) -> Tensor:
     """The profile `(N, S, M)`, of those that extra-gradient visits, that the surrogate likes best.
 
@@ -196,7 +199,7 @@ def ascend(
         calls += 1
         return utility(at)
 
-    ends = extragradient(watched, starts.to(utility.networks.dtype), config).policies
+    ends = extragradient(watched, starts, config).policies
     calls = 0
     watched(ends)
     exact = policies.double()
@@ -208,16 +211,16 @@ def _worth(utility: Utility, game: FollowerGame) -> Utility:
     n_leaders = game.shape[0]
     if n_leaders == 1:
         return lambda at: utility(at)[:, 0]
-    others = game.sample_policies(DEVIATIONS, stream("deviations", 0, game.identity))
+    decisions = game.sample_policies(DEVIATIONS, stream("deviations", 0, game.identity))
 
     def least_gain(at: Tensor) -> Tensor:
         now, gains = utility(at), []
         for n in range(n_leaders):
-            deviated = at.unsqueeze(1).repeat(1, DEVIATIONS, 1, 1, 1)
-            deviated[:, :, n] = others[:, n].to(at)
-            then = utility(deviated.flatten(0, 1))[:, n].view(-1, DEVIATIONS).amax(1)
-            gains.append((then - now[:, n]) / game.payoff_range[n].to(at))
-        return -torch.stack(gains, 1).amax(1)
+            deviated = at.unsqueeze(1).repeat(1, DEVIATIONS, 1, 1, 1)  # (B, D, N, S, M)
+            deviated[:, :, n] = decisions[:, n].to(at)
+            values = utility(deviated.flatten(0, 1))[:, n].view(len(at), DEVIATIONS)
+            gains.append((values.amax(1) - now[:, n]) / game.payoff_range[n].to(at))
+        return -torch.stack(gains).amax(0)
 
     return least_gain
 

@@ -23,7 +23,7 @@ def test_a_game_of_one_s_own(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_layer_in_plain_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(LAYER, "use_the_layers.md", "exec"), {})
     (unexplained,) = re.findall(r"unexplained: (\S+)", capsys.readouterr().out)
-    assert float(unexplained) < 0.05
+    assert float(unexplained) < 0.1
 
 
 def test_the_readme_leads_there() -> None:
