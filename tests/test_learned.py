@@ -107,6 +107,7 @@ def test_a_refit_leaves_hidden_layers_alone() -> None:
 @pytest.mark.parametrize("surrogate", ["dnl", "follower-dnl"])
 @pytest.mark.parametrize("game", GAMES, ids=lambda game: type(game).__name__)
 def test_any_game_with_a_follower_is_fitted(game: FollowerGame, surrogate: str) -> None:
+    assert isinstance(game, FollowerGame)
     fitted = dnl.fit(game, surrogate, TINY, seed=3)
     fresh = game.sample_policies(TINY.test_samples, stream("data", 3, game.identity, "test"))
     truth = game.ex_ante_utility(fresh)
@@ -186,10 +187,29 @@ def test_the_margin_is_a_distance_from_cliffs() -> None:
     assert lost.item() > 0
 
 
+def test_what_was_learned_from_nothing_is_avoided() -> None:
+    game = random_contract_game(3, 2, 0)
+    fitted = perfect(game)
+    network = fitted.networks.network(0)
+    assert isinstance(network, FollowerNetwork)
+    head = network.upper[0]
+    assert isinstance(head, EmittedLinear)
+    with torch.no_grad():  # action 2 where a wage is within a ten-thousandth of its maximum
+        network.choice.weight[2] = network.choice.weight[0]
+        network.choice.weight[2, :2] += 1e5 * torch.tensor([1e-4, -0.9999])
+        head.bias[0, 3] = 1e6  # of fabulous worth
+    deceived = dataclasses.replace(fitted, networks=NetworkStack([network]))
+    corner = torch.tensor([[[1.0, 0.0], [0.5, 0.5]]], dtype=torch.float64)
+    assert deceived(corner).item() > 1e5
+    assert deceived(learned_optimum(deceived, 1e-6)).item() < 1e5
+
+
 def test_only_what_programs_can_solve_is_solved() -> None:
     for game, surrogate in ((GAMES[0], "relu"), (GAMES[2], "follower-dnl")):
         with pytest.raises(ValueError, match="fitted must be a 'follower-dnl' of one leader"):
             learned_optimum(dnl.fit(game, surrogate, TINY))
+    with pytest.raises(ValueError, match="margin must be"):
+        learned_optimum(perfect(random_contract_game(3, 2, 0)), 0.0)
     with pytest.raises(ValueError, match=r"margin must leave room .* got 10\.0"):
         learned_optimum(perfect(random_contract_game(3, 2, 0)), 10.0)
 

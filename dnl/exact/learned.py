@@ -16,10 +16,18 @@ from dnl.exact.linear import LinearProgram
 from dnl.exact.sparse import csr_matrix
 from dnl.fitted import FittedSurrogate
 from dnl.layers import EmittedLinear, FollowerNetwork
+from games import checks
+from games.randomness import stream, uniform_distributions
+
+PROFILES = 10_000
+SUPPORT = 0.001  # of random profiles: what rarer choices are worth was learned from a handful
 
 
 def learned_optimum(fitted: FittedSurrogate, margin: float = 0.005) -> Tensor:
     """The decision with the highest prediction at distance `margin` from every learned cliff.
+
+    Choices that the learned follower makes at less than a thousandth of random profiles are left
+    out. A poor choice where few samples were to be had: the prediction at an optimum errs upwards.
 
     Args:
         fitted: `"follower-dnl"` of a game of one leader, with one follower and no hidden layers.
@@ -29,9 +37,11 @@ def learned_optimum(fitted: FittedSurrogate, margin: float = 0.005) -> Tensor:
         `(1, S, M)`, float64 on the CPU.
 
     Raises:
-        ValueError: for another surrogate, or where no choice leaves room for the margin.
+        ValueError: for another surrogate, a margin that is not positive, or where no choice leaves
+            room for it.
         ImportError: if highspy is not installed.
     """
+    checks.positive_number("margin", margin)
     network = fitted.networks.network(0).double().cpu()
     n_leaders, n_entries, n_rows, _ = fitted.shape
     if not (
@@ -45,11 +55,14 @@ def learned_optimum(fitted: FittedSurrogate, margin: float = 0.005) -> Tensor:
             f"got {fitted.surrogate!r} of shape {fitted.shape}"
         )
     with torch.no_grad():
+        generator = stream("learned optimum", fitted.game)
+        random = uniform_distributions((PROFILES, n_rows, n_entries), generator).flatten(1)
+        supported = network.choice(random).mean(0) >= SUPPORT  # (C,)
         weight, bias = head.emit(torch.eye(network.choice.n_choices, dtype=torch.float64))
     score, value = network.choice.weight.detach(), weight[:, 0]  # (C, D) each
     rows = np.kron(np.eye(n_rows), np.ones(n_entries))  # (S, D): every row sums to 1
     best, policies = -np.inf, None
-    for choice in range(len(score)):
+    for choice in supported.nonzero()[:, 0].tolist():
         ahead = score[choice] - score  # (C, D); its own row is 0 >= 0
         along = ahead.unflatten(1, (n_rows, n_entries))  # less what no decision can change
         steepness = (along - along.mean(2, keepdim=True)).flatten(1).norm(dim=1)
