@@ -23,7 +23,7 @@ PROFILES = 10_000
 SUPPORT = 0.001  # of random profiles: what rarer choices are worth was learned from a handful
 
 
-def learned_optimum(fitted: FittedSurrogate, margin: float = 0.005) -> Tensor:
+def learned_optimum(fitted: FittedSurrogate, margin: float = 0.004) -> Tensor:
     """The decision with the highest prediction at distance `margin` from every learned cliff.
 
     Choices that the learned follower makes at less than a thousandth of random profiles are left
