@@ -1,4 +1,4 @@
-"""From a game to differentiable models of its senders' utilities.
+"""From a game to differentiable models of its senders' (leaders') utilities.
 
 Networks see samples of ex-ante utilities at random profiles and nothing else of the game. All
 senders of a game, and all same-shape games of `fit_many`, are trained as one stack.
@@ -18,7 +18,7 @@ from dnl.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
 from dnl.recipes import Recipe
 from dnl.stacking import NetworkStack
 from dnl.surrogates import check_surrogate, make_surrogate, networks_per_game
-from games import GameStack, PersuasionGame, checks, stack
+from games import FollowerGame, PersuasionGame, checks, stack
 from games.randomness import stream
 
 # A utility counts as constant where its spread over the samples is below this many payoff ranges
@@ -29,7 +29,7 @@ EVALUATION_ROWS = 8192
 
 
 def fit(
-    game: PersuasionGame,
+    game: FollowerGame,
     surrogate: str = "dnl",
     config: FitConfig | None = None,
     seed: int = 0,
@@ -40,8 +40,9 @@ def fit(
     """Fit networks to the ex-ante utilities of a game's senders (paper, section 4.1).
 
     Args:
-        game: what to sample from.
-        surrogate: `"relu"`, `"delu"`, `"dnl"` or `"posterior-dnl"`.
+        game: what to sample from, a `PersuasionGame` or any other `FollowerGame`.
+        surrogate: `"relu"`, `"delu"`, `"dnl"`, `"follower-dnl"` or, for persuasion games,
+            `"posterior-dnl"`.
         config: see `FitConfig`; None is the paper's training.
         seed: of the streams data, initialisation and order.
         directory: see `fit_many`.
@@ -51,13 +52,14 @@ def fit(
         A callable `(B, N, S, M) -> (B, N)` with its errors on fresh samples.
 
     Raises:
-        ValueError: for an unknown surrogate, a bad config, or a directory of another fit.
+        ValueError: for an unknown surrogate, one that this game cannot have, a bad config, or a
+            directory of another fit.
     """
     return fit_many([game], surrogate, config, seed, directory=directory, progress=progress)[0]
 
 
 def fit_many(
-    games: Sequence[PersuasionGame],
+    games: Sequence[FollowerGame],
     surrogate: str = "dnl",
     config: FitConfig | None = None,
     seed: int = 0,
@@ -73,7 +75,8 @@ def fit_many(
     amplifies rounding, and only the error figures agree.
 
     Args:
-        games: at least one; of equal `shape` and `tie_break`.
+        games: at least one; of one class and equal `shape`, persuasion games also of equal
+            `tie_break`.
         surrogate, config, seed: as in `fit`.
         directory: if given, `metrics.csv` (mean squared error per epoch and network, standardised
             units) and a checkpoint go there, and a fit that was interrupted there is taken up
@@ -90,15 +93,15 @@ def fit_many(
     checks.positive_integer("seed", seed, least=0)
     config = config or FitConfig()
     games = tuple(games)
-    together = stack(games)
+    _check_games(games, surrogate)
     folder = (
         None if directory is None else _prepare(Path(directory), games, surrogate, config, seed)
     )
     device = pick_device(config.device)
     dtype = DTYPES[config.dtype]
 
-    profiles, utilities = _sample(together, config.samples, seed, "train", device)
-    mean, scale, constant = _standardisation(together, utilities)
+    profiles, utilities = _sample(games, config.samples, seed, "train", device)
+    mean, scale, constant = _standardisation(games, utilities)
     targets = (utilities - mean.unsqueeze(1)) / scale.unsqueeze(1)  # (G, samples, N)
     recipe = config.training(surrogate)
     networks = _initialise(games, surrogate, config, recipe, seed)
@@ -107,7 +110,7 @@ def fit_many(
         inputs=profiles.flatten(2).to(dtype),
         targets=targets.mT.to(dtype).contiguous(),
         order_seeds=[(seed, game.identity) for game in games],
-        labels=_labels(len(games), recipe.restarts, games[0].n_senders),
+        labels=_labels(len(games), recipe.restarts, games[0].shape[0]),
         recipe=recipe,
         epochs=config.epochs,
     )
@@ -120,7 +123,7 @@ def fit_many(
     del module, profiles, utilities, targets
 
     count = sum(p[0].numel() for p in networks.parameters() if p.requires_grad)
-    per_game = networks_per_game(surrogate, games[0].n_senders)
+    per_game = networks_per_game(surrogate, games[0].shape[0])
     first = [(g * recipe.restarts + restart) * per_game for g, restart in enumerate(best)]
     nothing = torch.full_like(mean, float("nan"))
     fitted = [
@@ -141,36 +144,58 @@ def fit_many(
         )
         for g, game in enumerate(games)
     ]
-    return _evaluate(fitted, together, config, seed, device)
+    return _evaluate(fitted, games, config, seed, device)
+
+
+def _check_games(games: Sequence[FollowerGame], surrogate: str) -> None:
+    """Raise a ValueError unless the games can be fitted together, by this surrogate."""
+    persuasion = [game for game in games if isinstance(game, PersuasionGame)]
+    if len(persuasion) == len(games):
+        stack(persuasion)
+        return
+    kinds = {(type(game).__name__, game.shape) for game in games}
+    if len(kinds) > 1:
+        raise ValueError(f"games must share their class and shape (N, M, S, A), got {kinds}")
+    if surrogate == "posterior-dnl":
+        raise ValueError(
+            "surrogate must be another than 'posterior-dnl', which is for persuasion games only, "
+            f"got game={games[0]!r}"
+        )
 
 
 def _sample(
-    games: GameStack, count: int, seed: int, purpose: str, device: torch.device
+    games: Sequence[FollowerGame], count: int, seed: int, purpose: str, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Profiles `(G, count, N, S, M)`, utilities `(G, count, N)`; the games' dtype, `device`."""
     profiles = torch.stack(
         [
             game.sample_policies(count, stream("data", seed, game.identity, purpose))
-            for game in games.games
+            for game in games
         ]
     ).to(device)
-    return profiles, games.ex_ante_utility(profiles, check=False)
+    persuasion = [game for game in games if isinstance(game, PersuasionGame)]
+    if persuasion:  # all of them, then
+        return profiles, stack(persuasion).ex_ante_utility(profiles, check=False)
+    utilities = [game.ex_ante_utility(own) for game, own in zip(games, profiles, strict=True)]
+    return profiles, torch.stack(utilities)
 
 
-def _standardisation(games: GameStack, utilities: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _standardisation(
+    games: Sequence[FollowerGame], utilities: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
     """Mean, scale and constant flag `(G, N)` of utilities `(G, count, N)`."""
     mean, spread = utilities.mean(1), utilities.std(1)
-    ranges = torch.stack([game.payoff_range for game in games.games]).to(utilities)
+    ranges = torch.stack([game.payoff_range for game in games]).to(utilities)
     constant = spread <= torch.maximum(CONSTANT_SPREAD * ranges, ROUNDING * mean.abs())
     return mean, torch.where(constant, 1.0, spread), constant
 
 
 def _initialise(
-    games: Sequence[PersuasionGame], surrogate: str, config: FitConfig, recipe: Recipe, seed: int
+    games: Sequence[FollowerGame], surrogate: str, config: FitConfig, recipe: Recipe, seed: int
 ) -> NetworkStack:
     """All games' networks, each initialised from its own stream."""
     architecture = replace(config.architecture, pattern_gradient=recipe.pattern_gradient)
-    count = networks_per_game(surrogate, games[0].n_senders) * recipe.restarts
+    count = networks_per_game(surrogate, games[0].shape[0]) * recipe.restarts
     networks = []
     with torch.random.fork_rng(devices=[]):
         for game in games:
@@ -194,7 +219,7 @@ def _labels(n_games: int, restarts: int, n_senders: int) -> list[str]:
 @torch.no_grad()
 def _evaluate(
     fitted: Sequence[FittedSurrogate],
-    games: GameStack,
+    games: Sequence[FollowerGame],
     config: FitConfig,
     seed: int,
     device: torch.device,
@@ -217,7 +242,7 @@ def _evaluate(
 
 def _prepare(
     directory: Path,
-    games: Sequence[PersuasionGame],
+    games: Sequence[FollowerGame],
     surrogate: str,
     config: FitConfig,
     seed: int,

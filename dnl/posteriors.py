@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from dnl.layers import EmittedLinear, FollowerNetwork
+from dnl.layers import EmittedLinear, FollowerNetwork, least_squares
 
 BLOCK_ENTRIES = 2**22  # scores held at a time, per network
-RIDGE = 1e-6  # of the mean squared feature
 
 
 class PosteriorNetwork(nn.Module):
@@ -85,27 +84,19 @@ class PosteriorNetwork(nn.Module):
         return weight.argmax(-1)
 
     def refit(self, x: Tensor, y: Tensor) -> None:
-        """Set the heads, where they are linear, by least squares: the choices stay.
+        """Set the heads by least squares: the choices stay. Nothing is done with hidden layers.
 
         Args:
             x: `(B, N * S * M)`.
             y: `(B, N)` utilities.
         """
+        if self.follower.hidden:
+            return
         head = self._head()
-        n_choices, n_states = self.follower.choice.n_choices, self.shape[1]
-        size = n_choices * n_states
-        gram = torch.zeros(size, size, dtype=torch.float64, device=x.device)
-        product = torch.zeros(size, y.shape[1], dtype=torch.float64, device=x.device)
+        values = least_squares(self.features, x, y).movedim(-1, 0)  # (N, C, S)
         with torch.no_grad():
-            for part, target in zip(x.split(2048), y.split(2048), strict=True):
-                features = self.features(part).flatten(1).double()
-                gram += features.mT @ features
-                product += features.mT @ target.double()
-            gram.diagonal().add_(RIDGE * gram.diagonal().mean().clamp_min(1e-300))
-            values = torch.linalg.solve(gram, product).mT.reshape(-1, n_choices, n_states)
-            head.weight.zero_()
             head.bias.zero_()
-            head.weight[:, 1:] = values.to(head.weight)
+            head.weight.zero_()[:, 1:] = values
 
     def _head(self) -> EmittedLinear:
         (head,) = self.follower.upper

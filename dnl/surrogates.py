@@ -1,7 +1,8 @@
 """Networks for senders' ex-ante utilities, by name.
 
 The paper's three map a flattened joint policy `(..., N * S * M)` to one utility `(..., 1)`, so a
-game takes one for each sender; `"posterior-dnl"` maps it to all `(..., N)`. Standard sizes are
+game takes one for each sender; `"posterior-dnl"`, for persuasion games, and `"follower-dnl"`, for
+any game with followers, map it to all `(..., N)`. Standard sizes are
 the paper's (section 5.1): three hidden layers of 64 ReLU units; DNL's lower part is the first, and
 its hyper-network has two hidden layers of 32. Same widths are not same sizes: DNL has many times
 the parameters of ReLU, so report `parameter_count` beside every comparison.
@@ -13,11 +14,19 @@ from types import MappingProxyType
 
 from torch import Tensor, nn
 
-from dnl.layers import PATTERN_GRADIENTS, DiscontinuousMLP, PatternBias, PatternedMLP, relu_mlp
+from dnl.layers import (
+    PATTERN_GRADIENTS,
+    DiscontinuousMLP,
+    FollowerNetwork,
+    PatternBias,
+    PatternedMLP,
+    relu_mlp,
+)
 from dnl.posteriors import PosteriorNetwork
 from games import checks
 
 Shape = tuple[int, int, int, int]  # N, M, S, A
+FOLLOWERS = 12  # of several leaders; the shape of a game does not tell how many there are
 
 
 @dataclass(frozen=True)
@@ -30,9 +39,10 @@ class Architecture:
         hyper: widths of the hidden layers of DNL's hyper-network and of DeLU's bias network.
         pattern_gradient: `"none"` or `"straight-through"`; see `dnl.layers.ActivationPattern`. None
             for the recipe's.
-        choices: posterior-dnl: actions that the receiver may be given; None for three times as many
-            as the game has.
-        upper: posterior-dnl: widths of hidden layers in its upper part; none is a linear one.
+        choices: posterior-dnl and follower-dnl: actions that a follower may be given; None for
+            three times as many as the game has.
+        upper: of these two: widths of hidden layers in the upper part; none is a linear one.
+        followers: follower-dnl: None for one where there is one leader, else `FOLLOWERS`.
     """
 
     hidden: tuple[int, ...] = (64, 64, 64)
@@ -41,6 +51,7 @@ class Architecture:
     pattern_gradient: str | None = None
     choices: int | None = None
     upper: tuple[int, ...] = ()
+    followers: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("hidden", "hyper"):
@@ -62,6 +73,8 @@ class Architecture:
             )
         if self.choices is not None:
             checks.positive_integer("choices", self.choices)
+        if self.followers is not None:
+            checks.positive_integer("followers", self.followers)
         object.__setattr__(self, "upper", tuple(self.upper))
         if any(type(width) is not int or width < 1 for width in self.upper):
             raise ValueError(f"upper must hold widths of at least 1, got {self.upper!r}")
@@ -123,9 +136,22 @@ def _posterior(shape: Shape, a: Architecture) -> nn.Module:
     return PosteriorNetwork(n_senders, n_signals, n_states, choices, a.upper)
 
 
+def _follower(shape: Shape, a: Architecture) -> nn.Module:
+    n_leaders, _, _, n_choices = shape
+    followers = (1 if n_leaders == 1 else FOLLOWERS) if a.followers is None else a.followers
+    choices = 3 * n_choices if a.choices is None else a.choices
+    return FollowerNetwork(_features(shape), n_leaders, choices, a.upper, n_followers=followers)
+
+
 # Adding a network here enrols it in the benchmark's choices and in the contract tests.
 SURROGATES: Mapping[str, Callable[[Shape, Architecture], nn.Module]] = MappingProxyType(
-    {"relu": _relu, "delu": _delu, "dnl": _dnl, "posterior-dnl": _posterior}
+    {
+        "relu": _relu,
+        "delu": _delu,
+        "dnl": _dnl,
+        "posterior-dnl": _posterior,
+        "follower-dnl": _follower,
+    }
 )
 PAPER_SURROGATES = ("relu", "delu", "dnl")
 
@@ -147,7 +173,7 @@ def make_surrogate(name: str, shape: Shape, architecture: Architecture | None = 
 
 def networks_per_game(name: str, n_senders: int) -> int:
     """One network for each sender, or one for all."""
-    return 1 if name == "posterior-dnl" else n_senders
+    return n_senders if name in PAPER_SURROGATES else 1
 
 
 def check_surrogate(name: str, argument: str = "surrogate") -> None:

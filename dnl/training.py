@@ -19,7 +19,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, TQDMProgressBar
 from torch import Tensor
 
-from dnl.layers import FollowerChoice
+from dnl.layers import FollowerChoice, FollowerNetwork
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import Recipe
 from dnl.stacking import NetworkStack
@@ -29,10 +29,9 @@ EpochReport = Callable[[int, int], None]
 CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 JOINT_SIGNALS = 2_048  # more of them are subsampled in every step
-REFITTED = 10_000  # samples that least squares see at the end
-REFITTED_BETWEEN = 2_000  # and in between
-REFIT_STEPS = 200  # steps between them, at most,
-REFITS = 20  # and at least so many in all
+REFITTED = 10_000, 2**25  # samples that least squares see at the end: at least, joint signals
+REFITTED_BETWEEN = 2_000, 10_000  # and in between
+REFITS = 20  # of them at least
 JUDGED = 5_000  # samples by which the best of several restarts is chosen
 
 
@@ -65,10 +64,10 @@ class StackedRegression(pl.LightningModule):
         self.labels = labels
         self.recipe = recipe
         network = stack.template
-        n_joint = network.n_joint if isinstance(network, PosteriorNetwork) else 1
-        self.batch_size = recipe.rows(n_joint)
+        self.n_joint = network.n_joint if isinstance(network, PosteriorNetwork) else 1
+        self.batch_size = recipe.rows(self.n_joint)
         self.steps = epochs * math.ceil(inputs.shape[1] / self.batch_size)
-        self.refit_steps = max(1, min(REFIT_STEPS, self.steps // REFITS))
+        self.refit_steps = max(1, min(recipe.refit, self.steps // REFITS))
         # Not persistent: a checkpoint holds what was learned; the data follow from the seed.
         self.register_buffer("inputs", inputs, persistent=False)
         self.register_buffer("targets", targets, persistent=False)
@@ -146,17 +145,23 @@ class StackedRegression(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Refit the heads, where the recipe says so: now and then on a few samples, and at last."""
         if self.recipe.refit and self.global_step == self.steps:
-            self.refit(REFITTED)
+            self.refit(*REFITTED)
         elif self.recipe.refit and self.global_step % self.refit_steps == 0:
-            self.refit(REFITTED_BETWEEN)
+            self.refit(*REFITTED_BETWEEN)
 
     @torch.no_grad()
-    def refit(self, samples: int) -> None:
-        """Set linear heads by least squares on the first `samples`."""
+    def refit(self, least: int, joint_signals: int) -> None:
+        """Set linear heads by least squares on the first samples.
+
+        Args:
+            least: samples at least.
+            joint_signals: that samples may have, if those are more.
+        """
+        samples = max(least, joint_signals // self.n_joint)
         per_group = len(self.stack) // len(self.inputs)
         for index in range(len(self.stack)):
             network = self.stack.network(index)
-            if isinstance(network, PosteriorNetwork) and not network.follower.hidden:
+            if isinstance(network, FollowerNetwork | PosteriorNetwork):
                 group = index // per_group
                 x, y = self.inputs[group, :samples], self.targets[group, :, :samples]
                 network.refit(x, y.mT)

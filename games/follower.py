@@ -53,10 +53,6 @@ class FollowerGame(Protocol):
         """`(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`; differentiable inside pieces."""
         ...
 
-    def follower_action(self, policies: Tensor) -> Tensor:
-        """`(B, N, S, M) -> (B,)` int64, or `(B, T)` where there are `T` followers."""
-        ...
-
 
 class BaseFollowerGame(ABC):
     """What this package's games with a follower share.

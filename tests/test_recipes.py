@@ -152,7 +152,7 @@ def test_training_follows_the_recipe(recipe: str, name: str, steps: list[Step]) 
     expected = [plain.lr * plain.rate(k / 12) for k in range(12)]
     assert [step.rate for step in steps] == pytest.approx(expected)
     heats = [heat for step in steps for heat in step.temperatures]
-    if name == "posterior-dnl":
+    if name in ("posterior-dnl", "follower-dnl"):
         assert heats == pytest.approx([plain.heat(k / 12) for k in range(12)])
         assert plain.rate(1) < plain.rate(0)
         assert plain.heat(1) < plain.heat(0)

@@ -12,7 +12,12 @@ of "Multi-Sender Persuasion" (section 4.1) in three lines, for any input with cl
 
 from dnl.layers.discontinuous import DiscontinuousMLP
 from dnl.layers.emitted import EmittedLinear
-from dnl.layers.follower import FollowerChoice, FollowerNetwork, quantal_response
+from dnl.layers.follower import (
+    FollowerChoice,
+    FollowerNetwork,
+    least_squares,
+    quantal_response,
+)
 from dnl.layers.patterns import (
     PATTERN_GRADIENTS,
     ActivationPattern,
@@ -30,6 +35,7 @@ __all__ = [
     "FollowerNetwork",
     "PatternBias",
     "PatternedMLP",
+    "least_squares",
     "quantal_response",
     "relu_mlp",
 ]

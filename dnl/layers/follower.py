@@ -13,7 +13,7 @@ smooth in between. That is a discontinuous network whose activation pattern is a
     torch.Size([5, 2])
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -24,6 +24,8 @@ from torch.nn import functional
 from dnl.layers.emitted import EmittedLinear
 
 TEMPERATURE = 0.1  # of a new layer, in units of the spread of its score weights
+RIDGE = 1e-6  # of the mean squared feature
+ROWS = 2048  # whose features least squares hold at a time
 
 
 def quantal_response(scores: Tensor, temperature: float, dim: int = -1) -> Tensor:
@@ -35,8 +37,31 @@ def quantal_response(scores: Tensor, temperature: float, dim: int = -1) -> Tenso
     return ((scores - best) / temperature).softmax(dim)
 
 
+def least_squares(features: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """The linear head on `features` that fits best, with a little ridge: `(*F, out)`.
+
+    Args:
+        features: `(B, in) -> (B, *F)`.
+        x: `(B, in)`.
+        y: `(B, out)`.
+    """
+    with torch.no_grad():
+        sums: list[Tensor] = []
+        for part, target in zip(x.split(ROWS), y.split(ROWS), strict=True):
+            shaped = features(part)
+            flat = shaped.flatten(1).double()
+            terms = [flat.mT @ flat, flat.mT @ target.double()]
+            sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else terms
+        gram, product = sums
+        gram.diagonal().add_(RIDGE * gram.diagonal().mean().clamp_min(1e-300))
+        return torch.linalg.solve(gram, product).unflatten(0, shaped.shape[1:]).to(y)
+
+
 class FollowerChoice(nn.Module):
     """The choice with the highest score, `(..., in_features) -> (..., n_choices)` one-hot.
+
+    Of several followers, each by scores of its own, one after the other:
+    `(..., n_followers * n_choices)`.
 
     Backward it is *quantal response*, the derivative of `relaxed(x, temperature)`: a utility that
     depends on the choice can so move the boundaries between choices. The gradient is then not that
@@ -45,24 +70,31 @@ class FollowerChoice(nn.Module):
 
     Args:
         in_features: of the input.
-        n_choices: of the follower. More than the true number do no harm: some are never chosen.
-        scorer: `(..., in_features) -> (..., n_choices)`; None for a linear one without bias, whose
-            scores are in units of the spread of its weights, so that temperatures mean the same in
-            every layer.
+        n_choices: of a follower. More than the true number do no harm: some are never chosen.
+        scorer: `(..., in_features) -> (..., n_followers * n_choices)`; None for a linear one
+            without bias, whose scores are in units of the spread of its weights, so that
+            temperatures mean the same in every layer.
+        n_followers: who choose independently of one another.
 
     Attributes:
         temperature: above 0; a trainer may lower it (`anneal`). None: the choice is piecewise
             constant and passes no gradient, which is then exactly that of the function.
     """
 
-    def __init__(self, in_features: int, n_choices: int, scorer: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        n_choices: int,
+        scorer: nn.Module | None = None,
+        n_followers: int = 1,
+    ) -> None:
         super().__init__()
-        _check_sizes(in_features=in_features, n_choices=n_choices)
-        self.in_features, self.n_choices = in_features, n_choices
+        _check_sizes(in_features=in_features, n_choices=n_choices, n_followers=n_followers)
+        self.in_features, self.n_choices, self.n_followers = in_features, n_choices, n_followers
         self.temperature: float | None = TEMPERATURE
         self.scorer = scorer
         if scorer is None:
-            self.weight = nn.Parameter(torch.randn(n_choices, in_features))
+            self.weight = nn.Parameter(torch.randn(n_followers * n_choices, in_features))
 
     def anneal(self, temperature: float | None) -> None:
         """Set the temperature of the backward pass."""
@@ -72,49 +104,57 @@ class FollowerChoice(nn.Module):
         self.temperature = temperature
 
     def scores(self, x: Tensor) -> Tensor:
-        """`(..., in_features) -> (..., n_choices)`."""
+        """`(..., in_features) -> (..., n_followers * n_choices)`."""
         if self.scorer is not None:
             result: Tensor = self.scorer(x)
             return result
         return functional.linear(x, self._unit_weight(x.dtype))
 
     def relaxed(self, x: Tensor, temperature: float) -> Tensor:
-        """Quantal response: probabilities of all choices, `(..., n_choices)`."""
-        return quantal_response(self.scores(x), temperature)
+        """Quantal response: probabilities of all choices, `(..., n_followers * n_choices)`."""
+        apart = self.scores(x).unflatten(-1, (self.n_followers, self.n_choices))
+        return quantal_response(apart, temperature).flatten(-2)
 
     def forward(self, x: Tensor) -> Tensor:
         """One-hot choices; see the class for the backward pass."""
         columns = self.columns(x.reshape(-1, self.in_features).mT)
-        return columns.mT.reshape(*x.shape[:-1], self.n_choices)
+        return columns.mT.reshape(*x.shape[:-1], self.n_followers * self.n_choices)
 
     def columns(self, x: Tensor) -> Tensor:
-        """The same with inputs as columns, `(..., in_features, K) -> (..., n_choices, K)`.
+        """The same with inputs as columns: `(..., in, K) -> (..., n_followers * n_choices, K)`.
 
         Many times faster on a CPU, which takes the maximum and the softmax of many inputs at once
         where they lie side by side.
         """
         scores = self._unit_weight(x.dtype) @ x if self.scorer is None else self.scores(x.mT).mT
+        apart = scores.unflatten(-2, (self.n_followers, self.n_choices))
         if self.temperature is None:
-            return _one_hot(scores)
-        chosen: Tensor = _HardChoice.apply(scores, self.temperature)
-        return chosen
+            return _one_hot(apart).flatten(-3, -2)
+        chosen: Tensor = _HardChoice.apply(apart, self.temperature)
+        return chosen.flatten(-3, -2)
 
     def _unit_weight(self, dtype: torch.dtype) -> Tensor:
         return self.weight / self.weight.square().mean().clamp_min(torch.finfo(dtype).tiny).sqrt()
 
     def extra_repr(self) -> str:
-        return f"in_features={self.in_features}, n_choices={self.n_choices}"
+        return (
+            f"in_features={self.in_features}, n_choices={self.n_choices}, "
+            f"n_followers={self.n_followers}"
+        )
 
 
 class FollowerNetwork(nn.Module):
     """DNL whose activation pattern is a follower's choice: `(..., in) -> (..., out)`.
 
+    With several followers the pattern is all their choices; without hidden layers such a network is
+    the sum of one per follower, as is what sellers get from several buyers.
+
     Args:
         in_features, out_features: of the whole network.
-        n_choices: of the follower.
+        n_choices: of a follower.
         upper: widths of hidden layers between the input and the output, all emitted by the choice;
-            with none, the network is affine wherever the choice stays.
-        scorer: see `FollowerChoice`.
+            with none, the network is affine wherever the choices stay.
+        scorer, n_followers: see `FollowerChoice`.
     """
 
     def __init__(
@@ -124,15 +164,17 @@ class FollowerNetwork(nn.Module):
         n_choices: int,
         upper: Sequence[int] = (),
         scorer: nn.Module | None = None,
+        n_followers: int = 1,
     ) -> None:
         super().__init__()
         _check_sizes(out_features=out_features)
         if any(type(width) is not int or width < 1 for width in upper):
             raise ValueError(f"upper must hold widths of at least 1, got {upper!r}")
-        self.choice = FollowerChoice(in_features, n_choices, scorer)
+        self.choice = FollowerChoice(in_features, n_choices, scorer, n_followers)
         self.hidden = tuple(upper)
         widths = [in_features, *upper, out_features]
-        self.upper = nn.ModuleList(EmittedLinear(a, b, n_choices) for a, b in pairwise(widths))
+        context = n_followers * n_choices
+        self.upper = nn.ModuleList(EmittedLinear(a, b, context) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         """`(..., in_features) -> (..., out_features)`."""
@@ -141,6 +183,31 @@ class FollowerNetwork(nn.Module):
             x = functional.relu(layer(x, pattern))
         result: Tensor = self.upper[-1](x, pattern)
         return result
+
+    def features(self, x: Tensor) -> Tensor:
+        """`(..., in_features) -> (..., n_followers * n_choices, in_features + 1)`.
+
+        The input and a one at each follower's choice, zero elsewhere: without hidden layers the
+        network is linear in them.
+        """
+        extended = torch.cat([x, torch.ones_like(x[..., :1])], -1)
+        return self.choice(x).unsqueeze(-1) * extended.unsqueeze(-2)
+
+    def refit(self, x: Tensor, y: Tensor) -> None:
+        """Set the head by least squares: the choices stay. Nothing is done with hidden layers.
+
+        Args:
+            x: `(B, in_features)`.
+            y: `(B, out_features)`.
+        """
+        if self.hidden:
+            return
+        head = self.upper[0]
+        assert isinstance(head, EmittedLinear)
+        values = least_squares(self.features, x, y).movedim(-1, 0)  # (out, choices, in + 1)
+        with torch.no_grad():
+            head.weight.zero_()[:, 1:] = values[..., :-1]
+            head.bias.zero_()[:, 1:] = values[..., -1]
 
 
 class _HardChoice(torch.autograd.Function):

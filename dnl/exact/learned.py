@@ -1,0 +1,85 @@
+"""The best decision of a single leader, according to a fitted follower network.
+
+Where the learned follower takes choice c, prediction and scores are linear in the decision: one
+linear program per choice, as for the true game (`dnl.exact.optima`), gives the optimum of what was
+learned. Optima lie on cliffs, and learned cliffs are a little off; so the decision keeps a distance
+from them.
+
+Shapes: `C` choices of the learned follower, `D = S * M` entries of a decision.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dnl.exact.linear import LinearProgram
+from dnl.exact.sparse import csr_matrix
+from dnl.fitted import FittedSurrogate
+from dnl.layers import EmittedLinear, FollowerNetwork
+from games import checks
+from games.randomness import stream, uniform_distributions
+
+PROFILES = 10_000
+SUPPORT = 0.001  # of random profiles: what rarer choices are worth was learned from a handful
+
+
+def learned_optimum(fitted: FittedSurrogate, margin: float = 0.004) -> Tensor:
+    """The decision with the highest prediction at distance `margin` from every learned cliff.
+
+    Choices that the learned follower makes at less than a thousandth of random profiles are left
+    out. A poor choice where few samples were to be had: the prediction at an optimum errs upwards.
+
+    Args:
+        fitted: `"follower-dnl"` of a game of one leader, with one follower and no hidden layers.
+        margin: Euclidean, between profiles; any decision nearer leads to the same learned choice.
+
+    Returns:
+        `(1, S, M)`, float64 on the CPU.
+
+    Raises:
+        ValueError: for another surrogate, a margin that is not positive, or where no choice leaves
+            room for it.
+        ImportError: if highspy is not installed.
+    """
+    checks.positive_number("margin", margin)
+    network = fitted.networks.network(0).double().cpu()
+    n_leaders, n_entries, n_rows, _ = fitted.shape
+    if not (
+        isinstance(network, FollowerNetwork)
+        and n_leaders == network.choice.n_followers == 1
+        and isinstance(head := network.upper[0], EmittedLinear)
+        and not network.hidden
+    ):
+        raise ValueError(
+            "fitted must be a 'follower-dnl' of one leader and one follower without hidden layers, "
+            f"got {fitted.surrogate!r} of shape {fitted.shape}"
+        )
+    with torch.no_grad():
+        generator = stream("learned optimum", fitted.game)
+        random = uniform_distributions((PROFILES, n_rows, n_entries), generator).flatten(1)
+        supported = network.choice(random).mean(0) >= SUPPORT  # (C,)
+        weight, bias = head.emit(torch.eye(network.choice.n_choices, dtype=torch.float64))
+    score, value = network.choice.weight.detach(), weight[:, 0]  # (C, D) each
+    rows = np.kron(np.eye(n_rows), np.ones(n_entries))  # (S, D): every row sums to 1
+    best, policies = -np.inf, None
+    for choice in supported.nonzero()[:, 0].tolist():
+        ahead = score[choice] - score  # (C, D); its own row is 0 >= 0
+        along = ahead.unflatten(1, (n_rows, n_entries))  # less what no decision can change
+        steepness = (along - along.mean(2, keepdim=True)).flatten(1).norm(dim=1)
+        point = (
+            LinearProgram(
+                value[choice].numpy(),
+                np.ones(score.shape[1]),
+                csr_matrix(np.vstack([ahead.numpy(), rows])),
+                np.append(margin * steepness.numpy(), np.ones(n_rows)),
+                np.append(np.full(len(score), np.inf), np.ones(n_rows)),
+            )
+            .solve()
+            .point
+        )
+        if point is not None and (reached := point @ value[choice].numpy() + bias[choice]) > best:
+            best, policies = reached, torch.from_numpy(point)
+    if policies is None:
+        raise ValueError(f"margin must leave room in the piece of some choice, got {margin!r}")
+    shaped = policies.view(1, n_rows, n_entries)
+    return shaped / shaped.sum(-1, keepdim=True)

@@ -1,0 +1,274 @@
+"""Other games with cliffs: contracts, security, pricing, optimised through surrogates alone.
+
+Every surrogate is fitted to the same samples and optimised from the same random starts by the same
+extra-gradient; of all points on the way it keeps the one that *it* thinks best, and the true game
+is asked about that one only. For the follower network, whose pieces are known to be linear, the
+optimum of what was learned is computed as well ("program"). The same ascent on the true utility,
+whose gradient knows as little of cliffs, tells what is the ascent's fault and not the surrogate's.
+
+Single leaders: `place` = (reached - worst) / (optimum - worst), exact at both ends. Sellers:
+`gain` = the most that one of them still gains by another price, exact, in payoff ranges.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from dnl import (
+    ExtragradientConfig,
+    FitConfig,
+    cli,
+    extragradient,
+    fit,
+    follower_optimum,
+    follower_worst,
+    pricing_gain,
+)
+from dnl.exact.learned import learned_optimum
+from dnl.results import RUN, make_writable, write_record, write_table
+from dnl.solver import Utility
+from games import FollowerGame, checks
+from games.contracts import ContractGame, random_contract_game
+from games.pricing import PricingGame, random_pricing_game
+from games.randomness import stream
+from games.security import SecurityGame, random_security_game
+
+LAWS: dict[str, Callable[[int, int, int], ContractGame | SecurityGame | PricingGame]] = {
+    "contract": random_contract_game,
+    "security": random_security_game,
+    "pricing": random_pricing_game,
+}
+SIZES = (("contract", 6, 4), ("security", 6, 2), ("pricing", 2, 6), ("pricing", 3, 10))
+SURROGATES = ("relu", "delu", "dnl", "follower-dnl")
+TRUTH = "the game itself"
+DEVIATIONS = 100  # random decisions of each leader by which a surrogate judges a profile
+KEYS = ["game", "size_1", "size_2", "instance"]
+WAYS = ["surrogate", "way"]
+Key = tuple[str, int, int, int]
+Row = dict[str, Any]
+
+
+def main(
+    *,
+    instances: int = 20,
+    first: int = 0,
+    samples: int = 50_000,
+    epochs: int = 30,
+    starts: int = 200,
+    iterations: int = 100,
+    margin: float = 0.004,
+    workers: int = 2,
+    out: Path = Path("results/follower_games"),
+    small: bool = False,
+) -> int:
+    """Optimise games with followers through surrogates; finished games are kept.
+
+    Args:
+        instances: Games per size.
+        first: Number of the first instance.
+        samples: Training samples per game.
+        epochs: Passes over them.
+        starts: Random starting points of the ascent.
+        iterations: Of extra-gradient.
+        margin: Distance that the program keeps from learned cliffs.
+        workers: Processes; one game each at a time.
+        out: Folder of the tables and the figure.
+        small: A run of seconds.
+    """
+    configuration: dict[str, Any] = {
+        "samples": samples,
+        "epochs": epochs,
+        "starts": starts,
+        "iterations": iterations,
+    }
+    for name, value in {"instances": instances, "workers": workers, **configuration}.items():
+        checks.positive_integer(name, value)
+    checks.positive_integer("first", first, least=0)
+    configuration["margin"] = checks.positive_number("margin", margin)
+    keys = [(*size, i) for i in range(first, first + instances) for size in SIZES]
+    if small:
+        keys, workers = [("security", 3, 1, 0), ("pricing", 2, 2, 0)], 1
+        configuration |= {"samples": 500, "epochs": 2, "starts": 3, "iterations": 3}
+    make_writable(out)
+    table = out / "games.csv"
+    rows: list[Any] = pd.read_csv(table).to_dict("records") if table.exists() else []
+    if rows:
+        there = json.loads((out / RUN).read_text())["configuration"]
+        if there != configuration:
+            raise ValueError(
+                f"out holds games of {there}, got {configuration} and out={str(out)!r}: "
+                "choose another folder"
+            )
+    else:
+        write_record(out, configuration)
+    done = {tuple(row[name] for name in KEYS) for row in rows}
+    missing = [key for key in keys if key not in done]
+    found = _rows(missing, partial(rows_of, **configuration), workers)
+    for new in tqdm(found, total=len(missing), disable=small):
+        rows += new
+        write_table(pd.DataFrame(rows).sort_values([*KEYS, *WAYS]), table)
+    summary = summarise(pd.DataFrame(rows))
+    write_table(summary, out / "summary.csv")
+    print(summary.to_string(index=False))
+    draw(pd.DataFrame(rows), out / "follower_games.png")
+    return 0
+
+
+def _rows(
+    missing: list[Key], work: Callable[[Key], list[Row]], workers: int
+) -> Iterator[list[Row]]:
+    if workers == 1:
+        yield from map(work, missing)
+        return
+    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        yield from pool.map(work, missing)
+
+
+def rows_of(
+    key: Key, samples: int, epochs: int, starts: int, iterations: int, margin: float
+) -> list[Row]:
+    """The rows of one game: one for each surrogate and way of optimising, and the game itself."""
+    law, size_1, size_2, instance = key
+    game = LAWS[law](size_1, size_2, instance)
+    score = _scorer(game)
+    config = FitConfig(recipe="tuned", samples=samples, epochs=epochs, device="cpu")
+    ascent = ExtragradientConfig(iterations=iterations)
+    begin = game.sample_policies(starts, stream("starts", 0, game.identity))
+    itself = dict(zip(KEYS, key, strict=True))
+    found = ascend(game.ex_ante_utility, game, begin, ascent)
+    rows = [itself | {"surrogate": TRUTH, "way": "ascent"} | score(found)]
+    for surrogate in SURROGATES:
+        fitted = fit(game, surrogate, config)
+        ways = {"ascent": ascend(fitted, game, begin.to(fitted.networks.dtype), ascent)}
+        if surrogate == "follower-dnl" and game.shape[0] == 1:
+            ways["program"] = learned_optimum(fitted, margin)
+        rows += [
+            itself
+            | {"surrogate": surrogate, "way": way, "unexplained": fitted.unexplained.mean().item()}
+            | {"parameters": fitted.parameter_count, "fit_seconds": fitted.fit_seconds}
+            | {"predicted": fitted(policies).sum().item()}
+            | score(policies)
+            for way, policies in ways.items()
+        ]
+    return rows
+
+
+def _scorer(game: ContractGame | SecurityGame | PricingGame) -> Callable[[Tensor], Row]:
+    """What the true game says of one profile."""
+    if isinstance(game, PricingGame):
+        return lambda policies: {
+            "reached": game.ex_ante_utility(policies).sum().item(),
+            "gain": (pricing_gain(game, policies) / game.payoff_range).max().item(),
+        }
+    worst, optimum = follower_worst(game).utility, follower_optimum(game).utility
+
+    def place(policies: Tensor) -> Row:
+        reached = game.ex_ante_utility(policies).item()
+        return {"reached": reached, "place": (reached - worst) / (optimum - worst)}
+
+    return place
+
+
+def ascend(
+    utility: Utility, game: FollowerGame, starts: Tensor, config: ExtragradientConfig
+) -> Tensor:
+    """The profile `(N, S, M)`, of those that extra-gradient visits, that the surrogate likes best.
+
+    A single leader's by its utility. Several leaders' by the most that one of them gains, as the
+    surrogate sees it, by one of 100 random decisions; that takes time, so only at every tenth step.
+    """
+    worth = _worth(utility, game)
+    every = 1 if game.shape[0] == 1 else 10
+    calls, best, policies = 0, float("-inf"), starts[0]
+
+    def watched(at: Tensor) -> Tensor:
+        nonlocal calls, best, policies
+        if calls % every == 0:
+            with torch.no_grad():
+                value, index = worth(at).max(0)
+            if value.item() > best:
+                best, policies = value.item(), at[index].detach()
+        calls += 1
+        return utility(at)
+
+    ends = extragradient(watched, starts, config).policies
+    calls = 0
+    watched(ends)
+    exact = policies.double()
+    return exact / exact.sum(-1, keepdim=True)
+
+
+def _worth(utility: Utility, game: FollowerGame) -> Utility:
+    """What a surrogate thinks of profiles, `(B, N, S, M) -> (B,)`: see `ascend`."""
+    n_leaders = game.shape[0]
+    if n_leaders == 1:
+        return lambda at: utility(at)[:, 0]
+    decisions = game.sample_policies(DEVIATIONS, stream("deviations", 0, game.identity))
+
+    def least_gain(at: Tensor) -> Tensor:
+        now, gains = utility(at), []
+        for n in range(n_leaders):
+            deviated = at.unsqueeze(1).repeat(1, DEVIATIONS, 1, 1, 1)  # (B, D, N, S, M)
+            deviated[:, :, n] = decisions[:, n].to(at)
+            values = utility(deviated.flatten(0, 1))[:, n].view(len(at), DEVIATIONS)
+            gains.append((values.amax(1) - now[:, n]) / game.payoff_range[n].to(at))
+        return -torch.stack(gains).amax(0)
+
+    return least_gain
+
+
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per size, surrogate and way: means, medians and worst cases over games."""
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, "place", "gain"])))
+    rows["at_least_99"] = (rows["place"] >= 0.99).where(rows["place"].notna()).astype(float)
+    groups = rows.groupby([*KEYS[:3], *WAYS], sort=False)
+    summary = groups.agg(
+        games=("instance", "count"),
+        unexplained=("unexplained", "mean"),
+        place=("place", "mean"),
+        median_place=("place", "median"),
+        worst_place=("place", "min"),
+        at_least_99=("at_least_99", "mean"),
+        gain=("gain", "mean"),
+        median_gain=("gain", "median"),
+        fit_seconds=("fit_seconds", "median"),
+    )
+    return summary.reset_index().sort_values([*KEYS[:3]], kind="stable").round(5)
+
+
+def draw(rows: pd.DataFrame, path: Path) -> None:
+    """What is lost against the optimum, or still to be gained, game by game."""
+    from matplotlib.figure import Figure  # here: it takes a second to load
+
+    groups = list(rows.groupby(KEYS[:3], sort=False))
+    figure = Figure(figsize=(3.2 * len(groups), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(groups), squeeze=False)[0]
+    for axes, ((law, *sizes), games) in zip(panels, groups, strict=True):
+        lost = games["gain"] if law == "pricing" else 1 - games["place"]
+        labels = games["surrogate"] + "\n" + games["way"]
+        for x, label in enumerate(labels.unique()):
+            values = lost[labels == label].clip(lower=1e-5)
+            spread = [x + 0.3 * (i / max(len(values) - 1, 1) - 0.5) for i in range(len(values))]
+            axes.scatter(spread, values, s=14)
+            axes.plot([x - 0.25, x + 0.25], [values.median()] * 2, color="black")
+        axes.set_xticks(range(labels.nunique()), list(labels.unique()), fontsize=7, rotation=60)
+        axes.set_yscale("log")
+        axes.set_title(f"{law} ({', '.join(map(str, sizes))})", fontsize=10)
+        axes.set_ylabel(
+            "gain left, payoff ranges" if law == "pricing" else "share of the range lost"
+        )
+        if law != "pricing":
+            axes.axhline(0.01, color="grey", linewidth=0.8, linestyle="--")
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, "experiments.follower_games"))

@@ -1,0 +1,30 @@
+"""What the documentation shows works, and says what is true."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs/use_the_layers.md").read_text()
+GAME, LAYER = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def test_a_game_of_one_s_own(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    exec(compile(GAME, "use_the_layers.md", "exec"), names)
+    assert len(GAME.strip().splitlines()) < 40
+    output = capsys.readouterr().out
+    (reached,) = re.findall(r"computed .* predicted, (\S+) true", output)
+    (sampled,) = re.findall(r"best of 100,000: (\S+)", output)
+    assert float(reached) > 0.95 * float(sampled)
+
+
+def test_the_layer_in_plain_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(LAYER, "use_the_layers.md", "exec"), {})
+    (unexplained,) = re.findall(r"unexplained: (\S+)", capsys.readouterr().out)
+    assert float(unexplained) < 0.1
+
+
+def test_the_readme_leads_there() -> None:
+    assert "(docs/use_the_layers.md)" in (ROOT / "README.md").read_text()
