@@ -10,17 +10,13 @@ Single leaders: `place` = (reached - worst) / (optimum - worst), exact at both e
 `gain` = the most that one of them still gains by another price, exact, in payoff ranges.
 """
 
-import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from dnl import (
     ExtragradientConfig,
@@ -33,8 +29,9 @@ from dnl import (
     pricing_gain,
 )
 from dnl.exact.learned import learned_optimum
-from dnl.results import RUN, make_writable, write_record, write_table
+from dnl.results import write_table
 from dnl.solver import Utility
+from experiments.resumable import Key, Row, table_of
 from games import FollowerGame, checks
 from games.contracts import ContractGame, random_contract_game
 from games.pricing import PricingGame, random_pricing_game
@@ -52,8 +49,6 @@ TRUTH = "the game itself"
 DEVIATIONS = 100  # random decisions of each leader by which a surrogate judges a profile
 KEYS = ["game", "size_1", "size_2", "instance"]
 WAYS = ["surrogate", "way"]
-Key = tuple[str, int, int, int]
-Row = dict[str, Any]
 
 
 def main(
@@ -97,39 +92,15 @@ def main(
     if small:
         keys, workers = [("security", 3, 1, 0), ("pricing", 2, 2, 0)], 1
         configuration |= {"samples": 500, "epochs": 2, "starts": 3, "iterations": 3}
-    make_writable(out)
-    table = out / "games.csv"
-    rows: list[Any] = pd.read_csv(table).to_dict("records") if table.exists() else []
-    if rows:
-        there = json.loads((out / RUN).read_text())["configuration"]
-        if there != configuration:
-            raise ValueError(
-                f"out holds games of {there}, got {configuration} and out={str(out)!r}: "
-                "choose another folder"
-            )
-    else:
-        write_record(out, configuration)
-    done = {tuple(row[name] for name in KEYS) for row in rows}
-    missing = [key for key in keys if key not in done]
-    found = _rows(missing, partial(rows_of, **configuration), workers)
-    for new in tqdm(found, total=len(missing), disable=small):
-        rows += new
-        write_table(pd.DataFrame(rows).sort_values([*KEYS, *WAYS]), table)
-    summary = summarise(pd.DataFrame(rows))
+    arguments = tuple(configuration.values())
+    rows = table_of(
+        out, KEYS, keys, rows_of, configuration, arguments, workers, quiet=small, within=WAYS
+    )
+    summary = summarise(rows)
     write_table(summary, out / "summary.csv")
     print(summary.to_string(index=False))
-    draw(pd.DataFrame(rows), out / "follower_games.png")
+    draw(rows, out / "follower_games.png")
     return 0
-
-
-def _rows(
-    missing: list[Key], work: Callable[[Key], list[Row]], workers: int
-) -> Iterator[list[Row]]:
-    if workers == 1:
-        yield from map(work, missing)
-        return
-    with ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        yield from pool.map(work, missing)
 
 
 def rows_of(

@@ -20,12 +20,13 @@ def table_of(
     out: Path,
     names: Sequence[str],
     keys: Sequence[Key],
-    row_of: Callable[..., Row],
+    row_of: Callable[..., Row | list[Row]],
     configuration: Row,
     arguments: tuple[Any, ...] = (),
     workers: int = 1,
     quiet: bool = False,
     table: str = "games.csv",
+    within: Sequence[str] = (),
 ) -> pd.DataFrame:
     """All rows in `out/table`, sorted by their keys, the missing ones among `keys` computed first.
 
@@ -33,12 +34,14 @@ def table_of(
         out: folder; `run.json` in it records command, commit and hardware.
         names: columns that hold a key.
         keys: rows wanted.
-        row_of: `row_of(key, *arguments)`, a module's function where there are several workers.
+        row_of: `row_of(key, *arguments)`, one row or several; a module's function where there are
+            several workers.
         configuration: what all rows of one folder must have been computed with.
         arguments: passed on.
         workers: processes, one thread each; 1 computes here.
         quiet: show no progress bar.
         table: name of the file.
+        within: columns by which the rows of one key are sorted.
 
     Raises:
         ValueError: if the folder holds rows of another configuration.
@@ -59,15 +62,19 @@ def table_of(
         write_record(out, configuration)
     missing = [key for key in keys if key not in done]
     found = _computed(missing, row_of, arguments, workers)
-    for row in tqdm(found, total=len(missing), disable=quiet):
-        rows.append(row)
-        write_table(pd.DataFrame(rows).sort_values(list(names)), path)
-    return pd.DataFrame(rows).sort_values(list(names), ignore_index=True)
+    order = [*names, *within]
+    for new in tqdm(found, total=len(missing), disable=quiet):
+        rows += new if isinstance(new, list) else [new]
+        write_table(pd.DataFrame(rows).sort_values(order), path)
+    return pd.DataFrame(rows).sort_values(order, ignore_index=True)
 
 
 def _computed(
-    keys: Iterable[Key], row_of: Callable[..., Row], arguments: tuple[Any, ...], workers: int
-) -> Iterator[Row]:
+    keys: Iterable[Key],
+    row_of: Callable[..., Row | list[Row]],
+    arguments: tuple[Any, ...],
+    workers: int,
+) -> Iterator[Row | list[Row]]:
     if workers == 1:
         yield from (row_of(key, *arguments) for key in keys)
         return
