@@ -40,7 +40,7 @@ class Architecture:
         pattern_gradient: `"none"` or `"straight-through"`; see `dnl.layers.ActivationPattern`. None
             for the recipe's.
         choices: posterior-dnl and follower-dnl: actions that a follower may be given; None for
-            three times as many as the game has.
+            four more than twice those of the game.
         upper: of these two: widths of hidden layers in the upper part; none is a linear one.
         followers: follower-dnl: None for one where there is one leader, else `FOLLOWERS`.
     """
@@ -132,14 +132,14 @@ def _dnl(shape: Shape, a: Architecture) -> nn.Module:
 
 def _posterior(shape: Shape, a: Architecture) -> nn.Module:
     n_senders, n_signals, n_states, n_actions = shape
-    choices = 3 * n_actions if a.choices is None else a.choices
+    choices = 2 * n_actions + 4 if a.choices is None else a.choices
     return PosteriorNetwork(n_senders, n_signals, n_states, choices, a.upper)
 
 
 def _follower(shape: Shape, a: Architecture) -> nn.Module:
     n_leaders, _, _, n_choices = shape
     followers = (1 if n_leaders == 1 else FOLLOWERS) if a.followers is None else a.followers
-    choices = 3 * n_choices if a.choices is None else a.choices
+    choices = 2 * n_choices + 4 if a.choices is None else a.choices
     return FollowerNetwork(_features(shape), n_leaders, choices, a.upper, n_followers=followers)
 
 

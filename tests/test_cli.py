@@ -86,7 +86,7 @@ WRONG = [
     ("--surrogate relu", "--surrogate. Did you mean --surrogates?"),
     ("--no-resume", "--no-resume"),
     ("stray", "stray"),
-    ("--surrogates relu mlp", "surrogates must be one of 'relu', 'delu', 'dnl', got 'mlp'"),
+    ("--surrogates relu mlp", "surrogates must be one of 'relu', 'delu', 'dnl', 'posterior-dnl', "),
     ("--law dice", "law must be one of 'paper', 'contested', got 'dice'"),
     ("--law paper dice", "law must be one of 'paper', 'contested', got 'dice'"),
     ("--preset big", "preset must be one of 'quick', 'paper', got 'big'"),
