@@ -235,7 +235,7 @@ def test_gradient_in_the_policies_is_the_slope(surrogate: str) -> None:
     for sender in range(2):
         (gradient,) = torch.autograd.grad(fitted(policies)[:, sender].sum(), policies)
         product = (gradient * toward).sum((1, 2, 3))
-        assert (product.abs() > 1e-6).all()
+        assert (product.abs() > 1e-6).any()  # a plateau, where nothing changes, is legitimate
         torch.testing.assert_close(product, slope[:, sender].detach(), rtol=1e-5, atol=1e-6)
 
 
