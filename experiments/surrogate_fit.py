@@ -156,7 +156,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     names = names.where(~posterior, "posterior-dnl").where(~rows["few"], "posterior-dnl, tenth")
     size = rows.apply(lambda r: f"({r.n_signals},{r.n_states},{r.n_actions})", axis=1)
     labelled = rows.assign(size=size, fit=names)
-    groups = labelled.groupby(["n_senders", "size", "fit"], sort=False)
+    groups = labelled.groupby(["n_senders", "n_signals", "size", "fit"], sort=False)
     summary = groups.agg(
         games=("unexplained", "size"),
         unexplained=("unexplained", "mean"),
@@ -180,7 +180,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     summary["of best other"] = summary["unexplained"] / summary.pop("best other")
     summary = summary.join(paper.rename("paper dnl"), on=["n_senders", "size"])
     summary["of paper's DNL seconds"] = summary["seconds"] / summary.pop("paper dnl")
-    return summary.sort_values(["n_senders", "size", "unexplained"], ignore_index=True)
+    summary = summary.sort_values(["n_senders", "n_signals", "unexplained"], ignore_index=True)
+    return summary.drop(columns="n_signals")
 
 
 def draw(summary: pd.DataFrame, path: Path) -> None:
