@@ -1,6 +1,6 @@
 """How networks are trained: the paper's way, and the ways that measurement found.
 
-`python -m experiments.recipes` measures; results/recipes holds what it found.
+`python -m experiments.recipes` measures; results/recipes holds what it has found so far.
 """
 
 import math
