@@ -48,7 +48,7 @@ class FitConfig:
         epochs: passes over the training samples.
         batch_size: samples per step, None for the recipe's; not stated in the paper.
         lr: Adam's learning rate at the start, None for the recipe's.
-        lr_last_share: what is left of it at the end, from 0 to 1; None for the recipe's.
+        lr_last_share: what is left of it at the end, above 0 and at most 1; None for the recipe's.
         architecture: sizes of the networks.
         dtype: `"float32"` or `"float64"`, of the training; samples are simulated in the game's.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
@@ -72,9 +72,11 @@ class FitConfig:
         checks.positive_integer("epochs", self.epochs)
         if self.batch_size is not None:
             checks.positive_integer("batch_size", self.batch_size)
-        for name in ("lr", "lr_last_share"):
-            if getattr(self, name) is not None:
-                checks.positive_number(name, getattr(self, name))
+        if self.lr is not None:
+            checks.positive_number("lr", self.lr)
+        share = self.lr_last_share
+        if share is not None and checks.positive_number("lr_last_share", share) > 1:
+            raise ValueError(f"lr_last_share must be at most 1, got {share!r}")
         checks.one_of("dtype", self.dtype, tuple(DTYPES))
         pick_device(self.device)
 

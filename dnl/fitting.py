@@ -255,6 +255,7 @@ def _prepare(
         "surrogate": surrogate,
         "seed": seed,
         "config": settings,
+        "training": asdict(config.training(surrogate)),
     }
     text = json.dumps(fit_id, indent=1) + "\n"
     directory.mkdir(parents=True, exist_ok=True)

@@ -20,8 +20,8 @@ class Recipe:
         posteriors: joint posteriors per step, at most, where networks see those; but 16 samples.
         pattern_gradient: of activation patterns, see `dnl.layers.ActivationPattern`.
         temperature: first and last of a follower's quantal response, on the way geometrically.
-        refit: steps after which heads that are linear in features are set by least squares, and at
-            the end; 0 for never.
+        refit: steps, at most, after which heads that are linear in features are set by least
+            squares, as they are at the end; 0 for never.
         restarts: networks trained side by side; the one with the smallest error is kept.
     """
 

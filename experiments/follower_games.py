@@ -154,7 +154,7 @@ def ascend(
     """The profile `(N, S, M)`, of those that extra-gradient visits, that the surrogate likes best.
 
     A single leader's by its utility. Several leaders' by the most that one of them gains, as the
-    surrogate sees it, by one of 100 random decisions; that takes time, so only at every tenth step.
+    surrogate sees it, by one of 100 random decisions; that takes time, so only at every tenth one.
     """
     worth = _worth(utility, game)
     every = 1 if game.shape[0] == 1 else 10

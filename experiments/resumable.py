@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from dnl.results import RUN, make_writable, write_record, write_table
+from dnl.results import RUN, make_writable, read_table, write_record, write_table
 
 Key = tuple[Any, ...]
 Row = dict[str, Any]
@@ -31,7 +31,7 @@ def table_of(
     """All rows in `out/table`, sorted by their keys, the missing ones among `keys` computed first.
 
     Args:
-        out: folder; `run.json` in it records command, commit and hardware.
+        out: folder; `run.json` in it records command, commit and hardware of the first rows.
         names: columns that hold a key.
         keys: rows wanted.
         row_of: `row_of(key, *arguments)`, one row or several; a module's function where there are
@@ -49,7 +49,7 @@ def table_of(
     """
     make_writable(out)
     path = out / table
-    rows: list[Any] = pd.read_csv(path).to_dict("records") if path.exists() else []
+    rows: list[Any] = read_table(path).to_dict("records") if path.exists() else []
     done = {tuple(row[name] for name in names) for row in rows}
     if done:
         there = json.loads((out / RUN).read_text())["configuration"]

@@ -34,7 +34,7 @@ POSTERIOR_EPOCHS = {2: 10, 4: 1}  # by number of senders: four have many joint s
 FEW = 10  # a fit from a tenth of the samples makes ten times the passes
 STARTS = 10
 FINISHED = 3  # end points that are walked to rest
-WALKING = 10.0  # seconds for that
+WALKING = 10.0  # seconds for each: a walk that is cut off does not count
 DECIDING = 2.0  # seconds for a verdict
 RADIUS = 0.005
 KEYS = ["n_senders", "n_signals", "n_states", "n_actions", "instance", "surrogate", "recipe", "few"]
@@ -130,10 +130,13 @@ def end_points(game: PersuasionGame, fitted: FittedSurrogate) -> Row:
     starts = game.sample_policies(STARTS, stream("starts", 0, game.identity))
     ends = extragradient(fitted, starts.to(fitted.networks.dtype)).policies.to(starts)
     ends = ends / ends.sum(-1, keepdim=True)
-    search = Search(game, RADIUS, deadline=time.perf_counter() + WALKING)
+    search = Search(game, RADIUS, deadline=float("inf"))
     welfare = search.welfare(ends)
     best = ends[welfare.argsort(descending=True, stable=True)[:FINISHED]]
-    rests = [p for end in best for p in walk(search, end, radii(RADIUS)) if p is not None]
+    rests = []
+    for end in best:
+        search.deadline = time.perf_counter() + WALKING
+        rests += [p for p in walk(search, end, radii(RADIUS)) if p is not None]
 
     def is_certified(policies: torch.Tensor) -> bool:
         return decide(game, policies, RADIUS, time_limit=DECIDING) == "certified"

@@ -122,7 +122,8 @@ class Deviation:
             most = np.einsum("js,abs->jab", self.weights * low[m], self.advantage)
             most += np.einsum("js,abs->jab", self.weights * (high[m] - low[m]), favourable)
             wins[m] = (most >= 0).all(2)
-        return wins
+        # What is attained may leave no action its margin in a tiny box: then any is open.
+        return wins | ~wins.any(2, keepdims=True)
 
     def box(self, radius: float) -> tuple[Array, Array]:
         """Columns within `radius` of `own`: corners and widths, `(M, S)` each.

@@ -147,6 +147,8 @@ def respond(
         # Ties need not go the sender's way: look for the best if they go the game's.
         attained = LocalResponse(problem.as_played(), radius, tolerance, deadline, decided)
         policy, utility = _best_of(judge, rows, sender, [*attained.witnesses, policy.numpy()])
+        if attained.outcome.status is Status.TIME_LIMIT:
+            status = Status.TIME_LIMIT
     if utility > upper_bound:
         if utility > upper_bound + ROUNDING * problem.payoff_range:
             status = Status.SUSPECT

@@ -54,7 +54,7 @@ def _all_labels(game: PersuasionGame) -> Tensor:
 
 
 def _resting(search: Search, labels: Tensor) -> Tensor:
-    """The ones of `labels (B, N, S)` that two necessary conditions of local equilibria allow."""
+    """The ones of `labels (B, N, S)` that pass two tests; nearly all local equilibria do."""
     game, limit = search.game, search.allowed(search.radius)
     kept = []
     for part in labels.split(AT_ONCE):

@@ -74,12 +74,12 @@ def find_equilibria(
     game = game.to("cpu", torch.float64)
     search = Search(game, radius, began + (1 - GLOBAL_SHARE) * time_limit, seed)
     found = _collect(search, names, began, on_progress)
-    status = "complete" if search.left > 0 and not search.cut else "time limit"
+    complete = search.left > 0 and not search.cut
     best = sorted(found, key=lambda f: -f.welfare)[:RETURNED]
     # First those that should turn out global: their proof is wanted most.
     chosen = [f for f in found if f.is_global or f.source == "full-revelation"]
     chosen += [f for f in best if f not in chosen]
-    results = []
+    proven = []
     for index, candidate in enumerate(chosen):
 
         def share(index: int = index) -> float:
@@ -88,13 +88,17 @@ def find_equilibria(
 
         local = verify(game, candidate.policies, radius, time_limit=max(share(), 1.0))
         if local.verdict != "certified":  # the clock, at most: it was certified before
+            complete = False
             continue
         if on_progress is not None:
             on_progress(time.perf_counter() - began, f"global gap {index + 1}/{len(chosen)}")
         everywhere = verify(game, candidate.policies, None, time_limit=share())
-        results.append(
-            Equilibrium(game, candidate.policies, local, everywhere, candidate.source, status)
-        )
+        proven.append((candidate, local, everywhere))
+    status = "complete" if complete else "time limit"
+    results = [
+        Equilibrium(game, candidate.policies, local, everywhere, candidate.source, status)
+        for candidate, local, everywhere in proven
+    ]
     return tuple(sorted(results, key=lambda e: -e.welfare))
 
 
@@ -137,7 +141,10 @@ def _collect(
     # Cheap proposals first, each member to its end while the time allows; then all in turn.
     early = time.perf_counter() + EARLY_SHARE * search.left
     for name in [name for name in EARLY_MEMBERS if name in running]:
-        while wanted(name) and time.perf_counter() < early:
+        while wanted(name):
+            if time.perf_counter() >= early:
+                search.cut = True  # the clock decides what comes next
+                break
             if not step(name, running[name]):
                 del running[name]
                 break
