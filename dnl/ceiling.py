@@ -6,9 +6,8 @@ import torch
 
 from dnl.exact.persuasion import Recommendation
 from dnl.revelation import full_revelation
+from dnl.verification import TOLERANCE
 from games import PersuasionGame
-
-TOLERANCE = 1e-5  # of a payoff range: what a certificate of a global equilibrium may overlook
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from games import PersuasionGame, checks
 from games.randomness import stream
 
 METHODS = ("exact", "sampled")
+TOLERANCE = 1e-5  # gain, as a fraction of the payoff range, that does not count
 REFERENCE_RADIUS = 0.005  # radius at which the tolerance is the whole stated one
 DEVIATIONS_PER_ENTRY = 100  # sampled deviations per sender and entry of its policy (paper)
 CHUNK_ENTRIES = 2**21  # entries of deviations held at a time
@@ -71,7 +72,7 @@ def verify(
     policies: Tensor,
     radius: float | None = 0.005,
     method: str = "exact",
-    tolerance: float = 1e-5,
+    tolerance: float = TOLERANCE,
     time_limit: float = 60.0,
     seed: int = 0,
     *,
@@ -134,7 +135,7 @@ def decide(
     game: PersuasionGame,
     profile: Tensor,
     radius: float | None = 0.005,
-    tolerance: float = 1e-5,
+    tolerance: float = TOLERANCE,
     time_limit: float = 60.0,
 ) -> str:
     """The exact verdict on one profile `(N, S, M)`, without tight bounds: as `verify`, but quicker.

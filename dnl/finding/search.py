@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dnl.ceiling import WelfareCeiling, welfare_ceiling
-from dnl.verification import allowed_gain, decide
+from dnl.verification import TOLERANCE, allowed_gain, decide
 from games import PersuasionGame
 from games.randomness import stream
 
@@ -35,7 +35,7 @@ class Search:
     radius: float
     deadline: float
     seed: int = 0
-    tolerance: float = 1e-5
+    tolerance: float = TOLERANCE
     floor: float = field(default=-float("inf"))
     global_floor: float = field(default=-float("inf"))
     cut: bool = False
