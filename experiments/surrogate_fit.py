@@ -1,25 +1,20 @@
-"""Which surrogate fits, and what one reaches with it: contested games that nothing was tuned on.
+"""Which surrogate fits: contested games that nothing was tuned on.
 
 The paper's three networks under the paper's recipe and the tuned one, and posterior-dnl; the last
-also from a tenth of the samples. One row per game and fit: unexplained variance on fresh samples;
-cosine of the surrogate's gradients with the true ones inside cells; true welfare of end points of
-extra-gradient from the same starts, before and after exact best responses finish the best ones,
-above the better of full revelation and no information and in sums of payoff ranges.
+also from a tenth of the samples. One row per game and fit: unexplained variance on fresh samples,
+and the cosine of the surrogate's gradients with the true ones inside cells. The networks are kept,
+`experiments.end_points` goes on with them.
 """
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import torch
 
-from dnl import FitConfig, FittedSurrogate, cli, extragradient, fit, full_revelation
-from dnl.finding.responses import radii, walk
-from dnl.finding.search import Search
+from dnl import FitConfig, FittedSurrogate, cli, fit
 from dnl.solver import own_gradient
 from dnl.surrogates import PAPER_SURROGATES
-from dnl.verification import decide
 from experiments.resumable import Key, Row, table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
@@ -32,11 +27,7 @@ FIRST = 100  # instances below were tuned on
 EPOCHS = 30
 POSTERIOR_EPOCHS = {2: 10, 4: 1}  # by number of senders: four have many joint signals per sample
 FEW = 10  # a fit from a tenth of the samples makes ten times the passes
-STARTS = 10
-FINISHED = 3  # end points that are walked to rest
-WALKING = 10.0  # seconds for each: a walk that is cut off does not count
-DECIDING = 2.0  # seconds for a verdict
-RADIUS = 0.005
+NETWORKS = "networks"  # the folder; git ignores it
 KEYS = ["n_senders", "n_signals", "n_states", "n_actions", "instance", "surrogate", "recipe", "few"]
 
 
@@ -63,18 +54,21 @@ def main(
         checks.one_of("senders", str(n), tuple(map(str, SIZES)))
     sizes = [(n, *size) for n in senders for size in SIZES[n]]
     fits = [("posterior-dnl", "paper", False), ("posterior-dnl", "paper", True)]
-    fits += [(name, recipe, False) for recipe in ("paper", "tuned") for name in PAPER_SURROGATES]
+    fits += [(name, recipe, False) for recipe in ("tuned", "paper") for name in PAPER_SURROGATES]
     if small:
         sizes, fits, instances, samples = [(2, 2, 2, 2)], fits[:3], 1, 400
     keys = [
         (*size, instance, *way)
+        for ways in (fits[:2], fits[2:5], fits[5:])  # the paper's recipe comes last
         for instance in range(FIRST, FIRST + instances)
         for size in sizes
-        for way in fits
+        for way in ways
     ]
-    configuration = {"samples": samples}
+    configuration = {"samples": samples, "epochs": EPOCHS, "few": FEW}
+    configuration |= {f"posterior epochs, {n} senders": e for n, e in POSTERIOR_EPOCHS.items()}
+    arguments = (samples, out / NETWORKS, small)
     rows = table_of(
-        out, KEYS, keys, row_of, configuration, (samples, small), quiet=small, table="fits.csv"
+        out, KEYS, keys, row_of, configuration, arguments, quiet=small, table="fits.csv"
     )
     summary = summarise(rows)
     summary.to_csv(out / "summary.csv", index=False)
@@ -83,8 +77,14 @@ def main(
     return 0
 
 
-def row_of(key: Key, samples: int, small: bool) -> Row:
-    """The row of one fit."""
+def network_file(folder: Path, key: Key) -> Path:
+    """Where the networks of one fit are kept."""
+    n, m, s, a, instance, surrogate, recipe, few = key
+    return folder / f"{n}-{m}-{s}-{a}-{instance}-{surrogate}-{'few' if few else recipe}.pt"
+
+
+def row_of(key: Key, samples: int, networks: Path, small: bool) -> Row:
+    """The row of one fit, whose networks are kept in a folder."""
     n, m, s, a, instance, surrogate, recipe, few = key
     game = synthetic_game(n, m, s, a, instance, "contested")
     epochs = POSTERIOR_EPOCHS[n] if surrogate == "posterior-dnl" else EPOCHS
@@ -95,13 +95,14 @@ def row_of(key: Key, samples: int, small: bool) -> Row:
         test_samples=100 if small else 10_000,
     )
     fitted = fit(game, surrogate, config)
+    networks.mkdir(exist_ok=True)
+    fitted.save(network_file(networks, key))
     return dict(zip(KEYS, key, strict=True)) | {
         "unexplained": fitted.unexplained.mean().item(),
         "worst": fitted.unexplained.max().item(),
         "parameters": fitted.parameter_count,
         "seconds": fitted.fit_seconds,
         "cosine": cosine(game, fitted),
-        **end_points(game, fitted),
     }
 
 
@@ -122,36 +123,6 @@ def cosine(game: PersuasionGame, fitted: FittedSurrogate) -> float:
     return torch.cosine_similarity(true, learned, dim=-1)[there].mean().item()
 
 
-def end_points(game: PersuasionGame, fitted: FittedSurrogate) -> Row:
-    """Extra-gradient's end points from random starts, as they are and finished."""
-    unit = game.payoff_range.sum().item()
-    revealed = full_revelation(game).utilities.sum().item()
-    baseline = max(revealed, game.no_information().sum().item())
-    starts = game.sample_policies(STARTS, stream("starts", 0, game.identity))
-    ends = extragradient(fitted, starts.to(fitted.networks.dtype)).policies.to(starts)
-    ends = ends / ends.sum(-1, keepdim=True)
-    search = Search(game, RADIUS, deadline=float("inf"))
-    welfare = search.welfare(ends)
-    best = ends[welfare.argsort(descending=True, stable=True)[:FINISHED]]
-    rests = []
-    for end in best:
-        search.deadline = time.perf_counter() + WALKING
-        rests += [p for p in walk(search, end, radii(RADIUS)) if p is not None]
-
-    def is_certified(policies: torch.Tensor) -> bool:
-        return decide(game, policies, RADIUS, time_limit=DECIDING) == "certified"
-
-    certified = [p for p in rests if is_certified(p)]
-    finished = [search.welfare(p).item() for p in certified]
-    return {
-        "start_gain": (search.welfare(starts).mean().item() - baseline) / unit,
-        "end_gain": (welfare.mean().item() - baseline) / unit,
-        "end_certified": sum(map(is_certified, ends)) / STARTS,
-        "finished_certified": len(certified) / FINISHED,
-        "finished_gain": (max(finished) - baseline) / unit if finished else float("nan"),
-    }
-
-
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per size: mean unexplained variance and seconds of every fit."""
     names = rows["surrogate"] + ", " + rows["recipe"]
@@ -166,11 +137,6 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         worst=("worst", "max"),
         seconds=("seconds", "mean"),
         cosine=("cosine", "mean"),
-        start_gain=("start_gain", "mean"),
-        end_gain=("end_gain", "mean"),
-        end_certified=("end_certified", "mean"),
-        finished_certified=("finished_certified", "mean"),
-        finished_gain=("finished_gain", "mean"),
     ).reset_index()
     best = (
         summary[~summary["fit"].str.startswith("posterior")]
