@@ -42,31 +42,30 @@ class FitConfig:
 
     Attributes:
         recipe: `"paper"`: Adam at a constant rate on the mean squared error of standardised
-            utilities; `"tuned"`: what measurement found best (`dnl.recipes`).
+            utilities; `"tuned"`: what measurement found best; or a `dnl.recipes.Recipe`.
         samples: training profiles per game, rows uniform on the simplex.
         test_samples: fresh profiles on which errors are measured.
         epochs: passes over the training samples.
         batch_size: samples per step, None for the recipe's; not stated in the paper.
         lr: Adam's learning rate at the start, None for the recipe's.
-        lr_last_share: what is left of it at the end, above 0 and at most 1; None for the recipe's.
         architecture: sizes of the networks.
         dtype: `"float32"` or `"float64"`, of the training; samples are simulated in the game's.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
     """
 
-    recipe: str = "paper"
+    recipe: str | Recipe = "paper"
     samples: int = 50_000
     test_samples: int = 10_000
     epochs: int = 30
     batch_size: int | None = None
     lr: float | None = None
-    lr_last_share: float | None = None
     architecture: Architecture = field(default_factory=Architecture)
     dtype: str = "float32"
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        checks.one_of("recipe", self.recipe, tuple(RECIPES))
+        if not isinstance(self.recipe, Recipe):
+            checks.one_of("recipe", self.recipe, tuple(RECIPES))
         for name in ("samples", "test_samples"):
             checks.positive_integer(name, getattr(self, name), least=2)
         checks.positive_integer("epochs", self.epochs)
@@ -74,18 +73,16 @@ class FitConfig:
             checks.positive_integer("batch_size", self.batch_size)
         if self.lr is not None:
             checks.positive_number("lr", self.lr)
-        share = self.lr_last_share
-        if share is not None and checks.positive_number("lr_last_share", share) > 1:
-            raise ValueError(f"lr_last_share must be at most 1, got {share!r}")
         checks.one_of("dtype", self.dtype, tuple(DTYPES))
         pick_device(self.device)
 
     def training(self, surrogate: str) -> Recipe:
         """The recipe for one kind of networks, with what this configuration says otherwise."""
-        recipe = RECIPES[self.recipe][surrogate]
+        recipe = self.recipe
+        if not isinstance(recipe, Recipe):
+            recipe = RECIPES[recipe][surrogate]
         said: dict[str, Any] = {
             "lr": self.lr,
-            "last": self.lr_last_share,
             "batch_size": self.batch_size,
             "pattern_gradient": self.architecture.pattern_gradient,
         }
@@ -202,6 +199,8 @@ class FittedSurrogate:
             state = content.pop("networks")
             config = content.pop("config")
             architecture = Architecture(**config.pop("architecture"))
+            if isinstance(config["recipe"], dict):
+                config["recipe"] = Recipe(**config["recipe"])
             content["config"] = FitConfig(**config | {"device": "auto"}, architecture=architecture)
             network = make_surrogate(content["surrogate"], content["shape"], architecture)
             count = networks_per_game(content["surrogate"], content["shape"][0])

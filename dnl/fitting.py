@@ -101,9 +101,10 @@ def fit_many(
     dtype = DTYPES[config.dtype]
 
     profiles, utilities = _sample(games, config.samples, seed, "train", device)
-    mean, scale, constant = _standardisation(games, utilities)
-    targets = (utilities - mean.unsqueeze(1)) / scale.unsqueeze(1)  # (G, samples, N)
     recipe = config.training(surrogate)
+    mean, scale, constant = _standardisation(games, utilities)
+    scale = scale * recipe.unit
+    targets = (utilities - mean.unsqueeze(1)) / scale.unsqueeze(1)  # (G, samples, N)
     networks = _initialise(games, surrogate, config, recipe, seed)
     module = training.StackedRegression(
         networks,
@@ -202,7 +203,9 @@ def _initialise(
             for index in range(count):
                 generator = stream("initialisation", seed, game.identity, index)
                 torch.manual_seed(generator.initial_seed())
-                networks.append(make_surrogate(surrogate, game.shape, architecture))
+                network = make_surrogate(surrogate, game.shape, architecture)
+                recipe.prepare(network)
+                networks.append(network)
     return NetworkStack(networks).to(DTYPES[config.dtype])
 
 

@@ -8,6 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from torch import nn
+
+from dnl.layers import PATTERN_GRADIENTS, ActivationPattern, EmittedLinear, PatternBias
+from games import checks
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -18,7 +23,10 @@ class Recipe:
         last: its share at the end, on the way by a half cosine; 1 is a constant rate.
         batch_size: samples per step, at most.
         posteriors: joint posteriors per step, at most, where networks see those; but 16 samples.
-        pattern_gradient: of activation patterns, see `dnl.layers.ActivationPattern`.
+        pattern_gradient, slope: of activation patterns, see `dnl.layers.ActivationPattern`.
+        context: what a pattern contributes to DNL's emitted layers and to DeLU's bias at the start,
+            as a multiple of the layers' own initialisation.
+        unit: what a network's output of 1 stands for, in standard deviations of the utility.
         temperature: first and last of a follower's quantal response, on the way geometrically.
         refit: steps, at most, after which heads that are linear in features are set by least
             squares, as they are at the end; 0 for never.
@@ -30,9 +38,30 @@ class Recipe:
     batch_size: int = 512
     posteriors: int | None = None
     pattern_gradient: str = "none"
+    slope: float = 1.0
+    context: float = 1.0
+    unit: float = 1.0
     temperature: tuple[float, float] = (0.1, 0.1)
     refit: int = 0
     restarts: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "slope", "unit"):
+            checks.positive_number(name, getattr(self, name))
+        checks.positive_number("context", self.context, allow_zero=True)
+        if checks.positive_number("last", self.last) > 1:
+            raise ValueError(f"last must be at most 1, got {self.last!r}")
+        for name in ("batch_size", "restarts"):
+            checks.positive_integer(name, getattr(self, name))
+        if self.posteriors is not None:
+            checks.positive_integer("posteriors", self.posteriors)
+        checks.positive_integer("refit", self.refit, least=0)
+        checks.one_of("pattern_gradient", self.pattern_gradient, PATTERN_GRADIENTS)
+        object.__setattr__(self, "temperature", tuple(self.temperature))
+        if len(self.temperature) != 2:
+            raise ValueError(f"temperature must be the first and the last, got {self.temperature}")
+        for value in self.temperature:
+            checks.positive_number("temperature", value)
 
     def rows(self, n_joint: int) -> int:
         """Samples per step where each has `n_joint` joint signals."""
@@ -48,6 +77,14 @@ class Recipe:
         """The temperature at `progress`."""
         first, last = self.temperature
         return first * (last / first) ** progress
+
+    def prepare(self, network: nn.Module) -> None:
+        """Give a fresh network's patterns their slope and their share at the start."""
+        for module in network.modules():
+            if isinstance(module, ActivationPattern):
+                module.slope = self.slope
+            elif isinstance(module, EmittedLinear | PatternBias):
+                module.scale_context(self.context)
 
 
 PAPER = Recipe(lr=0.01)  # Adam at a constant rate (appendix B); the batch size is ours

@@ -1,6 +1,8 @@
-"""How to train the paper's three networks: learning rates, schedules and pattern gradients.
+"""How to train the paper's three networks: learning rates, schedules, patterns, scales.
 
-Contested games, the paper's budget of samples and epochs. `dnl.recipes` holds what came out best.
+Contested games, the paper's budget of samples and epochs. First all rates with all gradients of
+patterns; then, one at a time, what else a recipe says, around the cosine from the paper's rate with
+straight-through patterns. `dnl.recipes` holds what came out best.
 """
 
 from pathlib import Path
@@ -8,17 +10,21 @@ from pathlib import Path
 import pandas as pd
 
 from dnl import FitConfig, cli, fit_many
-from dnl.surrogates import PAPER_SURROGATES, Architecture
-from experiments.resumable import Row, table_of
+from dnl.recipes import Recipe
+from dnl.surrogates import PAPER_SURROGATES
+from experiments.resumable import Key, Row, table_of
 from games import checks, synthetic_game
 
 SIZES = ((2, 2, 2, 2), (2, 4, 4, 4))  # N, M, S, A
 RATES = ((0.01, 1.0), (0.01, 0.01), (0.003, 0.01))  # first, and the last one's share of it
-GRADIENTS = {"relu": ("none",), "delu": ("none", "straight-through")}
-KEYS = [
-    "n_senders", "n_signals", "n_states", "n_actions",
-    "surrogate", "lr", "last", "pattern_gradient",
-]  # fmt: skip
+GRADIENTS = {
+    name: ("none", "straight-through")[: 1 + (name != "relu")] for name in PAPER_SURROGATES
+}
+VARIED = {"slope": (0.3, 3.0), "context": (0.1, 3.0), "unit": (0.3, 3.0)}  # 1 in the first rounds
+VARIED_OF = {"relu": ("unit",), "delu": tuple(VARIED), "dnl": tuple(VARIED)}
+SIZE = ["n_senders", "n_signals", "n_states", "n_actions"]
+SAID = ["lr", "last", "pattern_gradient", *VARIED]  # fields of a recipe
+KEYS = [*SIZE, "surrogate", *SAID]
 
 
 def main(
@@ -42,13 +48,22 @@ def main(
         checks.positive_integer(name, value)
     if small:
         instances, samples, epochs = 1, 400, 1
-    keys = [
-        (*size, surrogate, lr, last, gradient)
-        for size in SIZES[: 1 if small else None]
-        for surrogate in PAPER_SURROGATES[: 1 if small else None]
-        for lr, last in RATES
-        for gradient in GRADIENTS.get(surrogate, GRADIENTS["delu"])
+    rates = [
+        (*size, surrogate, *rate, gradient, 1.0, 1.0, 1.0)
+        for size in SIZES
+        for surrogate in PAPER_SURROGATES
+        for rate in RATES
+        for gradient in GRADIENTS[surrogate]
     ]
+    varied = [
+        (*size, surrogate, *RATES[1], GRADIENTS[surrogate][-1], *others.values())
+        for size in reversed(SIZES)
+        for surrogate in PAPER_SURROGATES
+        for name in VARIED_OF[surrogate]
+        for value in VARIED[name]
+        for others in [dict.fromkeys(VARIED, 1.0) | {name: value}]
+    ]
+    keys = rates[:3] if small else rates + varied
     configuration = {"instances": instances, "samples": samples, "epochs": epochs}
     arguments = (instances, samples, epochs)
     rows = table_of(
@@ -58,22 +73,12 @@ def main(
     return 0
 
 
-def row_of(
-    key: tuple[int, int, int, int, str, float, float, str],
-    instances: int,
-    samples: int,
-    epochs: int,
-) -> Row:
+def row_of(key: Key, instances: int, samples: int, epochs: int) -> Row:
     """The row of one way to train."""
-    n, m, s, a, surrogate, lr, last, gradient = key
+    n, m, s, a, surrogate, *said = key
     games = [synthetic_game(n, m, s, a, instance, "contested") for instance in range(instances)]
-    config = FitConfig(
-        samples=samples,
-        epochs=epochs,
-        lr=lr,
-        lr_last_share=last,
-        architecture=Architecture(pattern_gradient=gradient),
-    )
+    recipe = Recipe(**dict(zip(SAID, said, strict=True)))
+    config = FitConfig(recipe=recipe, samples=samples, epochs=epochs)
     fitted = fit_many(games, surrogate, config)
     errors = [error for f in fitted for error in f.unexplained.tolist()]
     return dict(zip(KEYS, key, strict=True)) | {

@@ -120,8 +120,9 @@ def test_a_configuration_has_the_last_word(recipe: str, name: str) -> None:
     plain = RECIPES[recipe][name]
     assert FitConfig(recipe=recipe).training(name) == plain
     changes: dict[str, Any] = {"lr": 0.5, "batch_size": 7}
-    changed = FitConfig(recipe=recipe, lr_last_share=0.25).training(name)
-    assert changed == dataclasses.replace(plain, last=0.25)
+    own = Recipe(lr=0.3, last=0.25, slope=2.0, context=0.5, unit=4.0)
+    assert FitConfig(recipe=own).training(name) == own
+    assert FitConfig(recipe=own, lr=0.5).training(name) == dataclasses.replace(own, lr=0.5)
     for field, value in changes.items():
         changed = FitConfig(recipe=recipe, **{field: value}).training(name)
         if field == "batch_size":  # whatever the number of joint signals
@@ -167,9 +168,8 @@ def test_training_follows_the_recipe(recipe: str, name: str, steps: list[Step]) 
 @pytest.mark.parametrize("name", ["delu", "dnl"])
 def test_a_configuration_s_last_word_reaches_training(name: str, steps: list[Step]) -> None:
     sizes = dataclasses.replace(TINY.architecture, pattern_gradient="none")
-    config = dataclasses.replace(
-        TUNED, architecture=sizes, lr=0.5, lr_last_share=0.2, batch_size=50
-    )
+    own = dataclasses.replace(RECIPES["tuned"][name], last=0.2)
+    config = dataclasses.replace(TUNED, architecture=sizes, recipe=own, lr=0.5, batch_size=50)
     changed = fit(GAMES[0], name, config)
     assert [step.rows for step in steps] == [50, 20] * 4
     assert steps[0].rate == 0.5

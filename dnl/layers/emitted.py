@@ -63,6 +63,12 @@ class EmittedLinear(nn.Module):
         )
         return y.reshape(*x.shape[:-1], self.out_features) + bias
 
+    @torch.no_grad()
+    def scale_context(self, factor: float) -> None:
+        """Multiply what the context contributes: 0 leaves an ordinary layer."""
+        self.weight[:, 1:] *= factor
+        self.bias[:, 1:] *= factor
+
     def emit(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """The emitted weights `(..., out, in)` and bias `(..., out)`: to look at, not to train."""
         context = _with_constant(context)

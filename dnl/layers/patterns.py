@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,27 +16,29 @@ class ActivationPattern(nn.Module):
 
     Args:
         gradient: `"none"`: the pattern is piecewise constant and passes no gradient, the text read
-            literally. `"straight-through"`: the same hard pattern forward, the derivative of the
+            literally. `"straight-through"`: the same hard pattern forward, the derivative of a
             sigmoid backward, so that what the pattern steers can move the cliffs. The gradient is
             then not that of the function; do not use it where an exact one is needed.
+        slope: of that sigmoid's argument in the pre-activation.
     """
 
-    def __init__(self, gradient: str = "none") -> None:
+    def __init__(self, gradient: str = "none", slope: float = 1.0) -> None:
         super().__init__()
         if gradient not in PATTERN_GRADIENTS:
             raise ValueError(f"gradient must be one of {PATTERN_GRADIENTS}, got {gradient!r}")
         self.gradient = gradient
+        self.slope = slope
 
     def forward(self, preactivation: Tensor) -> Tensor:
         """Pattern of `preactivation`, of the same shape and dtype."""
         hard = (preactivation > 0).to(preactivation.dtype)
         if self.gradient == "none":
             return hard
-        soft = preactivation.sigmoid()
+        soft = (self.slope * preactivation).sigmoid()
         return hard + (soft - soft.detach())  # in brackets: exactly `hard` in value
 
     def extra_repr(self) -> str:
-        return f"gradient={self.gradient!r}"
+        return f"gradient={self.gradient!r}, slope={self.slope}"
 
 
 class PatternedMLP(nn.Module):
@@ -78,6 +81,11 @@ class PatternBias(nn.Sequential):
     ) -> None:
         widths = [pattern_features, *hidden]
         super().__init__(relu_mlp(widths), nn.Linear(widths[-1], out_features))
+
+    @torch.no_grad()
+    def scale_context(self, factor: float) -> None:
+        """Multiply what the pattern contributes."""
+        cast(nn.Linear, self[-1]).weight.mul_(factor)
 
 
 def relu_mlp(sizes: Sequence[int]) -> nn.Sequential:
