@@ -17,9 +17,11 @@ from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import RECIPES, Recipe
 from dnl.stacking import NetworkStack, concatenate
 from dnl.surrogates import Architecture, make_surrogate, networks_per_game
-from games import checks
+from games import PersuasionGame, checks
+from games.randomness import stream
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+PROFILES = 1_000  # random ones, at which a learned choice must occur
 _FORMAT = 1  # of saved surrogates
 # What torch.load and the reading of its result raise for a file of another kind.
 _MALFORMED = (
@@ -143,6 +145,39 @@ class FittedSurrogate:
         utilities = stack_surrogates([self])(batch.unsqueeze(0))[0]
         return utilities[0] if single else utilities
 
+    def learned_game(self, support: float = 0.001) -> PersuasionGame:
+        """The persuasion game that posterior-dnl has learned, to be solved like any other.
+
+        It has the same ex-ante utilities as this surrogate. Its actions are the learned choices:
+        two may stand for one action of the true game, and prior and receiver are known up to what
+        no sample of utilities can tell only.
+
+        Args:
+            support: choices less probable than this, at random profiles, are left out: what they
+                are worth was learned from a handful of samples. 0 keeps those that occur at all.
+
+        Returns:
+            A float64 game; its boundaries between actions are a little off the true ones, so an
+            equilibrium that rests on a tie is none of the true game until a best response or two
+            have put it right.
+
+        Raises:
+            ValueError: if the surrogate sees no posteriors, has hidden layers, or support is
+                negative or leaves no choice.
+        """
+        checks.positive_number("support", support, allow_zero=True)
+        network = self._posterior_network().double().cpu()
+        prior, v, u = network.game()
+        utility = u * self.scale.to(u)[:, None, None] + self.mean.to(u)[:, None, None]
+        game = PersuasionGame(prior, v, utility, self.shape[1])
+        policies = game.sample_policies(PROFILES, stream("learned game", self.game))
+        outcomes = game.stacked().outcome_distribution(policies.unsqueeze(0), check=False)
+        probability = outcomes[0].mean(0).sum(0)  # (C,)
+        kept = (probability > 0) & (probability >= support)
+        if not kept.any():
+            raise ValueError(f"support must leave a choice, got {support!r}")
+        return replace(game, receiver_utility=v[:, kept], sender_utility=utility[..., kept])
+
     def reaction(self, posteriors: Tensor, prior: Tensor) -> Tensor:
         """What posterior-dnl has learned of the receiver: its choice at posteriors `(..., S)`.
 
@@ -151,14 +186,18 @@ class FittedSurrogate:
         Raises:
             ValueError: if the surrogate sees no posteriors, or for a wrong number of states.
         """
-        network = self.networks.network(0)
-        if not isinstance(network, PosteriorNetwork):
-            raise ValueError(f"surrogate must be 'posterior-dnl', got {self.surrogate!r}")
+        network = self._posterior_network()
         for name, value in (("posteriors", posteriors), ("prior", prior)):
             if value.shape[-1:] != (self.shape[2],):
                 shape = tuple(value.shape)
                 raise ValueError(f"{name} must hold {self.shape[2]} states, got shape {shape}")
         return network.reaction(posteriors.to(self.networks.dtype), prior.to(self.networks.dtype))
+
+    def _posterior_network(self) -> PosteriorNetwork:
+        network = self.networks.network(0)
+        if not isinstance(network, PosteriorNetwork):
+            raise ValueError(f"surrogate must be 'posterior-dnl', got {self.surrogate!r}")
+        return network
 
     def to(self, device: torch.device | str) -> "FittedSurrogate":
         """The same surrogate with its networks on `device`."""

@@ -83,6 +83,18 @@ class PosteriorNetwork(nn.Module):
         weight = self.follower.choice.scores(likelihood / likelihood.sum(-1, keepdim=True))
         return weight.argmax(-1)
 
+    def game(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The persuasion game that this network is: prior `(S,)`, `v (S, C)`, `u (N, S, C)`.
+
+        Raises:
+            ValueError: with hidden layers, where utilities are no longer linear in posteriors.
+        """
+        if self.follower.hidden:
+            raise ValueError(f"upper must be empty, got {self.follower.hidden}")
+        mass = self.prior.sum()
+        with torch.no_grad():
+            return self.prior / mass, self.follower.choice.weight.mT, self._values().mT * mass
+
     def refit(self, x: Tensor, y: Tensor) -> None:
         """Set the heads by least squares: the choices stay. Nothing is done with hidden layers.
 

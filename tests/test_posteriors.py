@@ -357,3 +357,52 @@ def test_a_small_budget_explains_nearly_everything(dtype: str, tmp_path: Path) -
     inside = (rise - product).abs() <= atol
     assert inside.sum() >= 18  # a cell's boundary may be as near as the step
     assert product.abs().max() > 1e3 * atol
+
+
+# ---------------------------------------------------------------------------- the game learned
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 3, 3), (2, 2, 3, 3), (3, 2, 2, 2)])
+def test_the_learned_game_is_the_surrogate(shape: tuple[int, int, int, int]) -> None:
+    true = synthetic_game(*shape, seed=3, law="contested")
+    fitted = fit(true, "posterior-dnl", TINY)
+    learned = fitted.learned_game(support=0)
+    assert learned.shape[:3] == shape[:3]
+    assert learned.prior.dtype == torch.float64
+    policies = true.sample_policies(200, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(learned.ex_ante_utility(policies), fitted(policies))
+
+
+def test_a_given_prior_is_the_learned_game_s() -> None:
+    net = network()
+    prior, v, u = net.game()
+    torch.testing.assert_close(prior, net.prior / net.prior.sum())
+    learned = PersuasionGame(prior, v, u, SIZES[1][1])
+    x = profiles(SIZES[1], 40)
+    torch.testing.assert_close(learned.ex_ante_utility(x), net(x.flatten(1)))
+
+
+def test_rare_choices_are_no_actions_of_the_learned_game() -> None:
+    fitted = fit(GAMES[0], "posterior-dnl", TINY)
+    everything = fitted.learned_game(support=0)
+    policies = everything.sample_policies(5_000, torch.Generator().manual_seed(0))
+    outcomes = everything.stacked().outcome_distribution(policies.unsqueeze(0))[0]
+    probability = outcomes.mean(0).sum(0).sort().values
+    middle = (probability[:-1] + probability[1:]) / 2
+    assert len(middle) >= 2
+    for rank, support in enumerate(middle.tolist()):
+        assert fitted.learned_game(support).n_actions == everything.n_actions - rank - 1
+
+
+@pytest.mark.parametrize("support", [-0.1, 1.1, float("nan"), "some"])
+def test_the_learned_game_needs_a_support(support: float) -> None:
+    with pytest.raises(ValueError, match="support must"):
+        fit(GAMES[0], "posterior-dnl", TINY).learned_game(support)
+
+
+def test_other_surrogates_have_learned_no_game() -> None:
+    with pytest.raises(ValueError, match="surrogate must be 'posterior-dnl', got 'relu'"):
+        fit(GAMES[0], "relu", TINY).learned_game()
+    deep = dataclasses.replace(TINY, architecture=Architecture(upper=(4,)))
+    with pytest.raises(ValueError, match=r"upper must be empty, got \(4,\)"):
+        fit(GAMES[0], "posterior-dnl", deep).learned_game()

@@ -17,7 +17,7 @@ from dnl.fitting import fit, fit_many
 from dnl.layers import ActivationPattern, FollowerChoice
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import RECIPES, Recipe
-from dnl.surrogates import SURROGATES, Architecture
+from dnl.surrogates import SURROGATES, Architecture, make_surrogate
 from dnl.training import StackedRegression
 from games import synthetic_game
 
@@ -176,6 +176,82 @@ def test_a_configuration_s_last_word_reaches_training(name: str, steps: list[Ste
     assert 0.1 < steps[-1].rate < 0.13
     assert {g for step in steps for g in step.gradients} == {"none"}
     assert (changed.mse != fit(GAMES[0], name, dataclasses.replace(config, lr=0.4)).mse).all()
+
+
+@pytest.mark.parametrize("name", ["delu", "dnl"])
+def test_a_recipe_s_slope_reaches_patterns(name: str) -> None:
+    steep = Recipe(lr=0.01, pattern_gradient="straight-through", slope=5.0)
+    config = dataclasses.replace(TINY, recipe=steep)
+    fitted = fit(GAMES[0], name, config)
+    slopes = {m.slope for m in fitted.networks.template.modules() if hasattr(m, "slope")}
+    assert slopes == {5.0}
+    flat = dataclasses.replace(config, recipe=dataclasses.replace(steep, slope=1.0))
+    assert (fit(GAMES[0], name, flat).mse != fitted.mse).all()
+
+
+@pytest.mark.parametrize("name", ["delu", "dnl"])
+def test_without_context_patterns_decide_nothing_at_the_start(name: str) -> None:
+    x = torch.rand(500, 12, dtype=torch.float64)
+    jumps = []
+    for context in (0.0, 1.0, 10.0):
+        torch.manual_seed(0)
+        network = make_surrogate(name, (2, 2, 3, 3)).double()
+        Recipe(lr=0.01, context=context).prepare(network)
+        pattern = next(m for m in network.modules() if isinstance(m, ActivationPattern))
+        outputs = []
+        for flip in (False, True):
+            handle = pattern.register_forward_hook(lambda _, __, out, f=flip: 1 - out if f else out)
+            outputs.append(network(x))
+            handle.remove()
+        jumps.append((outputs[0] - outputs[1]).abs().mean().item())
+    assert jumps[0] == 0
+    assert jumps[2] > 5 * jumps[1] > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_unit_changes_a_network_s_scale_and_not_what_errors_are_measured_in(name: str) -> None:
+    own = RECIPES["tuned"][name]
+    plain = fit(GAMES[0], name, dataclasses.replace(TINY, recipe=own))
+    double = fit(
+        GAMES[0], name, dataclasses.replace(TINY, recipe=dataclasses.replace(own, unit=2.0))
+    )
+    torch.testing.assert_close(double.scale, 2 * plain.scale)
+    variance = (plain.mse / plain.unexplained).square()
+    torch.testing.assert_close((double.mse / double.unexplained).square(), variance)
+
+
+@pytest.mark.parametrize("name", ["relu", "posterior-dnl"])
+def test_a_fit_by_a_recipe_of_one_s_own_is_saved(name: str, tmp_path: Path) -> None:
+    own = dataclasses.replace(RECIPES["tuned"][name], last=0.3, unit=2.0, restarts=1)
+    fitted = fit(GAMES[0], name, dataclasses.replace(TINY, recipe=own))
+    fitted.save(tmp_path / "fit.pt")
+    loaded = FittedSurrogate.load(tmp_path / "fit.pt")
+    assert loaded.config.recipe == own
+    policies = GAMES[0].sample_policies(5, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(loaded(policies), fitted(policies), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lr": 0.0}, "lr must be .* above 0"),
+        ({"last": 1.5}, "last must be at most 1, got 1.5"),
+        ({"last": 0.0}, "last must be .* above 0"),
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1"),
+        ({"posteriors": 0}, "posteriors must be an integer"),
+        ({"pattern_gradient": "soft"}, "pattern_gradient must be one of .*got 'soft'"),
+        ({"slope": -1.0}, "slope must be .* above 0"),
+        ({"context": -1.0}, "context must be .* at least 0"),
+        ({"unit": float("nan")}, "unit must be"),
+        ({"temperature": (0.1, 0.0)}, "temperature must be .* above 0"),
+        ({"temperature": (0.1,)}, "temperature must be the first and the last"),
+        ({"refit": -1}, "refit must be an integer of at least 0"),
+        ({"restarts": 0}, "restarts must be an integer of at least 1"),
+    ],
+)
+def test_bad_recipes_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Recipe(**{"lr": 0.1} | changes)
 
 
 def gradient_of(fitted: FittedSurrogate, policies: Tensor) -> Tensor:
