@@ -132,6 +132,7 @@ def evaluate(
         passed = _passed(b.game, candidates, stages)
         row: Row = {
             **b.columns,
+            "recipe": stages.fit.recipe,
             "parameter_count": f.parameter_count,
             "mse": f.mse.mean().item(),
             "unexplained": f.unexplained.nanmean().item(),

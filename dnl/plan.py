@@ -12,6 +12,7 @@ from dnl import cli
 from dnl.devices import pick_device
 from dnl.fitted import FitConfig
 from dnl.pipeline import Stages
+from dnl.recipes import RECIPES
 from dnl.results import Key
 from dnl.solver import ExtragradientConfig
 from dnl.surrogates import PAPER_SURROGATES, check_surrogate
@@ -78,6 +79,7 @@ class BenchConfig:
         actions: Numbers of actions.
         instances: Random games per size.
         surrogates: Networks to compare.
+        recipe: How they are trained: "paper" or "tuned" (what measurement found best).
         samples: Training profiles per game.
         epochs: Passes over them.
         starts: Starting points of extra-gradient per game.
@@ -101,6 +103,7 @@ class BenchConfig:
     actions: Annotated[tuple[int, ...] | None, cli.MANY] = None
     instances: int | None = None
     surrogates: Annotated[tuple[str, ...], cli.MANY] = PAPER_SURROGATES
+    recipe: str = "paper"
     samples: int | None = None
     epochs: int | None = None
     starts: int | None = None
@@ -133,6 +136,7 @@ class BenchConfig:
             checks.one_of("law", law, LAWS)
         for surrogate in self.surrogates:
             check_surrogate(surrogate, "surrogates")
+        checks.one_of("recipe", self.recipe, tuple(RECIPES))
         if self.finish is not None:
             checks.positive_integer("finish", self.finish, least=0)
         checks.one_of("verification", self.verification, ("both", "sampled"))
@@ -209,7 +213,12 @@ def make_plan(config: BenchConfig) -> Plan:
         instances=chosen("instances"),
         surrogates=_unique(config.surrogates),
         stages=Stages(
-            fit=FitConfig(samples=chosen("samples"), epochs=chosen("epochs"), device=config.device),
+            fit=FitConfig(
+                recipe=config.recipe,
+                samples=chosen("samples"),
+                epochs=chosen("epochs"),
+                device=config.device,
+            ),
             solver=ExtragradientConfig(iterations=iterations),
             starts=chosen("starts"),
             radius=config.radius,

@@ -24,6 +24,7 @@ Row = dict[str, Any]
 # After the keys and the status. A name with "{n}" stands for one column per sender.
 COLUMNS = (
     "seed",
+    "recipe",
     "parameter_count",
     "mse",
     "unexplained",

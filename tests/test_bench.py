@@ -113,6 +113,7 @@ def test_a_run_as_users_start_it(tmp_path: Path) -> None:
     assert set(rows["status"]) == {"ok"}
     assert rows["game"].tolist() == [game_of(key).identity for key in keys]
     assert rows["parameter_count"].tolist() == [8961, 16225, 280417] * 2
+    assert set(rows["recipe"]) == {"paper"}
     assert rows[["mse", "fr_welfare", "ni_welfare", "start_welfare"]].notna().all(axis=None)
 
     figures = list((tmp_path / "run" / "figures").iterdir())
@@ -141,6 +142,17 @@ def test_default_folders_are_fresh(
         assert re.fullmatch(r"bench-\d{8}-\d{6}(-2)?", folder.name)
         assert f"{Path('results') / folder.name / 'results.csv'}" in out
     assert out.count("one.png") == 2
+
+
+def test_the_recipe_decides_how_networks_are_trained(tmp_path: Path, no_figures: None) -> None:
+    both = {}
+    for recipe in ("paper", "tuned"):
+        arguments = " ".join(SMALL).replace("--epochs 1", "--epochs 3").split()
+        arguments += ["--surrogates", "relu", "--recipe", recipe]
+        assert cli.run(main, "dnl.bench", [*arguments, "--out", str(tmp_path / recipe)]) == 0
+        both[recipe] = table(tmp_path / recipe)
+        assert set(both[recipe]["recipe"]) == {recipe}
+    assert (both["paper"]["mse"] != both["tuned"]["mse"]).all()
 
 
 def test_folder_names_of_the_same_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from dnl.surrogates import make_surrogate
 from experiments import (
     approximation_error,
     didactic_landscapes,
+    end_points,
     equilibrium_utilities,
     four_sender_welfare,
     improvement_over_starts,
@@ -75,6 +76,33 @@ def test_tables_of_fits(
     assert ((tmp_path / table).read_text(), capsys.readouterr().out) == (text, printed)
     with pytest.raises(ValueError, match="samples must be an integer of at least 1, got 0"):
         main(out=tmp_path, samples=0)
+
+
+def test_end_points_go_on_with_the_fits_that_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fits, out = tmp_path / "fits", tmp_path / "ends"
+    with pytest.raises(ValueError, match=r"fits must hold what .* has kept"):
+        end_points.main(fits=fits, out=out, small=True)
+    assert not out.exists()
+    assert surrogate_fit.main(out=fits, small=True) == 0
+    capsys.readouterr()
+    assert end_points.main(fits=fits, out=out, small=True) == 0
+    text, printed = (out / "ends.csv").read_text(), capsys.readouterr().out
+    rows = pd.read_csv(out / "ends.csv").set_index("way")
+    there = {"relu, ascent", "posterior-dnl, ascent", "learned game, solved"}
+    assert set(rows.index) == there | {
+        "learned from a tenth, solved",
+        "random starts",
+        "true game, ascent",
+        "true game, solved",
+    }
+    # What is found in the true game is certified before it is finished, and stays as it is.
+    assert (rows.loc["true game, solved", ["certified", "finished_certified"]] == 1).all()
+    assert rows["gain"].notna().all()
+    assert imread(out / "end_points.png").std() > 0
+    assert end_points.main(fits=fits, out=out, small=True) == 0
+    assert ((out / "ends.csv").read_text(), capsys.readouterr().out) == (text, printed)
 
 
 def test_didactic_landscapes(tmp_path: Path) -> None:

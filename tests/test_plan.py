@@ -137,6 +137,7 @@ def test_configuration_is_json_and_free_of_place_and_display() -> None:
         {"signals": (2,)},
         {"instances": 1},
         {"surrogates": ("relu",)},
+        {"recipe": "tuned"},
         *({name: 3} for name in ("samples", "epochs", "starts", "deviations", "iterations")),
         {"radius": 0.01},
         {"seed": 1},
@@ -152,6 +153,7 @@ def test_configuration_holds_everything_that_decides_rows(change: dict[str, Any]
     [
         ({"preset": "big"}, "preset must be one of 'quick', 'paper', got 'big'"),
         ({"law": ("paper", "dice")}, "law must be one of 'paper', 'contested', got 'dice'"),
+        ({"recipe": "best"}, "recipe must be one of 'paper', 'tuned', got 'best'"),
         ({"surrogates": ("relu", "mlp")}, "surrogates must be one of 'relu', .* got 'mlp'"),
         ({"surrogates": ()}, "surrogates must hold at least one value, got none"),
         ({"senders": ()}, "senders must hold at least one value, got none"),
