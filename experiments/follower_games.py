@@ -88,7 +88,7 @@ def main(
         checks.positive_integer(name, value)
     checks.positive_integer("first", first, least=0)
     configuration["margin"] = checks.positive_number("margin", margin)
-    keys = [(*size, i) for i in range(first, first + instances) for size in SIZES]
+    keys = [(*size, i) for size in SIZES for i in range(first, first + instances)]
     if small:
         keys, workers = [("security", 3, 1, 0), ("pricing", 2, 2, 0)], 1
         configuration |= {"samples": 500, "epochs": 2, "starts": 3, "iterations": 3}
