@@ -200,12 +200,22 @@ def provenance(device: torch.device | None = None) -> dict[str, str]:
 
 def write_record(folder: Path, configuration: Mapping[str, Any]) -> None:
     """Write `run.json`: the command, date, version, commit, hardware and `configuration`."""
-    record = {
-        "command": command_line(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        **provenance(),
-        "configuration": configuration,
-    }
+    _write_run(folder, _this_run() | {"configuration": configuration})
+
+
+def record_continuation(folder: Path) -> None:
+    """Add this process to `run.json`: it computes rows that the first one left out."""
+    record = json.loads((folder / RUN).read_text())
+    record.setdefault("continued", []).append(_this_run())
+    _write_run(folder, record)
+
+
+def _this_run() -> Row:
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"command": command_line(), "date": date, **provenance()}
+
+
+def _write_run(folder: Path, record: Row) -> None:
     part = folder / f"{RUN}.part"
     part.write_text(json.dumps(record, indent=1) + "\n")
     os.replace(part, folder / RUN)

@@ -10,7 +10,14 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from dnl.results import RUN, make_writable, read_table, write_record, write_table
+from dnl.results import (
+    RUN,
+    make_writable,
+    read_table,
+    record_continuation,
+    write_record,
+    write_table,
+)
 
 Key = tuple[Any, ...]
 Row = dict[str, Any]
@@ -31,7 +38,7 @@ def table_of(
     """All rows in `out/table`, sorted by their keys, the missing ones among `keys` computed first.
 
     Args:
-        out: folder; `run.json` in it records command, commit and hardware of the first rows.
+        out: folder; `run.json` in it records command, commit and hardware of all runs.
         names: columns that hold a key.
         keys: rows wanted.
         row_of: `row_of(key, *arguments)`, one row or several; a module's function where there are
@@ -58,9 +65,11 @@ def table_of(
                 f"out holds games of {there}, got {configuration} and out={str(out)!r}: "
                 "choose another folder"
             )
-    else:
-        write_record(out, configuration)
     missing = [key for key in keys if key not in done]
+    if not done:
+        write_record(out, configuration)
+    elif missing:
+        record_continuation(out)
     found = _computed(missing, row_of, arguments, workers)
     order = [*names, *within]
     for new in tqdm(found, total=len(missing), disable=quiet):

@@ -1,5 +1,6 @@
 """Every experiment runs in its small mode; the plain implementations equal the library's."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from experiments import (
     speed,
     surrogate_fit,
 )
+from experiments.resumable import table_of
 from games import didactic_game, synthetic_game
 
 BENCHMARK_FIGURES = [
@@ -76,6 +78,24 @@ def test_tables_of_fits(
     assert ((tmp_path / table).read_text(), capsys.readouterr().out) == (text, printed)
     with pytest.raises(ValueError, match="samples must be an integer of at least 1, got 0"):
         main(out=tmp_path, samples=0)
+
+
+def test_rows_of_a_second_run_are_added_to_the_first_ones(tmp_path: Path) -> None:
+    def run(*keys: int) -> list[int]:
+        rows = table_of(tmp_path, ["key"], [(k,) for k in keys], lambda k: {"key": k[0]}, {"a": 1})
+        return list(rows["key"])
+
+    assert run(3, 1) == [1, 3]
+    assert run(3, 1) == [1, 3]
+    first = json.loads((tmp_path / "run.json").read_text())
+    assert "continued" not in first
+    assert run(2, 1) == [1, 2, 3]
+    second = json.loads((tmp_path / "run.json").read_text())
+    (continued,) = second.pop("continued")
+    assert second == first
+    assert continued.keys() == first.keys() - {"configuration"}
+    with pytest.raises(ValueError, match=r"out holds games of \{'a': 1\}, got \{'a': 2\}"):
+        table_of(tmp_path, ["key"], [], lambda k: {"key": k[0]}, {"a": 2})
 
 
 def test_end_points_go_on_with_the_fits_that_are_kept(
