@@ -1,8 +1,8 @@
 """How to train the paper's three networks: learning rates, schedules, patterns, scales.
 
 Contested games, the paper's budget of samples and epochs. First all rates with all gradients of
-patterns; then, one at a time, what else a recipe says, around the cosine from the paper's rate with
-straight-through patterns. `dnl.recipes` holds what came out best.
+patterns; then, one at a time, what else a recipe says, around the best of those. `dnl.recipes`
+holds what came out best.
 """
 
 from pathlib import Path
@@ -20,6 +20,7 @@ RATES = ((0.01, 1.0), (0.01, 0.01), (0.003, 0.01))  # first, and the last one's 
 GRADIENTS = {
     name: ("none", "straight-through")[: 1 + (name != "relu")] for name in PAPER_SURROGATES
 }
+BEST = {"relu": RATES[1], "delu": RATES[1], "dnl": RATES[2]}  # with straight-through patterns
 VARIED = {"slope": (0.3, 3.0), "context": (0.1, 3.0), "unit": (0.3, 3.0)}  # 1 in the first rounds
 VARIED_OF = {"relu": ("unit",), "delu": tuple(VARIED), "dnl": tuple(VARIED)}
 SIZE = ["n_senders", "n_signals", "n_states", "n_actions"]
@@ -56,7 +57,7 @@ def main(
         for gradient in GRADIENTS[surrogate]
     ]
     varied = [
-        (*size, surrogate, *RATES[1], GRADIENTS[surrogate][-1], *others.values())
+        (*size, surrogate, *BEST[surrogate], GRADIENTS[surrogate][-1], *others.values())
         for size in reversed(SIZES)
         for surrogate in PAPER_SURROGATES
         for name in VARIED_OF[surrogate]
