@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dnl.devices import pick_device
 from dnl.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
+from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import Recipe
 from dnl.stacking import NetworkStack
 from dnl.surrogates import check_surrogate, make_surrogate, networks_per_game
@@ -205,6 +206,12 @@ def _initialise(
                 torch.manual_seed(generator.initial_seed())
                 network = make_surrogate(surrogate, game.shape, architecture)
                 recipe.prepare(network)
+                if (
+                    architecture.prior == "given"
+                    and isinstance(network, PosteriorNetwork)
+                    and isinstance(game, PersuasionGame)
+                ):
+                    network.prior.copy_(game.prior)
                 networks.append(network)
     return NetworkStack(networks).to(DTYPES[config.dtype])
 

@@ -26,6 +26,7 @@ from dnl.posteriors import PosteriorNetwork
 from games import checks
 
 Shape = tuple[int, int, int, int]  # N, M, S, A
+PRIORS = ("learned", "given")
 FOLLOWERS = 12  # of several leaders; the shape of a game does not tell how many there are
 
 
@@ -43,6 +44,7 @@ class Architecture:
             four more than twice those of the game.
         upper: of these two: widths of hidden layers in the upper part; none is a linear one.
         followers: follower-dnl: None for one where there is one leader, else `FOLLOWERS`.
+        prior: posterior-dnl: `"learned"`, or `"given"`: the network is told the game's.
     """
 
     hidden: tuple[int, ...] = (64, 64, 64)
@@ -52,6 +54,7 @@ class Architecture:
     choices: int | None = None
     upper: tuple[int, ...] = ()
     followers: int | None = None
+    prior: str = "learned"
 
     def __post_init__(self) -> None:
         for name in ("hidden", "hyper"):
@@ -75,6 +78,7 @@ class Architecture:
             checks.positive_integer("choices", self.choices)
         if self.followers is not None:
             checks.positive_integer("followers", self.followers)
+        checks.one_of("prior", self.prior, PRIORS)
         object.__setattr__(self, "upper", tuple(self.upper))
         if any(type(width) is not int or width < 1 for width in self.upper):
             raise ValueError(f"upper must hold widths of at least 1, got {self.upper!r}")

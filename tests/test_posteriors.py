@@ -359,6 +359,23 @@ def test_a_small_budget_explains_nearly_everything(dtype: str, tmp_path: Path) -
     assert product.abs().max() > 1e3 * atol
 
 
+def test_a_network_may_be_told_the_prior(tmp_path: Path) -> None:
+    given = dataclasses.replace(TINY, architecture=Architecture(prior="given"))
+    told, untold = fit_many(GAMES, "posterior-dnl", given), fit_many(GAMES, "posterior-dnl", TINY)
+    for game, fitted, other in zip(GAMES, told, untold, strict=True):
+        network = fitted.networks.network(0)
+        torch.testing.assert_close(network.get_buffer("prior"), game.prior)
+        torch.testing.assert_close(fitted.learned_game().prior, game.prior)
+        assert (other.networks.network(0).get_buffer("prior") == 1).all()
+        assert (fitted.mse != other.mse).all()
+    told[0].save(tmp_path / "fit.pt")
+    policies = GAMES[0].sample_policies(5, torch.Generator().manual_seed(0))
+    loaded = FittedSurrogate.load(tmp_path / "fit.pt")
+    torch.testing.assert_close(loaded(policies), told[0](policies), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="prior must be one of 'learned', 'given', got 'known'"):
+        Architecture(prior="known")
+
+
 # ---------------------------------------------------------------------------- the game learned
 
 
