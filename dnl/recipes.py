@@ -113,7 +113,7 @@ RECIPES: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
         "tuned": {
             "relu": Recipe(lr=0.01, last=0.01),
             "delu": Recipe(lr=0.01, last=0.01, pattern_gradient="straight-through"),
-            "dnl": Recipe(lr=0.01, last=0.01, pattern_gradient="straight-through"),
+            "dnl": Recipe(lr=0.003, last=0.01, pattern_gradient="straight-through"),
             "posterior-dnl": FOLLOWER,  # it has one recipe: the paper knows no such network
             "follower-dnl": FLAT_FOLLOWER,  # nor this one
         },
