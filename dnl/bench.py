@@ -59,7 +59,7 @@ def execute(plan: Plan, folder: ResultFolder, quiet: bool = False) -> int:
 
 def game_of(key: Key) -> PersuasionGame:
     """The game of a row: its instance number is the game's seed."""
-    law, n_senders, n_signals, n_states, n_actions, instance, _ = key
+    law, n_senders, n_signals, n_states, n_actions, instance = key[:6]
     return synthetic_game(n_senders, n_signals, n_states, n_actions, seed=instance, law=law)
 
 
