@@ -9,7 +9,7 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gambit]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,gambit,cluster]"
 	touch $@
 
 bench: $(READY)

@@ -6,14 +6,16 @@ game and writes one table, figures and a summary.
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from dnl import cli
 from dnl.plan import BenchConfig, Plan, make_plan
 from dnl.results import Key, ResultFolder
-from dnl.runner import run
+from dnl.runner import Place, here, run
 from dnl.summary import summarise
 from games import PersuasionGame, synthetic_game
 
@@ -25,12 +27,36 @@ def main(*, config: BenchConfig | None = None) -> int:
     config = config or BenchConfig()
     plan = make_plan(config)
     path = config.out or fresh_folder(Path("results"))
-    folder = ResultFolder(path, plan.configuration(), plan.order, config.resume)
-    return execute(plan, folder, config.quiet)
+    with place_of(config) as place:
+        folder = ResultFolder(path, plan.configuration(), plan.order, config.resume)
+        return execute(plan, folder, config.quiet, place)
 
 
-def execute(plan: Plan, folder: ResultFolder, quiet: bool = False) -> int:
+@contextmanager
+def place_of(config: BenchConfig) -> Iterator[Place]:
+    """Where the tasks are computed: in this process, or by Dask's workers."""
+    if config.workers is None and config.scheduler is None:
+        yield here
+        return
+    from dnl import cluster  # here: an optional extra
+
+    chosen = (
+        cluster.workers_of(config.scheduler)
+        if config.scheduler is not None
+        else cluster.local_workers(config.workers or 1)
+    )
+    with chosen as client:
+        yield partial(cluster.on_workers, client)
+
+
+def execute(plan: Plan, folder: ResultFolder, quiet: bool = False, place: Place = here) -> int:
     """Compute what is missing, draw the figures, print the summary; the exit code.
+
+    Args:
+        plan: what to compute.
+        folder: where it goes.
+        quiet: no progress display and no summary.
+        place: where the tasks are computed.
 
     Returns:
         0; 1 where a game failed; 130 where the run was interrupted.
@@ -38,7 +64,7 @@ def execute(plan: Plan, folder: ResultFolder, quiet: bool = False) -> int:
     from dnl import plot  # here: matplotlib takes a second to load
 
     try:
-        run(folder, plan.stages, game_of, quiet)
+        run(folder, plan.stages, game_of, quiet, place)
         failed = [row for row in folder.rows.values() if row["status"] != "ok"]
         figures = plot.draw(folder.path) if len(failed) < len(folder.rows) else []
     except KeyboardInterrupt:
@@ -59,7 +85,7 @@ def execute(plan: Plan, folder: ResultFolder, quiet: bool = False) -> int:
 
 def game_of(key: Key) -> PersuasionGame:
     """The game of a row: its instance number is the game's seed."""
-    law, n_senders, n_signals, n_states, n_actions, instance, _ = key
+    law, n_senders, n_signals, n_states, n_actions, instance = key[:6]
     return synthetic_game(n_senders, n_signals, n_states, n_actions, seed=instance, law=law)
 
 

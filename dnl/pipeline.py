@@ -14,8 +14,9 @@ from torch import Tensor
 from dnl.devices import pick_device
 from dnl.finding.responses import radii, walk
 from dnl.finding.search import Search
-from dnl.fitted import FitConfig, stack_surrogates
+from dnl.fitted import FitConfig, FittedSurrogate, stack_surrogates
 from dnl.fitting import fit_many
+from dnl.memory import in_halves
 from dnl.results import Row, per_sender
 from dnl.revelation import full_revelation
 from dnl.solver import ExtragradientConfig, extragradient
@@ -109,6 +110,8 @@ def evaluate(
 ) -> list[Row]:
     """Fit `surrogate` to every game, ascend it from the starts, verify where that ends.
 
+    Where memory does not suffice, fewer games are fitted and fewer starts ascend together.
+
     Args:
         baselines: of same-shape games.
         surrogate: name of the networks.
@@ -120,12 +123,21 @@ def evaluate(
     """
     device = pick_device(stages.fit.device)
     games = [b.game for b in baselines]
-    fitted = fit_many(games, surrogate, stages.fit, stages.seed, on_epoch=on_epoch)
+
+    def fit(part: Sequence[PersuasionGame]) -> list[FittedSurrogate]:
+        return fit_many(part, surrogate, stages.fit, stages.seed, on_epoch=on_epoch)
+
+    fitted = in_halves(fit, games)
     began = time.perf_counter()
     utility = stack_surrogates([f.to(device) for f in fitted])
-    starts = torch.stack([b.starts for b in baselines])  # (G, B, N, S, M)
-    found = extragradient(utility, starts.to(device, fitted[0].networks.dtype), stages.solver)
-    ends = found.policies.double().cpu()
+    starts = torch.stack([b.starts for b in baselines], 1)  # (B, G, N, S, M)
+    starts = starts.to(device, fitted[0].networks.dtype)
+
+    def ascend(part: Sequence[Tensor]) -> tuple[Tensor, ...]:  # each (G, N, S, M)
+        found = extragradient(utility, torch.stack(tuple(part), 1), stages.solver)
+        return found.policies.double().cpu().unbind(1)
+
+    ends = torch.stack(in_halves(ascend, starts.unbind(0)), 1)  # (G, B, N, S, M)
     ends = ends / ends.sum(-1, keepdim=True)  # distributions to float64's rounding, not float32's
     rows = []
     for b, f, candidates in zip(baselines, fitted, ends, strict=True):

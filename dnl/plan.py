@@ -90,6 +90,8 @@ class BenchConfig:
         iterations: Steps of extra-gradient; by default 20, and 30 above radius 0.005 (paper).
         seed: Seed of everything but the games, which are numbered by their instance.
         device: "auto", "cpu" or "cuda".
+        workers: Compute on so many processes of this machine (needs the extra "cluster").
+        scheduler: Compute on the workers of the Dask scheduler at this address (likewise).
         out: Folder of the results; by default a fresh one under results/.
         resume: Go on with the run that is in the folder.
         quiet: No progress display and no summary.
@@ -114,6 +116,8 @@ class BenchConfig:
     iterations: int | None = None
     seed: int = 0
     device: str = "auto"
+    workers: int | None = None
+    scheduler: str | None = None
     out: Path | None = None
     resume: Annotated[bool, cli.FLAG] = False
     quiet: Annotated[bool, cli.FLAG] = False
@@ -143,6 +147,13 @@ class BenchConfig:
         checks.positive_number("radius", self.radius)
         checks.positive_integer("seed", self.seed, least=0)
         pick_device(self.device)
+        if self.workers is not None:
+            checks.positive_integer("workers", self.workers)
+            if self.scheduler is not None:
+                raise ValueError(
+                    "scheduler brings its own workers, got "
+                    f"scheduler={self.scheduler!r} and workers={self.workers}: leave one out"
+                )
         if self.resume and self.out is None:
             raise ValueError("resume needs the folder to go on with, got no --out")
 
@@ -171,7 +182,7 @@ class Plan:
         ]
 
     def configuration(self) -> dict[str, Any]:
-        """Everything that decides the rows, as JSON values; the device is not part of it."""
+        """Everything that decides the rows, as JSON values; where they are computed is not."""
         values = asdict(self)
         stages = values.pop("stages")
         fit, solver = stages.pop("fit"), stages.pop("solver")

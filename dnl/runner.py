@@ -1,4 +1,8 @@
-"""Compute the missing rows of a result folder, group by group, writing them as they finish."""
+"""Compute the missing rows of a result folder, task by task, writing them as they finish.
+
+`prepare` and `compute` are the whole work of a run. They are called here, in this process, or by
+whatever else is passed to `run` as `place`.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -10,99 +14,134 @@ from tqdm import tqdm
 from dnl.devices import pick_device
 from dnl.pipeline import Baseline, Stages, baseline, evaluate
 from dnl.results import KEYS, Key, ResultFolder, Row, provenance
-from dnl.surrogates import make_surrogate, parameter_count
+from dnl.schedule import Task, tasks_of, work
 from games import PersuasionGame
 
 MakeGame = Callable[[Key], PersuasionGame]
-SAMPLE_BYTES = 2**30  # of training profiles that are fitted together
+Report = Callable[[Task, int, int], None]  # a task, and how many of its epochs are done, of all
+Place = Callable[[Sequence[Task], Stages, MakeGame, Report], Iterator[tuple[Task, list[Row]]]]
 
 
-def run(folder: ResultFolder, stages: Stages, make_game: MakeGame, quiet: bool = False) -> None:
+def prepare(games: Sequence[Key], stages: Stages, make_game: MakeGame) -> list[Baseline | str]:
+    """What all surrogates of some games share; of a game that fails, the error's text."""
+    found: list[Baseline | str] = []
+    for game in games:
+        try:
+            found.append(baseline(make_game(game), stages))
+        except Exception as error:  # a failed game is a row, not the end of a run of hours
+            found.append(_text(error))
+    return found
+
+
+def compute(
+    task: Task,
+    prepared: Sequence[Baseline | str],
+    stages: Stages,
+    on_epoch: Callable[[int, int], None] | None = None,
+) -> list[Row]:
+    """The rows of a task, in order; a game that fails is one with status "error" and the text.
+
+    Args:
+        task: what to compute.
+        prepared: by `prepare`, one per game of the task.
+        stages: settings of all stages.
+        on_epoch: called after each epoch of a fit with (epochs done, epochs in all).
+    """
+    good = [b for b in prepared if isinstance(b, Baseline)]
+    results = iter(_evaluate(good, task.surrogate, stages, on_epoch) if good else [])
+    origin = provenance(pick_device(stages.fit.device))
+    rows = []
+    for key, b in zip(task.keys, prepared, strict=True):
+        result = next(results) if isinstance(b, Baseline) else b
+        if isinstance(result, str):
+            result = {"status": "error", "seed": stages.seed, "error": result}
+        rows.append(dict(zip(KEYS, key, strict=True)) | result | origin)
+    return rows
+
+
+def here(
+    tasks: Sequence[Task], stages: Stages, make_game: MakeGame, report: Report
+) -> Iterator[tuple[Task, list[Row]]]:
+    """Tasks and their rows, one after another in this process."""
+    for games, same in groupby(tasks, key=lambda task: task.games):
+        prepared = None  # only these games' starts are held
+        for task in same:
+            report(task, 0, stages.fit.epochs)
+            prepared = prepared or prepare(games, stages, make_game)
+            yield task, compute(task, prepared, stages, partial(report, task))
+
+
+def run(
+    folder: ResultFolder,
+    stages: Stages,
+    make_game: MakeGame,
+    quiet: bool = False,
+    place: Place = here,
+) -> None:
     """Fill `folder`: same-shape games together, surrogate by surrogate.
 
     Args:
-        folder: what is missing and where finished rows go. A game that fails becomes a row with
-            status "error" and the error's text, and the run goes on.
+        folder: what is missing and where finished rows go. A task of which a row is missing is
+            computed whole. A game that fails becomes a row with status "error" and the error's
+            text, and the run goes on.
         stages: settings of all stages.
-        make_game: key -> game.
+        make_game: key -> game; the surrogate, the key's last entry, is left out.
         quiet: no progress display.
+        place: where the tasks are computed.
     """
-    origin = provenance(pick_device(stages.fit.device))
-    missing = folder.missing
-    total = len(folder.order)
+    tasks = [
+        task
+        for task in tasks_of(folder.order, stages)
+        if any(key not in folder.rows for key in task.keys)
+    ]
+    works = {task: work(task, stages) for task in tasks}
     with tqdm(
-        total=sum(_work(key, stages) for key in missing),
+        total=sum(works.values()),
         disable=quiet,
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left",
     ) as bar:
-        for shape, group in groupby(missing, key=lambda key: key[:5]):  # law, N, M, S, A
-            known: dict[Key, Baseline] = {}  # only one group's starts are held
-            law, n, m, s, a = shape
-            by_surrogate = _split(list(group))
-            for surrogate, keys in _batches(by_surrogate, stages):
-                bar.set_description_str(
-                    f"{len(folder.rows)}/{total} rows | {law} N={n} ({m},{s},{a}) {surrogate}"
-                )
-                share, before = sum(_work(key, stages) for key in keys), bar.n
+        bar.set_description_str(_progress(folder))
+        finished = 0.0
 
-                report = partial(_advance, bar, before, share)
-                for rows in _solve(keys, stages, make_game, known, report):
-                    folder.add([row | origin for row in rows])
-                bar.update(before + share - bar.n)
-        bar.set_description_str(f"{len(folder.rows)}/{total} rows")
+        def report(task: Task, done: int, epochs: int) -> None:
+            bar.set_description_str(f"{_progress(folder)} | {task}")
+            _advance(bar, finished + works[task] * done / epochs)
+
+        for task, rows in place(tasks, stages, make_game, report):
+            folder.add(rows)
+            report(task, 1, 1)
+            finished += works[task]
+        bar.set_description_str(_progress(folder))
 
 
-def _advance(bar: "tqdm[NoReturn]", before: float, share: float, done: int, epochs: int) -> None:
-    bar.update(before + share * done / epochs - bar.n)
+def _progress(folder: ResultFolder) -> str:
+    games = {key[:6] for key in folder.order}
+    left = {key[:6] for key in folder.missing}
+    done = len(folder.order) - len(folder.missing)
+    return f"{len(games) - len(left)}/{len(games)} games, {done}/{len(folder.order)} rows"
 
 
-def _split(keys: Sequence[Key]) -> dict[str, list[Key]]:
-    by_surrogate: dict[str, list[Key]] = {}
-    for key in keys:
-        by_surrogate.setdefault(key[6], []).append(key)
-    return by_surrogate
+def _advance(bar: "tqdm[NoReturn]", to: float) -> None:
+    """Move the bar on; a fit that is begun again in parts does not move it back."""
+    bar.update(max(0.0, to - bar.n))
 
 
-def _batches(by_surrogate: dict[str, list[Key]], stages: Stages) -> Iterator[tuple[str, list[Key]]]:
-    """The games of each surrogate, as many at a time as their samples fit the memory budget."""
-    for surrogate, keys in by_surrogate.items():
-        _, n, m, s, *_ = keys[0]
-        together = max(1, SAMPLE_BYTES // (8 * stages.fit.samples * n * m * s))
-        for start in range(0, len(keys), together):
-            yield surrogate, keys[start : start + together]
-
-
-def _work(key: Key, stages: Stages) -> float:
-    """Roughly proportional to the time that a row takes: for the progress display only."""
-    _, n, m, s, a, _, surrogate = key
-    size = parameter_count(make_surrogate(surrogate, (n, m, s, a), stages.fit.architecture))
-    return float(n * stages.fit.samples * stages.fit.epochs * (size + 30_000))
-
-
-def _solve(
-    keys: Sequence[Key],
+def _evaluate(
+    baselines: Sequence[Baseline],
+    surrogate: str,
     stages: Stages,
-    make_game: MakeGame,
-    known: dict[Key, Baseline],
     on_epoch: Callable[[int, int], None] | None,
-) -> Iterator[list[Row]]:
+) -> list[Row | str]:
     """Rows of same-shape games together, or one by one where that fails, to blame the right one."""
     try:
-        for key in keys:
-            if key[:6] not in known:
-                known[key[:6]] = baseline(make_game(key), stages)
-        baselines = [known[key[:6]] for key in keys]
-        results = evaluate(baselines, keys[0][6], stages, on_epoch)
-    except Exception as error:  # a failed game is a row, not the end of a run of hours
-        if len(keys) > 1:
-            for key in keys:
-                yield from _solve([key], stages, make_game, known, None)
-            return
-        text = " ".join(f"{type(error).__name__}: {error}".split())
-        named: Row = dict(zip(KEYS, keys[0], strict=True))
-        yield [named | {"status": "error", "seed": stages.seed, "error": text}]
-        return
-    yield [
-        dict(zip(KEYS, key, strict=True)) | {"status": "ok"} | result
-        for key, result in zip(keys, results, strict=True)
-    ]
+        results = evaluate(baselines, surrogate, stages, on_epoch)
+        return [{"status": "ok"} | result for result in results]
+    except Exception as error:
+        if len(baselines) == 1:
+            return [_text(error)]
+    # Not while the error is handled, for the sake of the memory that it holds.
+    return [row for b in baselines for row in _evaluate([b], surrogate, stages, None)]
+
+
+def _text(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 import dnl
-from dnl import bench, cli, pipeline, plot, runner
+from dnl import bench, cli, pipeline, plot, runner, schedule
 from dnl.bench import PAPER_COMMAND, game_of, main, resume_command
 from dnl.results import KEYS, Key, columns, read_table
 from games import PersuasionGame, synthetic_game
@@ -202,7 +202,7 @@ def on_call(number: int, function: Callable[..., Any], error: BaseException) -> 
     [
         (runner, "evaluate", 3, 4),
         (pipeline, "fit_many", 2, 2),
-        (runner, "_advance", 4, 6),  # while a network is trained
+        (runner, "_advance", 11, 6),  # while a network is trained
         (runner, "baseline", 1, 0),
     ],
     ids=["evaluate", "fit", "epoch", "first"],
@@ -282,6 +282,27 @@ def test_a_process_that_is_stopped_can_be_resumed(
     line = [*GROUPS, "--out", str(folder), "--resume", "--quiet"]
     assert cli.run(main, "dnl.bench", line) == 0
     pd.testing.assert_frame_equal(table(folder), uninterrupted)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_group_of_which_a_row_is_missing_is_computed_whole(
+    uninterrupted: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, the row would have other last digits than in its company."""
+    line = [*GROUPS, "--out", str(tmp_path), "--quiet"]
+    assert cli.run(main, "dnl.bench", line) == 0
+    lines = (tmp_path / "results.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "results.csv").write_text("".join([*lines[:2], *lines[3:]]))
+    evaluated: list[tuple[int, str]] = []
+
+    def counted(baselines: Sequence[pipeline.Baseline], *rest: Any) -> list[dict[str, Any]]:
+        evaluated.append((len(baselines), rest[0]))
+        return pipeline.evaluate(baselines, *rest)
+
+    monkeypatch.setattr(runner, "evaluate", counted)
+    assert cli.run(main, "dnl.bench", [*line, "--resume"]) == 0
+    assert evaluated == [(2, "delu")]
+    pd.testing.assert_frame_equal(table(tmp_path), uninterrupted)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +390,7 @@ def test_nothing_but_failures(
 def test_games_fitted_apart_for_want_of_memory_give_the_same_rows(
     uninterrupted: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "SAMPLE_BYTES", 1)
+    monkeypatch.setattr(schedule, "SAMPLE_BYTES", 1)
     evaluated: list[int] = []
 
     def counted(baselines: Sequence[pipeline.Baseline], *rest: Any) -> list[dict[str, Any]]:

@@ -75,7 +75,8 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Radius of the local equilibria" in out
     assert err == ""
     names = "senders preset law signals states actions instances surrogates samples epochs starts"
-    for name in f"{names} deviations radius iterations seed device out resume quiet".split():
+    names += " deviations radius iterations seed device workers scheduler out resume quiet"
+    for name in names.split():
         assert f"--{name}" in out
 
 
@@ -107,6 +108,8 @@ WRONG = [
     ("--seed 0.5", "0.5"),
     ("--device tpu", "device must be 'auto', 'cpu' or 'cuda[:index]', got 'tpu'"),
     ("--device cuda:99", "device 'cuda:99' does not exist"),
+    ("--workers 0", "workers must be an integer of at least 1, got 0"),
+    ("--workers 2 --scheduler x:1", "scheduler='x:1' and workers=2: leave one out"),
     ("--resume", "resume needs the folder to go on with, got no --out"),
     ("--out", "--out requires an argument"),
     ("--out file", "out must be a writable folder, got 'file'"),

@@ -4,8 +4,12 @@ import re
 from pathlib import Path
 
 import pytest
+from cyclopts import App
+
+from dnl import bench
 
 ROOT = Path(__file__).parent.parent
+MACHINES = (ROOT / "docs/many_machines.md").read_text()
 PAGE = (ROOT / "docs/use_the_layers.md").read_text()
 GAME, LAYER = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
@@ -27,4 +31,20 @@ def test_the_layer_in_plain_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_readme_leads_there() -> None:
-    assert "(docs/use_the_layers.md)" in (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert "(docs/use_the_layers.md)" in readme
+    assert "(docs/many_machines.md)" in readme
+
+
+def test_commands_for_many_machines_parse() -> None:
+    commands = re.findall(r"^python -m dnl\.bench (.*)$", MACHINES, flags=re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        app = App()
+        app.default(bench.main)
+        app.parse_args(command.split(), exit_on_error=False, print_error=False)
+
+
+def test_the_script_for_slurm_is_python() -> None:
+    (script,) = re.findall(r"```python\n(.*?)```", MACHINES, flags=re.DOTALL)
+    compile(script, "workers.py", "exec")

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 import dnl
+from dnl import pipeline
 from dnl.finding.responses import radii, walk
 from dnl.finding.search import Search
 from dnl.pipeline import Stages, baseline, evaluate
@@ -169,6 +171,48 @@ def test_a_row_does_not_depend_on_its_company(surrogate: str) -> None:
     together = evaluate([baseline(game, STAGES) for game in GAMES[:2]], surrogate, STAGES)
     for game, row in zip(GAMES, together, strict=False):
         assert_rows_agree(row, row_of(game, surrogate))
+
+
+@pytest.mark.parametrize("surrogate", ["relu", "dnl"])
+def test_rows_are_those_of_a_machine_with_more_memory(
+    surrogate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too little for the fit of two games, and for the ascent of more than three starts."""
+    baselines = [baseline(game, STAGES) for game in GAMES[:3]]
+    expected = evaluate(baselines, surrogate, STAGES)
+    fitted: list[int] = []
+    ascended: list[int] = []
+
+    def fit_one(games: Sequence[PersuasionGame], *rest: Any, **options: Any) -> Any:
+        fitted.append(len(games))
+        if len(games) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return dnl.fit_many(games, *rest, **options)
+
+    def ascend_three(utility: Any, starts: Tensor, config: Any) -> Any:
+        ascended.append(starts.shape[1])
+        if starts.shape[1] > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return dnl.extragradient(utility, starts, config)
+
+    monkeypatch.setattr(pipeline, "fit_many", fit_one)
+    monkeypatch.setattr(pipeline, "extragradient", ascend_three)
+    rows = evaluate(baselines, surrogate, STAGES)
+    assert fitted == [3, 1, 2, 1, 1]
+    assert ascended == [12, 6, 3, 3, 6, 3, 3]
+    for row, other in zip(rows, expected, strict=True):
+        assert_rows_agree(row, other)
+
+
+def test_a_game_that_memory_does_not_hold_at_all_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(*args: Any, **options: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(pipeline, "fit_many", never)
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        evaluate([baseline(GAMES[0], STAGES)], "relu", STAGES)
 
 
 def test_starts_and_comparison_values_do_not_depend_on_the_surrogate() -> None:

@@ -125,8 +125,9 @@ def test_configuration_is_json_and_free_of_place_and_display() -> None:
     plain = configuration()
     assert json.loads(json.dumps(plain, allow_nan=False)).keys() == plain.keys()
     assert not any("device" in name or "out" in name for name in plain)
-    elsewhere = configuration(device="cpu", out=Path("x"), resume=True, quiet=True)
-    assert elsewhere == plain
+    display: dict[str, Any] = {"out": Path("x"), "resume": True, "quiet": True}
+    for place in ({"device": "cpu"}, {"workers": 3}, {"scheduler": "tcp://here:8786"}):
+        assert configuration(**place, **display) == plain
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,233 @@
+"""Many workers, some of which die: the table is that of one process."""
+
+import functools
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from test_bench import GROUPS, launch, table
+
+import dnl
+from dnl import bench, cli, plot, runner
+from dnl.bench import game_of, main
+from dnl.results import Key, ResultFolder, Row
+from dnl.schedule import Task
+from games import PersuasionGame
+
+pytest.importorskip("distributed")
+
+from distributed import Client, LocalCluster
+
+from dnl import cluster
+
+Scheduler = tuple[Client, str]
+
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plot, "draw", lambda folder: [])
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The table of one process."""
+    folder = tmp_path_factory.mktemp("alone")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plot, "draw", lambda folder: [])
+        assert cli.run(main, "dnl.bench", [*GROUPS, "--quiet", "--out", str(folder)]) == 0
+    return table(folder)
+
+
+@pytest.fixture(scope="module")
+def scheduler() -> Iterator[Scheduler]:
+    """A scheduler with two workers, and its address."""
+    with cluster.local_workers(2) as client:
+        yield client, client.scheduler_info()["address"]
+
+
+def deadly(mark: Path, again: bool) -> Callable[[Key], PersuasionGame]:
+    """A `game_of` that kills its own process, at one game: always, or the first time only."""
+
+    def kill(key: Key) -> PersuasionGame:
+        if key[2] == 3 and key[5] == 1 and (again or not mark.exists()):
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return game_of(key)
+
+    return kill
+
+
+def test_two_workers_of_which_one_is_killed(
+    alone: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark, folder = tmp_path / "killed", tmp_path / "run"
+    monkeypatch.setattr(bench, "game_of", deadly(mark, again=False))
+    line = [*GROUPS, "--workers", "2", "--quiet", "--out", str(folder)]
+    assert cli.run(main, "dnl.bench", line) == 0
+    assert mark.exists()
+    pd.testing.assert_frame_equal(table(folder), alone)
+
+
+def test_rows_as_they_finish(
+    alone: pd.DataFrame,
+    scheduler: Scheduler,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    written = []
+    add = ResultFolder.add
+
+    def counted(folder: ResultFolder, rows: list[Row]) -> None:
+        add(folder, rows)
+        written.append(len(table(folder.path)))
+
+    monkeypatch.setattr(ResultFolder, "add", counted)
+    line = [*GROUPS, "--scheduler", scheduler[1], "--out", str(tmp_path)]
+    assert cli.run(main, "dnl.bench", line) == 0
+    assert written == [2, 4, 6, 8]
+    pd.testing.assert_frame_equal(table(tmp_path), alone)
+    assert "4/4 games, 8/8 rows" in capfd.readouterr().err
+
+
+def test_a_worker_of_several_threads_does_one_task_at_a_time(
+    alone: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running: list[object] = []
+
+    def watched(task: Task, *rest: Any) -> list[Row]:
+        assert not running
+        running.append(task)
+        time.sleep(0.2)
+        rows = runner.compute(task, *rest)
+        running.remove(task)
+        return rows
+
+    monkeypatch.setattr(cluster, "compute", watched)
+    with LocalCluster(
+        n_workers=1, threads_per_worker=4, processes=False, dashboard_address=":0"
+    ) as threads:
+        line = [*GROUPS, "--quiet", "--scheduler", threads.scheduler_address]
+        assert cli.run(main, "dnl.bench", [*line, "--out", str(tmp_path)]) == 0
+    pd.testing.assert_frame_equal(table(tmp_path), alone)
+
+
+def test_interrupted_and_resumed_elsewhere(
+    alone: pd.DataFrame,
+    scheduler: Scheduler,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    line = [*GROUPS, "--quiet", "--out", str(tmp_path), "--scheduler", scheduler[1]]
+    monkeypatch.setattr(sys, "argv", ["bench.py", *line])
+    with monkeypatch.context() as patch:
+        add = ResultFolder.add
+
+        def stopped(folder: ResultFolder, rows: list[Row]) -> None:
+            if folder.rows:
+                raise KeyboardInterrupt
+            add(folder, rows)
+
+        patch.setattr(ResultFolder, "add", stopped)
+        assert cli.run(main, "dnl.bench") == 130
+    err = capfd.readouterr().err
+    assert "Interrupted: 2 of 8 rows are finished" in err
+    assert re.search(r"Go on with: python -m dnl.bench .* --scheduler \S+ --resume\n", err)
+    assert len(table(tmp_path)) == 2
+    line = [*GROUPS, "--quiet", "--out", str(tmp_path), "--resume"]
+    assert cli.run(main, "dnl.bench", line) == 0
+    pd.testing.assert_frame_equal(table(tmp_path), alone)
+
+
+def test_a_task_that_kills_its_workers_is_rows_and_the_run_goes_on(
+    alone: pd.DataFrame, scheduler: Scheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, address = scheduler
+
+    def allow(failures: int, dask_scheduler: object = None) -> None:
+        dask_scheduler.allowed_failures = failures  # type: ignore[attr-defined]
+
+    line = [*GROUPS, "--quiet", "--out", str(tmp_path), "--scheduler", address]
+    client.run_on_scheduler(functools.partial(allow, 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(bench, "game_of", deadly(tmp_path / "mark", again=True))
+        assert cli.run(main, "dnl.bench", line) == 1
+    client.run_on_scheduler(functools.partial(allow, cluster.ALLOWED_FAILURES))
+    rows = table(tmp_path)
+    assert len(rows) == 8
+    bad = rows["status"] == "error"
+    assert bad[rows["n_signals"] == 3].all()
+    assert not bad.all()
+    assert rows["error"][bad].str.startswith("KilledWorker: Attempted to run task").all()
+    assert cli.run(main, "dnl.bench", [*line, "--resume"]) == 0
+    pd.testing.assert_frame_equal(table(tmp_path), alone)
+
+
+@pytest.mark.parametrize("address", ["nonsense", "foo://here:1", "tcp://127.0.0.1:1"])
+def test_a_bad_address_is_refused_before_any_work(
+    address: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
+    line = [*GROUPS, "--out", str(tmp_path / "run"), "--scheduler", address]
+    assert cli.run(main, "dnl.bench", line) == 2
+    out, err = capfd.readouterr()
+    message = f"scheduler must be the address of a running Dask scheduler, got '{address}': "
+    assert err.startswith(f"dnl.bench: error: {message}")
+    assert (out, err.count("\n")) == ("", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scheduler_of_another_version_is_refused_before_any_work(
+    scheduler: Scheduler,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(cluster, "__version__", "9.9")
+    line = [*GROUPS, "--out", str(tmp_path / "run"), "--scheduler", scheduler[1]]
+    assert cli.run(main, "dnl.bench", line) == 2
+    message = f"scheduler and its workers must have version 9.9 of dnl, got {dnl.__version__} at "
+    assert message in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", [["--workers", "2"], ["--scheduler", "tcp://127.0.0.1:1"]])
+def test_without_dask_the_extra_is_named(
+    option: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "dnl.cluster")
+    monkeypatch.delattr("dnl.cluster")
+    assert cli.run(main, "dnl.bench", [*GROUPS, "--out", str(tmp_path / "run"), *option]) == 2
+    out, err = capfd.readouterr()
+    assert "--workers and --scheduler need the extra 'cluster': pip install 'dnl[cluster]'" in err
+    assert (out, err.count("\n")) == ("", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dask_is_not_loaded_unless_asked_for(tmp_path: Path) -> None:
+    program = (
+        "import sys\nfrom dnl import bench, cli\n"
+        "code = cli.run(bench.main, 'dnl.bench')\n"
+        "print(code, sorted({'dask', 'distributed'} & set(sys.modules)))"
+    )
+    tiny = [*GROUPS, "--surrogates", "relu", "--quiet"]
+    for option in ("--instances", "--signals"):
+        tiny[tiny.index(option) + 1] = "1" if option == "--instances" else "2"
+    process = launch([*tiny, "--out", str(tmp_path)], ["-c", program])
+    out, err = process.communicate(timeout=300)
+    assert out == "0 []\n", err
