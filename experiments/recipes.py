@@ -1,8 +1,8 @@
 """How to train the paper's three networks: learning rates, schedules, patterns, scales.
 
-Contested games, the paper's budget of samples and epochs. First all rates with all gradients of
-patterns; then, one at a time, what else a recipe says, around the best of those. `dnl.recipes`
-holds what came out best.
+Contested games, the paper's budget of samples and epochs. At the two smaller sizes, constant and
+falling rates with all gradients of patterns; at all sizes, how fast to begin; then, one at a time,
+what else a recipe says, around a good rate. `dnl.recipes` holds what came out best.
 """
 
 from pathlib import Path
@@ -15,7 +15,8 @@ from dnl.surrogates import PAPER_SURROGATES
 from experiments.resumable import Key, Row, table_of
 from games import checks, synthetic_game
 
-SIZES = ((2, 2, 2, 2), (2, 4, 4, 4))  # N, M, S, A
+SIZES = ((2, 2, 2, 2), (2, 4, 4, 4), (2, 6, 6, 6), (2, 10, 10, 10))  # N, M, S, A
+BEGINNINGS = (0.01, 0.003, 0.001, 0.0003)  # of a cosine
 RATES = ((0.01, 1.0), (0.01, 0.01), (0.003, 0.01))  # first, and the last one's share of it
 GRADIENTS = {
     name: ("none", "straight-through")[: 1 + (name != "relu")] for name in PAPER_SURROGATES
@@ -33,6 +34,7 @@ def main(
     instances: int = 2,
     samples: int = 50_000,
     epochs: int = 30,
+    workers: int = 1,
     out: Path = Path("results/recipes"),
     small: bool = False,
 ) -> int:
@@ -42,33 +44,41 @@ def main(
         instances: Games per size; their numbers start at 0.
         samples: Training profiles per game.
         epochs: Passes over them.
+        workers: Processes; one row each at a time.
         out: Folder of the table.
         small: A run of seconds.
     """
-    for name, value in (("instances", instances), ("samples", samples), ("epochs", epochs)):
+    counts = {"instances": instances, "samples": samples, "epochs": epochs, "workers": workers}
+    for name, value in counts.items():
         checks.positive_integer(name, value)
     if small:
-        instances, samples, epochs = 1, 400, 1
+        instances, samples, epochs, workers = 1, 400, 1, 1
     rates = [
         (*size, surrogate, *rate, gradient, 1.0, 1.0, 1.0)
-        for size in SIZES
+        for size in SIZES[:2]
         for surrogate in PAPER_SURROGATES
         for rate in RATES
         for gradient in GRADIENTS[surrogate]
     ]
+    beginnings = [
+        (*size, surrogate, lr, RATES[1][1], GRADIENTS[surrogate][-1], 1.0, 1.0, 1.0)
+        for surrogate in PAPER_SURROGATES
+        for size in reversed(SIZES)
+        for lr in BEGINNINGS
+    ]
     varied = [
         (*size, surrogate, *BEST[surrogate], GRADIENTS[surrogate][-1], *others.values())
-        for size in reversed(SIZES)
+        for size in SIZES[1::-1]
         for surrogate in PAPER_SURROGATES
         for name in VARIED_OF[surrogate]
         for value in VARIED[name]
         for others in [dict.fromkeys(VARIED, 1.0) | {name: value}]
     ]
-    keys = rates[:3] if small else rates + varied
+    keys = rates[:3] if small else list(dict.fromkeys(rates + beginnings + varied))
     configuration = {"instances": instances, "samples": samples, "epochs": epochs}
     arguments = (instances, samples, epochs)
     rows = table_of(
-        out, KEYS, keys, row_of, configuration, arguments, quiet=small, table="recipes.csv"
+        out, KEYS, keys, row_of, configuration, arguments, workers, quiet=small, table="recipes.csv"
     )
     print(summarise(rows).to_string(index=False))
     return 0
