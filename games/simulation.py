@@ -11,25 +11,44 @@ the `(K, S)` table of joint posteriors is never formed. The result is the *outco
 any sender's or the receiver's, is `sum_{s,a} P(s, a) * utility(s, a)`.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 
 import torch
 from torch import Tensor
 
-# Largest number of scores (games x profiles x actions x joint signals) held at a time. 2**20 double
-# precision numbers are 8 MiB: small enough for the caches of a CPU, and bounded on a GPU.
-CHUNK_SCORES = {"cpu": 2**20, "cuda": 2**27}
+# Largest number of scores (games x profiles x actions x joint signals) held at a time. 2**19 double
+# precision numbers are 4 MiB: small enough for the caches of a CPU, and bounded on a GPU.
+CHUNK_SCORES = {"cpu": 2**19, "cuda": 2**27}
 TIE_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-6}
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Products of float32 matrices in float32, whatever the process has chosen for its networks.
+
+    TF32 and bfloat16 keep three digits: they would move every cliff and call near ties wrongly.
+    """
+    cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    rounded = [(b, b.fp32_precision) for b in (cuda, cpu) if b.fp32_precision in ("tf32", "bf16")]
+    try:
+        for backend, _ in rounded:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in rounded:
+            backend.fp32_precision = precision
 
 
 def joint_weights(policies: Tensor) -> Tensor:
     """`prod_n pi_n(m_n | s)`: `(..., N, S, M) -> (..., M**N, S)`, sender 0 slowest."""
     senders = policies.unbind(-3)
-    weights = senders[0].mT  # (..., M, S)
+    weights = senders[0]  # (..., S, M): signals side by side, which suits what comes of it
     for sender in senders[1:]:
-        weights = (weights.unsqueeze(-2) * sender.mT.unsqueeze(-3)).flatten(-3, -2)
-    return weights
+        weights = (weights.unsqueeze(-1) * sender.unsqueeze(-2)).flatten(-2, -1)
+    return weights.mT
 
 
 def halves(prior: Tensor, policies: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,6 +86,21 @@ def optimal_action(criteria: Sequence[tuple[Tensor, Tensor]], dim: int) -> Tenso
     return action
 
 
+class Scratch:
+    """Memory for one large temporary after another: fresh pages for each would cost as much time as
+    the arithmetic."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._held = like.detach().new_empty(0)
+
+    def view(self, shape: Sequence[int]) -> Tensor:
+        """A tensor of this shape that holds anything and overwrites what was handed out before."""
+        size = math.prod(shape)
+        if self._held.numel() < size:
+            self._held = self._held.new_empty(size)
+        return self._held[:size].view(shape)
+
+
 class Receiver:
     """A receiver per game, ready to react: criteria centred, tie tolerances worked out.
 
@@ -84,27 +118,62 @@ class Receiver:
         self.tables = [table - table.mean(-1, keepdim=True) for table in tables]
         tolerance = TIE_TOLERANCE[receiver_utility.dtype]
         self.slacks = [
-            tolerance * (table.amax((-2, -1)) - table.amin((-2, -1)))[:, None, None, None]
-            for table in tables
-        ]  # (G, 1, 1, 1) each, for a joint signal of probability 1
+            tolerance * (table.amax((-2, -1)) - table.amin((-2, -1))) for table in tables
+        ]  # (G,) each, for a joint signal of probability 1
 
-    def react(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        """Actions at every pair of rows of `left (G, B, L, S)` and `right (G, B, R, S)`.
+    @torch.no_grad()
+    @full_precision()
+    def choose(
+        self, left: Tensor, right: Tensor, scratch: Scratch | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The actions at every pair of rows of `left (G, B, L, S)` and `right (G, B, R, S)`.
+
+        The rule is `optimal_action`'s. Ties are rare, so whatever only they need waits for one.
+
+        Args:
+            left, right: as in `halves`.
+            scratch: where the scores, and so what is returned, are put; None for fresh memory.
 
         Returns:
-            actions `(G, B, L, R)` int64 and probabilities `(G, B, L, R)` of the joint signals.
+            chosen `(G, B, R, A, L)`, where the joint signal is possible 1 for the action taken and
+            0 for the others, and probabilities `(G, B, R, L)` of the joint signals.
         """
-        probability = left @ right.mT
-        criteria = [
-            (self._expected(table, left, right), slack * probability)
-            for table, slack in zip(self.tables, self.slacks, strict=True)
-        ]
-        return optimal_action(criteria, dim=2), probability
+        certain = torch.ones_like(self.tables[0][..., :1])  # its expectation is the probability
+        scores = self._expected(torch.cat([self.tables[0], certain], -1), left, right, scratch)
+        scores, probability = scores[..., :-1, :], scores[..., -1, :]
+        # Comparisons are made in place and give numbers: they go into matrix products.
+        chosen = scores.ge_(self._bar(0, scores, probability))
+        if not chosen.sum(3).sub_(1).mul_(probability).any():
+            return chosen, probability
+        for k, table in enumerate(self.tables[1:], start=1):
+            scores = self._expected(table, left, right).masked_fill_(chosen == 0, float("-inf"))
+            chosen.mul_(scores.ge_(self._bar(k, scores, probability)))
+        free = torch.ones_like(probability)
+        for action in chosen.unbind(3):
+            free -= action.mul_(free)
+        return chosen, probability
+
+    def _bar(self, k: int, scores: Tensor, probability: Tensor) -> Tensor:
+        """`(G, B, R, 1, L)`: the lowest score that ties with the best, by criterion `k`."""
+        slack = self.slacks[k][:, None, None, None]
+        return scores.amax(3).addcmul_(probability, -slack).unsqueeze(3)
 
     @staticmethod
-    def _expected(table: Tensor, left: Tensor, right: Tensor) -> Tensor:
-        weighted = left.unsqueeze(2) * table.mT[:, None, :, None, :]  # (G, B, A, L, S)
-        return weighted @ right.unsqueeze(2).mT  # (G, B, A, L, R)
+    def _expected(
+        table: Tensor, left: Tensor, right: Tensor, scratch: Scratch | None = None
+    ) -> Tensor:
+        """`sum_s left(s) right(s) table(s, .)`: `(G, B, R, A, L)`."""
+        weighted = left.mT.unsqueeze(3) * table[:, None, :, :, None]  # (G, B, S, A, L)
+        shape = (*right.shape[:3], *weighted.shape[3:])
+        room = None if scratch is None else scratch.view(shape).flatten(3)
+        return torch.matmul(right, weighted.flatten(3), out=room).view(shape)
+
+    def react(self, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
+        """Actions `(G, B, L, R)` int64, -1 where the probability is 0; arguments as above."""
+        chosen, probability = self.choose(left, right, scratch)
+        index = torch.arange(chosen.shape[3], device=chosen.device, dtype=chosen.dtype)
+        action = (chosen * index.unsqueeze(1)).sum(3).to(torch.int64)  # (G, B, R, L)
+        return action.masked_fill(probability <= 0, -1).mT
 
 
 def slices(length: int, step: int) -> Iterator[slice]:
@@ -113,17 +182,27 @@ def slices(length: int, step: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def chunks(policies: Tensor, n_actions: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Slices of games, profiles and left joint signals whose scores fit the memory budget."""
-    n_games, n_profiles, n_senders, n_states, n_signals = policies.shape
+def chunks(policies: Tensor, per_signal: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Slices of games, profiles and left joint signals that fit the memory budget.
+
+    Args:
+        policies: `(G, B, N, S, M)`.
+        per_signal: how many numbers are held for a left joint signal.
+    """
+    n_games, n_profiles, n_senders, _, n_signals = policies.shape
     left_signals = n_signals ** ((n_senders + 1) // 2)
-    rows = _budget(policies) // (n_actions * max(n_signals ** (n_senders // 2), n_states))
+    rows = _budget(policies) // per_signal
     profiles = min(max(n_profiles, 1), max(1, rows // left_signals))
     return product(
         slices(n_games, max(1, rows // (left_signals * profiles))),
         slices(n_profiles, profiles),
         slices(left_signals, max(1, rows)),
     )
+
+
+def scores_held(n_right: int, n_states: int, n_actions: int) -> int:
+    """How many numbers of one kind `Receiver.choose` holds for a left joint signal."""
+    return (n_actions + 1) * max(n_right, n_states)
 
 
 def outcomes_held(policies: Tensor, n_actions: int) -> int:
@@ -151,21 +230,32 @@ def outcome_distribution(
     Returns:
         `(G, B, S, A)`; differentiable in `policies` inside a region where no action changes.
     """
-    n_games, n_profiles = policies.shape[:2]
-    n_states, n_actions = receiver_utility.shape[-2:]
+    n_games, n_profiles, n_senders, n_states, n_signals = policies.shape
+    n_actions = receiver_utility.shape[-1]
     # Results go into one array: thousands of small ones between large temporaries would pin the
     # allocator's heap, whose size then grows with the batch.
     found = policies.new_zeros(n_games, n_profiles, n_states, n_actions)
-    for games, profiles, signals in chunks(policies, n_actions):
+    n_right = n_signals ** (n_senders // 2)
+    scratch = Scratch(policies)
+    for games, profiles, signals in chunks(policies, scores_held(n_right, n_states, n_actions)):
         left, right = halves(prior[games], policies[games, profiles])
         left = left[:, :, signals]
-        with torch.no_grad():
-            receiver = Receiver(receiver_utility[games], sender_utility[games], tie_break)
-            actions, _ = receiver.react(left, right)
-        # P(s, a) = sum_l left[l, s] * sum_r [a*(l, r) = a] right[r, s]
-        taken = [((actions == a).to(left.dtype) @ right * left).sum(-2) for a in range(n_actions)]
-        found[games, profiles] += torch.stack(taken, -1)
+        receiver = Receiver(receiver_utility[games], sender_utility[games], tie_break)
+        found[games, profiles] += taken(receiver, left, right, scratch).sum(-1)
     return found
+
+
+@full_precision()
+def taken(receiver: Receiver, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
+    """Outcome distributions by left joint signal, `(G, B, S, A, L)`, of factors as in `halves`.
+
+    `left[l, s] * sum_r right[r, s] [a*(l, r) = a]`.
+    """
+    differentiable = torch.is_grad_enabled() and (left.requires_grad or right.requires_grad)
+    # What the backward pass will look at must not be overwritten.
+    chosen, _ = receiver.choose(left, right, None if differentiable else scratch)
+    sums = (right.mT @ chosen.flatten(3)).unflatten(3, chosen.shape[3:])  # (G, B, S, A, L)
+    return sums * left.mT.unsqueeze(3)
 
 
 def deviation_outcomes(
@@ -194,21 +284,18 @@ def deviation_outcomes(
     # Own columns of all deviations are the rows of one left factor, the others' joint weights are
     # the right factor: a matrix product serves every deviation.
     right_signals = n_signals ** len(others)
-    per_deviation = n_games * n_signals * n_actions * max(right_signals, n_states)
+    per_deviation = n_games * n_signals * scores_held(right_signals, n_states, n_actions)
     budget = _budget(policies) // per_deviation
     receiver = Receiver(receiver_utility, sender_utility, tie_break)
     found = policies.new_empty(n_games, n_profiles, n_deviations, n_states, n_actions)
+    scratch = Scratch(policies)
     for profiles in slices(n_profiles, max(1, budget // max(n_deviations, 1))):
         right = _right(prior, policies[:, profiles][:, :, others])  # (G, b, K / M, S)
         for tried in slices(n_deviations, max(1, budget)):
             block = deviations[:, profiles, tried]  # (G, b, d, S, M)
             left = block.mT.flatten(2, 3)  # (G, b, d * M, S)
-            with torch.no_grad():
-                actions, _ = receiver.react(left, right)
-            for a in range(n_actions):
-                taken = (actions == a).to(left.dtype) @ right * left  # (G, b, d * M, S)
-                per_signal = taken.reshape(*block.shape[:3], n_signals, n_states)
-                found[:, profiles, tried, :, a] = per_signal.sum(3)
+            per_signal = taken(receiver, left, right, scratch).unflatten(4, (-1, n_signals))
+            found[:, profiles, tried] = per_signal.sum(5).movedim(4, 2)
     return found
 
 
