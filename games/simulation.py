@@ -19,6 +19,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from games import compiled
+
 # Largest number of scores (games x profiles x actions x joint signals) held at a time. 2**19 double
 # precision numbers are 4 MiB: small enough for the caches of a CPU, and bounded on a GPU.
 CHUNK_SCORES = {"cpu": 2**19, "cuda": 2**27}
@@ -182,16 +184,19 @@ def slices(length: int, step: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def chunks(policies: Tensor, per_signal: int) -> Iterator[tuple[slice, slice, slice]]:
+def chunks(
+    policies: Tensor, per_signal: int, workers: int = 1
+) -> Iterator[tuple[slice, slice, slice]]:
     """Slices of games, profiles and left joint signals that fit the memory budget.
 
     Args:
         policies: `(G, B, N, S, M)`.
         per_signal: how many numbers are held for a left joint signal.
+        workers: how many budgets are at hand.
     """
     n_games, n_profiles, n_senders, _, n_signals = policies.shape
     left_signals = n_signals ** ((n_senders + 1) // 2)
-    rows = _budget(policies) // per_signal
+    rows = workers * _budget(policies) // per_signal
     profiles = min(max(n_profiles, 1), max(1, rows // left_signals))
     return product(
         slices(n_games, max(1, rows // (left_signals * profiles))),
@@ -235,13 +240,22 @@ def outcome_distribution(
     # Results go into one array: thousands of small ones between large temporaries would pin the
     # allocator's heap, whose size then grows with the batch.
     found = policies.new_zeros(n_games, n_profiles, n_states, n_actions)
-    n_right = n_signals ** (n_senders // 2)
+    kernel = compiled.kernel(policies, n_actions, tie_break)
+    if kernel is None:
+        n_right = n_signals ** (n_senders // 2)
+        parts = chunks(policies, scores_held(n_right, n_states, n_actions))
+    else:
+        parts = chunks(policies, 2 * n_states, workers=torch.get_num_threads())
     scratch = Scratch(policies)
-    for games, profiles, signals in chunks(policies, scores_held(n_right, n_states, n_actions)):
+    for games, profiles, signals in parts:
         left, right = halves(prior[games], policies[games, profiles])
         left = left[:, :, signals]
         receiver = Receiver(receiver_utility[games], sender_utility[games], tie_break)
-        found[games, profiles] += taken(receiver, left, right, scratch).sum(-1)
+        if kernel is None:
+            outcomes = taken(receiver, left, right, scratch).sum(-1)
+        else:
+            outcomes = kernel(left, right, receiver.tables, receiver.slacks)
+        found[games, profiles] += outcomes
     return found
 
 
