@@ -7,11 +7,13 @@ are, in registers, and adds up what it finds, so no score, action or joint poste
 gradients, on other devices and wherever building or loading fails. Tests prove the two equal.
 
 (`torch.compile` was tried first: 15 to 25 seconds to build, and at N = 4, (10, 10, 10) in double
-precision hardly faster than the tensors, whose matrix products it leaves as they are.)
+precision about 1.3 times as fast as the tensors, whose sums over joint signals stay products of
+matrices that are mostly zeros.)
 """
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -23,10 +25,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-# Multiplications for the scores, `G * B * M**N * S * A`, from which a build pays: about a second of
-# work for the tensors of `games.simulation`. It depends on the call alone, so the same call always
-# gives the same bits.
-WORTH = 2**32
+# Multiplications for the scores, `G * B * M**N * S * A`, from which a build pays: at N = 4 and
+# (10, 10, 10), 1,074 profiles, which take the tensors as long as the build. It depends on the call
+# alone, so that the same call always gives the same bits.
+WORTH = 2**30
 LARGEST_TABLE = 4096  # S * A: tables are kept on the stack
 
 SOURCE = Path(__file__).with_name("outcomes.cpp")
@@ -53,7 +55,9 @@ def kernel(policies: Tensor, n_actions: int, tie_break: str) -> Kernel | None:
 @cache
 def build(dtype: torch.dtype, n_states: int, n_actions: int, criteria: int) -> Kernel | None:
     """The compiled simulation for these sizes; None if there is no compiler or it fails."""
-    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++")
+    compiler = shlex.split(
+        os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or ""
+    )
     if not compiler:
         return None
     number, integer = TYPES[dtype]
@@ -62,7 +66,7 @@ def build(dtype: torch.dtype, n_states: int, n_actions: int, criteria: int) -> K
     flags = ["-O3", "-march=native", "-std=c++17", "-shared", "-fPIC", "-w"]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         library = Path(folder) / "outcomes.so"
-        command = [compiler, *flags, *defines, str(SOURCE), "-o", str(library)]
+        command = [*compiler, *flags, *defines, str(SOURCE), "-o", str(library)]
         try:
             subprocess.run(command, capture_output=True, check=True, timeout=60)
             function = ctypes.CDLL(str(library)).outcomes

@@ -38,10 +38,9 @@ static inline Vector highest(const Vector *score) {
     return best;
 }
 
-// The lowest action that reaches the bar, A where none does (a probability that is below 0 by
-// rounding adds nothing); how many do is subtracted from count.
+// The lowest action that reaches the bar; how many do is subtracted from count.
 static inline Whole lowest(const Vector *score, Vector bar, Whole &count) {
-    Whole action = Whole{} + A;
+    Whole action = {};
     for (int a = A - 1; a >= 0; a--) {
         const Whole tied = score[a] >= bar;
         action = tied ? Whole{} + a : action;
@@ -54,7 +53,8 @@ static inline Whole lowest(const Vector *score, Vector bar, Whole &count) {
 // by the left factor, which is also given by itself, and slacks (CRITERIA) for probability 1.
 static inline Whole react(const Vector *q, const NUMBER (*table)[A][S], const NUMBER *left,
                           const NUMBER *slack) {
-    const Vector probability = dot(q, left);
+    Vector probability = dot(q, left);
+    probability = probability > 0 ? probability : Vector{};  // rounding of policies may go below
     Vector score[A];
     for (int a = 0; a < A; a++) score[a] = dot(q, table[0][a]);
     const Vector bar = highest(score) - slack[0] * probability;
@@ -68,9 +68,7 @@ static inline Whole react(const Vector *q, const NUMBER (*table)[A][S], const NU
             Vector next[A];
             for (int a = 0; a < A; a++)
                 next[a] = score[a] >= bar ? dot(q, table[1][a]) : never;
-            const Whole found = action < A;
-            const Whole second = lowest(next, highest(next) - slack[1] * probability, count);
-            action = found ? second : action;
+            action = lowest(next, highest(next) - slack[1] * probability, count);
         }
     }
     return action;
@@ -105,7 +103,7 @@ extern "C" int outcomes(int64_t first, int64_t last, int64_t per_game, int64_t n
                 for (int a = 0; a < A; a++)
                     for (int s = 0; s < S; s++)
                         weighted[c][a][s] = table[(c * A + a) * S + s] * own[s];
-            Vector taken[A + 1][BLOCKS] = {};  // sum of right over the joint signals that lead to a
+            Vector taken[A][BLOCKS] = {};  // sum of right over the joint signals that lead to a
             for (int64_t g = 0; g < groups; g++) {
                 const Whole action = react(columns + g * S, weighted, own, slack);
                 const Vector *row = rows + g * LANES * BLOCKS;

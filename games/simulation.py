@@ -89,18 +89,29 @@ def optimal_action(criteria: Sequence[tuple[Tensor, Tensor]], dim: int) -> Tenso
 
 
 class Scratch:
-    """Memory for one large temporary after another: fresh pages for each would cost as much time as
-    the arithmetic."""
+    """Memory for the large temporaries of one chunk after another.
 
-    def __init__(self, like: Tensor) -> None:
-        self._held = like.detach().new_empty(0)
+    Fresh pages for each would cost as much time as the arithmetic. Not for what a backward pass
+    will look at again.
 
-    def view(self, shape: Sequence[int]) -> Tensor:
-        """A tensor of this shape that holds anything and overwrites what was handed out before."""
+    Args:
+        like: tells dtype and device.
+        reuse: False hands out nothing, so that everything is fresh.
+    """
+
+    def __init__(self, like: Tensor, reuse: bool = True) -> None:
+        self._like = like.detach()
+        self._held: dict[str, Tensor] = {}
+        self._reuse = reuse
+
+    def out(self, name: str, *shape: int) -> Tensor | None:
+        """Where to put the temporary `name`, over what it held before; None for fresh memory."""
+        if not self._reuse:
+            return None
         size = math.prod(shape)
-        if self._held.numel() < size:
-            self._held = self._held.new_empty(size)
-        return self._held[:size].view(shape)
+        if name not in self._held or self._held[name].numel() < size:
+            self._held[name] = self._like.new_empty(size)
+        return self._held[name][:size].view(shape)
 
 
 class Receiver:
@@ -125,50 +136,39 @@ class Receiver:
 
     @torch.no_grad()
     @full_precision()
-    def choose(
-        self, left: Tensor, right: Tensor, scratch: Scratch | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def choose(self, left: Tensor, right: Tensor, scratch: Scratch) -> tuple[Tensor, Tensor]:
         """The actions at every pair of rows of `left (G, B, L, S)` and `right (G, B, R, S)`.
 
-        The rule is `optimal_action`'s. Ties are rare, so whatever only they need waits for one.
-
-        Args:
-            left, right: as in `halves`.
-            scratch: where the scores, and so what is returned, are put; None for fresh memory.
+        The rule is `optimal_action`'s. Ties are rare, so whatever only they need waits for one
+        (an impossible joint signal is one: all scores are 0).
 
         Returns:
-            chosen `(G, B, R, A, L)`, where the joint signal is possible 1 for the action taken and
-            0 for the others, and probabilities `(G, B, R, L)` of the joint signals.
+            chosen `(G, B, R, A, L)`, 1 for the action taken and 0 for the others, and
+            probabilities `(G, B, R, L)` of the joint signals; both in `scratch`.
         """
         certain = torch.ones_like(self.tables[0][..., :1])  # its expectation is the probability
-        scores = self._expected(torch.cat([self.tables[0], certain], -1), left, right, scratch)
+        scores = _expected(torch.cat([self.tables[0], certain], -1), left, right, scratch)
         scores, probability = scores[..., :-1, :], scores[..., -1, :]
         # Comparisons are made in place and give numbers: they go into matrix products.
-        chosen = scores.ge_(self._bar(0, scores, probability))
-        if not chosen.sum(3).sub_(1).mul_(probability).any():
+        chosen = scores.ge_(self._bar(0, scores, probability, scratch))
+        if chosen.sum(dtype=torch.float64) == probability.numel():  # exact in either dtype
             return chosen, probability
+        fresh = Scratch(left, reuse=False)
         for k, table in enumerate(self.tables[1:], start=1):
-            scores = self._expected(table, left, right).masked_fill_(chosen == 0, float("-inf"))
-            chosen.mul_(scores.ge_(self._bar(k, scores, probability)))
+            scores = _expected(table, left, right, fresh).masked_fill_(chosen == 0, float("-inf"))
+            chosen = scores.ge_(self._bar(k, scores, probability, fresh))
         free = torch.ones_like(probability)
         for action in chosen.unbind(3):
             free -= action.mul_(free)
         return chosen, probability
 
-    def _bar(self, k: int, scores: Tensor, probability: Tensor) -> Tensor:
+    def _bar(self, k: int, scores: Tensor, probability: Tensor, scratch: Scratch) -> Tensor:
         """`(G, B, R, 1, L)`: the lowest score that ties with the best, by criterion `k`."""
         slack = self.slacks[k][:, None, None, None]
-        return scores.amax(3).addcmul_(probability, -slack).unsqueeze(3)
-
-    @staticmethod
-    def _expected(
-        table: Tensor, left: Tensor, right: Tensor, scratch: Scratch | None = None
-    ) -> Tensor:
-        """`sum_s left(s) right(s) table(s, .)`: `(G, B, R, A, L)`."""
-        weighted = left.mT.unsqueeze(3) * table[:, None, :, :, None]  # (G, B, S, A, L)
-        shape = (*right.shape[:3], *weighted.shape[3:])
-        room = None if scratch is None else scratch.view(shape).flatten(3)
-        return torch.matmul(right, weighted.flatten(3), out=room).view(shape)
+        # Rounding of policies may go below 0.
+        mass = torch.clamp(probability, min=0, out=scratch.out("mass", *probability.shape))
+        best = torch.amax(scores, 3, out=scratch.out("best", *probability.shape))
+        return best.addcmul_(mass, -slack).unsqueeze(3)
 
     def react(self, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
         """Actions `(G, B, L, R)` int64, -1 where the probability is 0; arguments as above."""
@@ -176,6 +176,16 @@ class Receiver:
         index = torch.arange(chosen.shape[3], device=chosen.device, dtype=chosen.dtype)
         action = (chosen * index.unsqueeze(1)).sum(3).to(torch.int64)  # (G, B, R, L)
         return action.masked_fill(probability <= 0, -1).mT
+
+
+def _expected(table: Tensor, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
+    """`sum_s left(s) right(s) table(s, .)` at every pair of rows: `(G, B, R, A, L)`."""
+    factor = left.mT.unsqueeze(3)  # (G, B, S, 1, L)
+    weights = table[:, None, :, :, None]  # (G, 1, S, A, 1)
+    shape = (*left.shape[:2], table.shape[1], table.shape[2], left.shape[2])
+    weighted = torch.mul(factor, weights, out=scratch.out("weighted", *shape)).flatten(3)
+    room = scratch.out("scores", *right.shape[:3], weighted.shape[3])
+    return torch.matmul(right, weighted, out=room).unflatten(3, shape[3:])
 
 
 def slices(length: int, step: int) -> Iterator[slice]:
@@ -246,7 +256,7 @@ def outcome_distribution(
         parts = chunks(policies, scores_held(n_right, n_states, n_actions))
     else:
         parts = chunks(policies, 2 * n_states, workers=torch.get_num_threads())
-    scratch = Scratch(policies)
+    scratch = Scratch(policies, reuse=not (policies.requires_grad and torch.is_grad_enabled()))
     for games, profiles, signals in parts:
         left, right = halves(prior[games], policies[games, profiles])
         left = left[:, :, signals]
@@ -263,13 +273,13 @@ def outcome_distribution(
 def taken(receiver: Receiver, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
     """Outcome distributions by left joint signal, `(G, B, S, A, L)`, of factors as in `halves`.
 
-    `left[l, s] * sum_r right[r, s] [a*(l, r) = a]`.
+    `left[l, s] * sum_r right[r, s] [a*(l, r) = a]`, in `scratch`.
     """
-    differentiable = torch.is_grad_enabled() and (left.requires_grad or right.requires_grad)
-    # What the backward pass will look at must not be overwritten.
-    chosen, _ = receiver.choose(left, right, None if differentiable else scratch)
-    sums = (right.mT @ chosen.flatten(3)).unflatten(3, chosen.shape[3:])  # (G, B, S, A, L)
-    return sums * left.mT.unsqueeze(3)
+    chosen, _ = receiver.choose(left, right, scratch)  # (G, B, R, A, L)
+    n_games, n_profiles, _, n_actions, n_left = chosen.shape
+    room = scratch.out("sums", n_games, n_profiles, left.shape[3], n_actions * n_left)
+    sums = torch.matmul(right.mT, chosen.flatten(3), out=room).unflatten(3, (n_actions, n_left))
+    return torch.mul(sums, left.mT.unsqueeze(3), out=None if room is None else sums)
 
 
 def deviation_outcomes(
@@ -302,7 +312,8 @@ def deviation_outcomes(
     budget = _budget(policies) // per_deviation
     receiver = Receiver(receiver_utility, sender_utility, tie_break)
     found = policies.new_empty(n_games, n_profiles, n_deviations, n_states, n_actions)
-    scratch = Scratch(policies)
+    differentiable = policies.requires_grad or deviations.requires_grad
+    scratch = Scratch(policies, reuse=not (differentiable and torch.is_grad_enabled()))
     for profiles in slices(n_profiles, max(1, budget // max(n_deviations, 1))):
         right = _right(prior, policies[:, profiles][:, :, others])  # (G, b, K / M, S)
         for tried in slices(n_deviations, max(1, budget)):
