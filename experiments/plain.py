@@ -94,15 +94,19 @@ def plain_lightning_fit(
     trainer.fit(_PlainRegression(network, lr), loader)
 
 
-def plain_utility(game: PersuasionGame, policies: Tensor) -> Tensor:
-    """Ex-ante utilities `(B, N, S, M) -> (B, N)` from the whole table of joint posteriors at once.
+def plain_utility(game: PersuasionGame, policies: Tensor, chunk: int) -> Tensor:
+    """Ex-ante utilities `(B, N, S, M) -> (B, N)` from a table of the joint posteriors of a chunk.
 
     Ties go to the lowest index, exactly equal scores only.
     """
-    joint = policies[:, 0].mT  # (B, M, S)
-    for n in range(1, game.n_senders):
-        joint = (joint.unsqueeze(2) * policies[:, n].mT.unsqueeze(1)).flatten(1, 2)
-    joint = joint * game.prior  # (B, K, S)
-    action = (joint @ game.receiver_utility).argmax(-1)  # (B, K)
-    chosen = game.sender_utility[:, :, action]  # (N, S, B, K)
-    return torch.einsum("bks,nsbk->bn", joint, chosen)
+    table = game.sender_utility.permute(2, 1, 0).contiguous().to(policies)  # (A, S, N)
+    v, prior = game.receiver_utility.to(policies), game.prior.to(policies)
+    signals = "abcdefgh"[: game.n_senders]
+    factors = ",".join(f"zs{signal}" for signal in signals)
+    found = []
+    for part in policies.split(chunk):
+        joint = torch.einsum(f"{factors},s->z{signals}s", *part.unbind(1), prior)
+        joint = joint.flatten(1, -2)  # (b, K, S)
+        action = (joint @ v).argmax(-1)  # (b, K)
+        found.append(torch.einsum("bks,bksn->bn", joint, table[action]))
+    return torch.cat(found)

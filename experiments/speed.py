@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,8 +16,8 @@ from torch import nn
 from dnl import FitConfig, cli, fit, fit_many
 from dnl.results import write_record
 from dnl.surrogates import Shape, make_surrogate
-from experiments.plain import PlainDNL, SideBySide, plain_lightning_fit
-from games import synthetic_game
+from experiments.plain import PlainDNL, SideBySide, plain_lightning_fit, plain_utility
+from games import compiled, synthetic_game
 
 
 def training_rate(network: nn.Module, features: int, batch: int, steps: int) -> float:
@@ -81,6 +82,76 @@ def stacked_fits(n_games: int, samples: int, epochs: int) -> list[dict[str, obje
     ]
 
 
+def simulation_work(shape: Shape) -> dict[str, int]:
+    """Counted before measuring: what one profile of `shape` (N, M, S, A) costs at least.
+
+    With K = M**N joint signals, in double precision:
+
+    ==================== ======================================== ============== ==============
+    what                 formula                                  N=2 (10,10,10) N=4 (10,10,10)
+    ==================== ======================================== ============== ==============
+    operations, scores   2 K S A                                  20,000         2,000,000
+    operations, outcomes tensors, as products: 2 K S A            20,000         2,000,000
+    operations, outcomes machine code, where they land: K S       1,000          100,000
+    bytes in and out     8 (N S M + S A)                          2,400          4,000
+    bytes of tables      plain: 8 K (S + A + N S + 1)             32,800         4,880,000
+    bytes of tables      tensors: 8 K (A + 1), in cache           8,800          880,000
+    ==================== ======================================== ============== ==============
+
+    So nothing but the arithmetic must cost anything: 1,000 operations for each byte in or out at
+    N = 4. Plain is slow because its tables of joint posteriors and of the utilities gathered for
+    them go through memory.
+
+    Returns:
+        `tensors` and `machine code`: operations of a profile.
+    """
+    n_senders, n_signals, n_states, n_actions = shape
+    joint = n_signals**n_senders
+    scores = 2 * joint * n_states * n_actions
+    return {"tensors": 2 * scores, "machine code": scores + joint * n_states}
+
+
+def simulation_rate(shape: Shape, profiles: int, rounds: int) -> list[dict[str, object]]:
+    """Profiles per second on one thread; plain at its best chunk, from `profiles` profiles.
+
+    The library simulates a small batch with tensors and one that is worth a build with machine
+    code (no such row where there is no compiler, or the batch would be too large to hold).
+    """
+    game = synthetic_game(*shape, seed=0, law="contested")
+    n_senders, n_signals, n_states, n_actions = shape
+    worth = compiled.WORTH // (n_signals**n_senders * n_states * n_actions) + 1
+    batch = game.sample_policies(min(worth, 5000), torch.Generator().manual_seed(0))
+    few = batch[:profiles]
+    sizes = [chunk for chunk in (1, 2, 4, 16, 64, 256) if chunk <= profiles]
+    runs: dict[str, tuple[int, Callable[[], object]]] = {
+        f"chunk {chunk}": (profiles, partial(plain_utility, game, few, chunk)) for chunk in sizes
+    }
+    runs["tensors"] = (profiles, lambda: game.ex_ante_utility(few))
+    if compiled.kernel(batch.unsqueeze(0), n_actions, game.tie_break) is not None:
+        runs["machine code"] = (len(batch), lambda: game.ex_ante_utility(batch))
+    factor = torch.rand(600, 600, dtype=torch.float64)
+    runs["product"] = (1, lambda: factor @ factor)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        times: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(rounds):  # in turns, so that a slow moment of the machine hits all
+            for name, (_, run) in runs.items():
+                times[name].append(_seconds(run))
+    finally:
+        torch.set_num_threads(threads)
+    rates = {name: runs[name][0] / sorted(seen)[rounds // 4] for name, seen in times.items()}
+    best = max((f"chunk {chunk}" for chunk in sizes), key=rates.__getitem__)
+    peak = rates["product"] * 2 * 600**3
+    what = f"simulating N={n_senders} ({n_signals},{n_states},{n_actions}), one thread, profiles/s"
+    return [
+        _row(f"{what}: {name} (plain: {best})", rates[best], rates[name], rates[name] / rates[best])
+        | {"share_of_peak": round(rates[name] * work / peak, 3)}
+        for name, work in simulation_work(shape).items()
+        if name in rates
+    ]
+
+
 def simulation_memory(profiles: int) -> list[dict[str, object]]:
     """Peak MiB of a process that simulates N = 4, (10, 10, 10); plain: the table of posteriors."""
     code = (
@@ -111,6 +182,8 @@ def main(*, out: Path = Path("results/speed"), small: bool = False) -> int:
     quieten()
     rows = dnl_training((2, 2, 4, 2), steps=2 if small else 30)
     rows += stacked_fits(*((2, 600, 1) if small else (20, 20_000, 10)))
+    rows += simulation_rate(*(((3, 2, 2, 2), 8, 1) if small else ((2, 10, 10, 10), 2048, 12)))
+    rows += simulation_rate(*(((4, 2, 3, 2), 8, 1) if small else ((4, 10, 10, 10), 64, 12)))
     rows += simulation_memory(20 if small else 50_000)
     table = pd.DataFrame(rows)
     out.mkdir(parents=True, exist_ok=True)

@@ -187,11 +187,11 @@ class PersuasionGame:
         rows = rows.to(batch.device)
         left_size = self.n_signals ** ((self.n_senders + 1) // 2)
         table = rows.view(len(rows), left_size, self.n_signals ** (self.n_senders // 2))
-        for _, profiles, signals in simulation.chunks(batch, self.n_actions):
+        receiver, scratch = simulation.Receiver(v, u, self.tie_break), simulation.Scratch(batch)
+        held = simulation.scores_held(table.shape[-1], self.n_states, self.n_actions)
+        for _, profiles, signals in simulation.chunks(batch, held):
             left, right = simulation.halves(prior, batch[:, profiles])
-            receiver = simulation.Receiver(v, u, self.tie_break)
-            action, probability = receiver.react(left[:, :, signals], right)
-            table[profiles, signals] = action.masked_fill(probability <= 0, -1)[0]
+            table[profiles, signals] = receiver.react(left[:, :, signals], right, scratch)[0]
         return rows[0] if single else rows
 
     def posteriors(self, policies: Tensor) -> tuple[Tensor, Tensor]:

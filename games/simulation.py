@@ -11,25 +11,46 @@ the `(K, S)` table of joint posteriors is never formed. The result is the *outco
 any sender's or the receiver's, is `sum_{s,a} P(s, a) * utility(s, a)`.
 """
 
+import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 
 import torch
 from torch import Tensor
 
-# Largest number of scores (games x profiles x actions x joint signals) held at a time. 2**20 double
-# precision numbers are 8 MiB: small enough for the caches of a CPU, and bounded on a GPU.
-CHUNK_SCORES = {"cpu": 2**20, "cuda": 2**27}
+from games import compiled
+
+# Largest number of scores (games x profiles x actions x joint signals) held at a time. 2**19 double
+# precision numbers are 4 MiB: small enough for the caches of a CPU, and bounded on a GPU.
+CHUNK_SCORES = {"cpu": 2**19, "cuda": 2**27}
 TIE_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-6}
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Products of float32 matrices in float32, whatever the process has chosen for its networks.
+
+    TF32 and bfloat16 keep three digits: they would move every cliff and call near ties wrongly.
+    """
+    cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    rounded = [(b, b.fp32_precision) for b in (cuda, cpu) if b.fp32_precision in ("tf32", "bf16")]
+    try:
+        for backend, _ in rounded:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in rounded:
+            backend.fp32_precision = precision
 
 
 def joint_weights(policies: Tensor) -> Tensor:
     """`prod_n pi_n(m_n | s)`: `(..., N, S, M) -> (..., M**N, S)`, sender 0 slowest."""
     senders = policies.unbind(-3)
-    weights = senders[0].mT  # (..., M, S)
+    weights = senders[0]  # (..., S, M): signals side by side, which suits what comes of it
     for sender in senders[1:]:
-        weights = (weights.unsqueeze(-2) * sender.mT.unsqueeze(-3)).flatten(-3, -2)
-    return weights
+        weights = (weights.unsqueeze(-1) * sender.unsqueeze(-2)).flatten(-2, -1)
+    return weights.mT
 
 
 def halves(prior: Tensor, policies: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,6 +88,32 @@ def optimal_action(criteria: Sequence[tuple[Tensor, Tensor]], dim: int) -> Tenso
     return action
 
 
+class Scratch:
+    """Memory for the large temporaries of one chunk after another.
+
+    Fresh pages for each would cost as much time as the arithmetic. Not for what a backward pass
+    will look at again.
+
+    Args:
+        like: tells dtype and device.
+        reuse: False hands out nothing, so that everything is fresh.
+    """
+
+    def __init__(self, like: Tensor, reuse: bool = True) -> None:
+        self._like = like.detach()
+        self._held: dict[str, Tensor] = {}
+        self._reuse = reuse
+
+    def out(self, name: str, *shape: int) -> Tensor | None:
+        """Where to put the temporary `name`, over what it held before; None for fresh memory."""
+        if not self._reuse:
+            return None
+        size = math.prod(shape)
+        if name not in self._held or self._held[name].numel() < size:
+            self._held[name] = self._like.new_empty(size)
+        return self._held[name][:size].view(shape)
+
+
 class Receiver:
     """A receiver per game, ready to react: criteria centred, tie tolerances worked out.
 
@@ -84,27 +131,61 @@ class Receiver:
         self.tables = [table - table.mean(-1, keepdim=True) for table in tables]
         tolerance = TIE_TOLERANCE[receiver_utility.dtype]
         self.slacks = [
-            tolerance * (table.amax((-2, -1)) - table.amin((-2, -1)))[:, None, None, None]
-            for table in tables
-        ]  # (G, 1, 1, 1) each, for a joint signal of probability 1
+            tolerance * (table.amax((-2, -1)) - table.amin((-2, -1))) for table in tables
+        ]  # (G,) each, for a joint signal of probability 1
 
-    def react(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        """Actions at every pair of rows of `left (G, B, L, S)` and `right (G, B, R, S)`.
+    @torch.no_grad()
+    @full_precision()
+    def choose(self, left: Tensor, right: Tensor, scratch: Scratch) -> tuple[Tensor, Tensor]:
+        """The actions at every pair of rows of `left (G, B, L, S)` and `right (G, B, R, S)`.
+
+        The rule is `optimal_action`'s. Ties are rare, so whatever only they need waits for one
+        (an impossible joint signal is one: all scores are 0).
 
         Returns:
-            actions `(G, B, L, R)` int64 and probabilities `(G, B, L, R)` of the joint signals.
+            chosen `(G, B, R, A, L)`, 1 for the action taken and 0 for the others, and
+            probabilities `(G, B, R, L)` of the joint signals; both in `scratch`.
         """
-        probability = left @ right.mT
-        criteria = [
-            (self._expected(table, left, right), slack * probability)
-            for table, slack in zip(self.tables, self.slacks, strict=True)
-        ]
-        return optimal_action(criteria, dim=2), probability
+        certain = torch.ones_like(self.tables[0][..., :1])  # its expectation is the probability
+        scores = _expected(torch.cat([self.tables[0], certain], -1), left, right, scratch)
+        scores, probability = scores[..., :-1, :], scores[..., -1, :]
+        # Comparisons are made in place and give numbers: they go into matrix products.
+        chosen = scores.ge_(self._bar(0, scores, probability, scratch))
+        if chosen.sum(dtype=torch.float64) == probability.numel():  # exact in either dtype
+            return chosen, probability
+        fresh = Scratch(left, reuse=False)
+        for k, table in enumerate(self.tables[1:], start=1):
+            scores = _expected(table, left, right, fresh).masked_fill_(chosen == 0, float("-inf"))
+            chosen = scores.ge_(self._bar(k, scores, probability, fresh))
+        free = torch.ones_like(probability)
+        for action in chosen.unbind(3):
+            free -= action.mul_(free)
+        return chosen, probability
 
-    @staticmethod
-    def _expected(table: Tensor, left: Tensor, right: Tensor) -> Tensor:
-        weighted = left.unsqueeze(2) * table.mT[:, None, :, None, :]  # (G, B, A, L, S)
-        return weighted @ right.unsqueeze(2).mT  # (G, B, A, L, R)
+    def _bar(self, k: int, scores: Tensor, probability: Tensor, scratch: Scratch) -> Tensor:
+        """`(G, B, R, 1, L)`: the lowest score that ties with the best, by criterion `k`."""
+        slack = self.slacks[k][:, None, None, None]
+        # Rounding of policies may go below 0.
+        mass = torch.clamp(probability, min=0, out=scratch.out("mass", *probability.shape))
+        best = torch.amax(scores, 3, out=scratch.out("best", *probability.shape))
+        return best.addcmul_(mass, -slack).unsqueeze(3)
+
+    def react(self, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
+        """Actions `(G, B, L, R)` int64, -1 where the probability is 0; arguments as above."""
+        chosen, probability = self.choose(left, right, scratch)
+        index = torch.arange(chosen.shape[3], device=chosen.device, dtype=chosen.dtype)
+        action = (chosen * index.unsqueeze(1)).sum(3).to(torch.int64)  # (G, B, R, L)
+        return action.masked_fill(probability <= 0, -1).mT
+
+
+def _expected(table: Tensor, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
+    """`sum_s left(s) right(s) table(s, .)` at every pair of rows: `(G, B, R, A, L)`."""
+    factor = left.mT.unsqueeze(3)  # (G, B, S, 1, L)
+    weights = table[:, None, :, :, None]  # (G, 1, S, A, 1)
+    shape = (*left.shape[:2], table.shape[1], table.shape[2], left.shape[2])
+    weighted = torch.mul(factor, weights, out=scratch.out("weighted", *shape)).flatten(3)
+    room = scratch.out("scores", *right.shape[:3], weighted.shape[3])
+    return torch.matmul(right, weighted, out=room).unflatten(3, shape[3:])
 
 
 def slices(length: int, step: int) -> Iterator[slice]:
@@ -113,17 +194,30 @@ def slices(length: int, step: int) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def chunks(policies: Tensor, n_actions: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Slices of games, profiles and left joint signals whose scores fit the memory budget."""
-    n_games, n_profiles, n_senders, n_states, n_signals = policies.shape
+def chunks(
+    policies: Tensor, per_signal: int, workers: int = 1
+) -> Iterator[tuple[slice, slice, slice]]:
+    """Slices of games, profiles and left joint signals that fit the memory budget.
+
+    Args:
+        policies: `(G, B, N, S, M)`.
+        per_signal: how many numbers are held for a left joint signal.
+        workers: how many budgets are at hand.
+    """
+    n_games, n_profiles, n_senders, _, n_signals = policies.shape
     left_signals = n_signals ** ((n_senders + 1) // 2)
-    rows = _budget(policies) // (n_actions * max(n_signals ** (n_senders // 2), n_states))
+    rows = workers * _budget(policies) // per_signal
     profiles = min(max(n_profiles, 1), max(1, rows // left_signals))
     return product(
         slices(n_games, max(1, rows // (left_signals * profiles))),
         slices(n_profiles, profiles),
         slices(left_signals, max(1, rows)),
     )
+
+
+def scores_held(n_right: int, n_states: int, n_actions: int) -> int:
+    """How many numbers of one kind `Receiver.choose` holds for a left joint signal."""
+    return (n_actions + 1) * max(n_right, n_states)
 
 
 def outcomes_held(policies: Tensor, n_actions: int) -> int:
@@ -151,21 +245,41 @@ def outcome_distribution(
     Returns:
         `(G, B, S, A)`; differentiable in `policies` inside a region where no action changes.
     """
-    n_games, n_profiles = policies.shape[:2]
-    n_states, n_actions = receiver_utility.shape[-2:]
+    n_games, n_profiles, n_senders, n_states, n_signals = policies.shape
+    n_actions = receiver_utility.shape[-1]
     # Results go into one array: thousands of small ones between large temporaries would pin the
     # allocator's heap, whose size then grows with the batch.
     found = policies.new_zeros(n_games, n_profiles, n_states, n_actions)
-    for games, profiles, signals in chunks(policies, n_actions):
+    kernel = compiled.kernel(policies, n_actions, tie_break)
+    if kernel is None:
+        n_right = n_signals ** (n_senders // 2)
+        parts = chunks(policies, scores_held(n_right, n_states, n_actions))
+    else:
+        parts = chunks(policies, 2 * n_states, workers=torch.get_num_threads())
+    scratch = Scratch(policies, reuse=not (policies.requires_grad and torch.is_grad_enabled()))
+    for games, profiles, signals in parts:
         left, right = halves(prior[games], policies[games, profiles])
         left = left[:, :, signals]
-        with torch.no_grad():
-            receiver = Receiver(receiver_utility[games], sender_utility[games], tie_break)
-            actions, _ = receiver.react(left, right)
-        # P(s, a) = sum_l left[l, s] * sum_r [a*(l, r) = a] right[r, s]
-        taken = [((actions == a).to(left.dtype) @ right * left).sum(-2) for a in range(n_actions)]
-        found[games, profiles] += torch.stack(taken, -1)
+        receiver = Receiver(receiver_utility[games], sender_utility[games], tie_break)
+        if kernel is None:
+            outcomes = taken(receiver, left, right, scratch).sum(-1)
+        else:
+            outcomes = kernel(left, right, receiver.tables, receiver.slacks)
+        found[games, profiles] += outcomes
     return found
+
+
+@full_precision()
+def taken(receiver: Receiver, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
+    """Outcome distributions by left joint signal, `(G, B, S, A, L)`, of factors as in `halves`.
+
+    `left[l, s] * sum_r right[r, s] [a*(l, r) = a]`, in `scratch`.
+    """
+    chosen, _ = receiver.choose(left, right, scratch)  # (G, B, R, A, L)
+    n_games, n_profiles, _, n_actions, n_left = chosen.shape
+    room = scratch.out("sums", n_games, n_profiles, left.shape[3], n_actions * n_left)
+    sums = torch.matmul(right.mT, chosen.flatten(3), out=room).unflatten(3, (n_actions, n_left))
+    return torch.mul(sums, left.mT.unsqueeze(3), out=None if room is None else sums)
 
 
 def deviation_outcomes(
@@ -194,21 +308,19 @@ def deviation_outcomes(
     # Own columns of all deviations are the rows of one left factor, the others' joint weights are
     # the right factor: a matrix product serves every deviation.
     right_signals = n_signals ** len(others)
-    per_deviation = n_games * n_signals * n_actions * max(right_signals, n_states)
+    per_deviation = n_games * n_signals * scores_held(right_signals, n_states, n_actions)
     budget = _budget(policies) // per_deviation
     receiver = Receiver(receiver_utility, sender_utility, tie_break)
     found = policies.new_empty(n_games, n_profiles, n_deviations, n_states, n_actions)
+    differentiable = policies.requires_grad or deviations.requires_grad
+    scratch = Scratch(policies, reuse=not (differentiable and torch.is_grad_enabled()))
     for profiles in slices(n_profiles, max(1, budget // max(n_deviations, 1))):
         right = _right(prior, policies[:, profiles][:, :, others])  # (G, b, K / M, S)
         for tried in slices(n_deviations, max(1, budget)):
             block = deviations[:, profiles, tried]  # (G, b, d, S, M)
             left = block.mT.flatten(2, 3)  # (G, b, d * M, S)
-            with torch.no_grad():
-                actions, _ = receiver.react(left, right)
-            for a in range(n_actions):
-                taken = (actions == a).to(left.dtype) @ right * left  # (G, b, d * M, S)
-                per_signal = taken.reshape(*block.shape[:3], n_signals, n_states)
-                found[:, profiles, tried, :, a] = per_signal.sum(3)
+            per_signal = taken(receiver, left, right, scratch).unflatten(4, (-1, n_signals))
+            found[:, profiles, tried] = per_signal.sum(5).movedim(4, 2)
     return found
 
 

@@ -177,11 +177,17 @@ def test_the_plain_dnl_is_the_library_s() -> None:
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
-def test_the_plain_simulation_is_the_library_s() -> None:
-    game = synthetic_game(3, 3, 4, 3, seed=0, law="contested")
-    policies = game.sample_policies(50, torch.Generator().manual_seed(0))
-    expected = plain.plain_utility(game, policies)
-    torch.testing.assert_close(game.ex_ante_utility(policies), expected, rtol=1e-12, atol=1e-12)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("sizes", [(1, 4, 4, 3), (2, 3, 4, 3), (3, 3, 4, 3), (4, 3, 5, 2)])
+def test_the_plain_simulation_is_the_library_s(
+    sizes: tuple[int, int, int, int], dtype: torch.dtype
+) -> None:
+    game = synthetic_game(*sizes, seed=0, law="contested")
+    policies = game.sample_policies(50, torch.Generator().manual_seed(0)).to(dtype)
+    atol = {torch.float64: 1e-12, torch.float32: 1e-4}[dtype]
+    for chunk in (1, 7, 64):
+        expected = plain.plain_utility(game, policies, chunk)
+        torch.testing.assert_close(game.ex_ante_utility(policies), expected, rtol=0, atol=atol)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's advice on the plain loader

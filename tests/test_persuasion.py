@@ -300,6 +300,32 @@ def test_chunk_size_changes_nothing(
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-14)  # integers: equal
 
 
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+def test_float32_products_keep_their_digits(
+    precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game, policies = random_case((3, 2, 3, 4))
+    seen: list[str] = []
+
+    def watched(*args: Any) -> Any:
+        seen.append(torch.backends.cuda.matmul.fp32_precision)
+        seen.append(torch.backends.mkldnn.matmul.fp32_precision)  # type: ignore[attr-defined]
+        return expected(*args)
+
+    expected = simulation._expected
+    monkeypatch.setattr(simulation, "_expected", watched)
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision(precision)
+        game.ex_ante_utility(policies.float())
+        game.receiver_action(policies.float())
+        assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert seen
+    assert not {"tf32", "bf16"} & set(seen)
+
+
 @pytest.mark.parametrize("case", [random_case, coarse_case])
 def test_stack_equals_each_game_alone(case: Any) -> None:
     pairs = [case((3, 2, 3, 4), "senders", seed=seed) for seed in range(3)]
@@ -336,6 +362,35 @@ def test_one_profile_needs_no_batch_axis_and_dtype_is_that_of_policies(dtype: to
     for i, (single, batch) in enumerate(zip(singles, batched, strict=True)):
         assert single.dtype == (torch.int64 if i == 2 else dtype)
         assert_close(single.double(), batch[1].double(), 10.0, torch.float64)
+
+
+def test_gradients_survive_later_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    game, policies = coarse_case((3, 2, 3, 4), "senders", count=6)
+    policies.requires_grad_()
+    (expected,) = torch.autograd.grad(game.ex_ante_utility(policies).sum(), policies)
+    monkeypatch.setitem(simulation.CHUNK_SCORES, "cpu", 60)
+    utilities = game.ex_ante_utility(policies)
+    game.ex_ante_utility(policies.detach().roll(1, 0))
+    (gradient,) = torch.autograd.grad(utilities.sum(), policies)
+    torch.testing.assert_close(gradient, expected, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("tie_break", ["first", "senders"])
+def test_gradient_at_impossible_signals_and_ties_is_that_of_one_action(tie_break: str) -> None:
+    game, coarse = coarse_case((3, 2, 3, 4), tie_break, count=6)
+    pure = torch.nn.functional.one_hot(coarse.argmax(-1), 2).double()
+    clear = random_case((3, 2, 3, 4), tie_break)[0]  # ties nowhere but at impossible signals
+    for own, profiles in ((game, coarse), (clear, pure)):
+        policies = profiles.requires_grad_()
+        action = own.receiver_action(policies).clamp(min=0)  # (B, K): the lowest if impossible
+        joint = simulation.joint_weights(policies) * own.prior  # (B, K, S)
+        by_hand = torch.einsum("bks,nsbk->bn", joint, own.sender_utility[:, :, action])
+        (expected,) = torch.autograd.grad(by_hand.sum(), policies)
+        for batch in (policies, *policies.split(1)):  # whatever the company
+            (gradient,) = torch.autograd.grad(own.ex_ante_utility(batch).sum(), policies)
+            seen = gradient.flatten(1).any(1)
+            torch.testing.assert_close(gradient[seen], expected[seen], rtol=0, atol=1e-12)
+            assert seen.sum() == len(batch)
 
 
 @pytest.mark.parametrize("sizes", [(1, 2, 3, 3), (2, 3, 4, 5), (3, 2, 3, 4)])
