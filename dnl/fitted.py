@@ -90,6 +90,8 @@ class FitConfig:
         }
         if self.batch_size is not None:
             recipe = replace(recipe, posteriors=None)
+        if self.lr is not None:
+            recipe = replace(recipe, lr_inputs=None)
         return replace(recipe, **{name: value for name, value in said.items() if value is not None})
 
 

@@ -19,7 +19,8 @@ class Recipe:
     """One way of training.
 
     Attributes:
-        lr: Adam's learning rate at the start.
+        lr: Adam's learning rate at the start, at most.
+        lr_inputs: the rate is at most this, too, over the number of a network's inputs.
         last: its share at the end, on the way by a half cosine; 1 is a constant rate.
         batch_size: samples per step, at most.
         posteriors: joint posteriors per step, at most, where networks see those; but 16 samples.
@@ -34,6 +35,7 @@ class Recipe:
     """
 
     lr: float
+    lr_inputs: float | None = None
     last: float = 1.0
     batch_size: int = 512
     posteriors: int | None = None
@@ -46,8 +48,9 @@ class Recipe:
     restarts: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("lr", "slope", "unit"):
-            checks.positive_number(name, getattr(self, name))
+        for name in ("lr", "lr_inputs", "slope", "unit"):
+            if getattr(self, name) is not None:
+                checks.positive_number(name, getattr(self, name))
         checks.positive_number("context", self.context, allow_zero=True)
         if checks.positive_number("last", self.last) > 1:
             raise ValueError(f"last must be at most 1, got {self.last!r}")
@@ -69,8 +72,12 @@ class Recipe:
             return self.batch_size
         return min(self.batch_size, max(16, self.posteriors // n_joint))
 
+    def beginning(self, n_inputs: int) -> float:
+        """The learning rate at the start of networks of `n_inputs`."""
+        return self.lr if self.lr_inputs is None else min(self.lr, self.lr_inputs / n_inputs)
+
     def rate(self, progress: float) -> float:
-        """The share of `lr` at `progress` from 0 to 1."""
+        """The share of the first rate at `progress` from 0 to 1."""
         return self.last + (1 - self.last) * (1 + math.cos(math.pi * progress)) / 2
 
     def heat(self, progress: float) -> float:
@@ -111,8 +118,8 @@ RECIPES: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
             "follower-dnl": FLAT_FOLLOWER,
         },
         "tuned": {
-            "relu": Recipe(lr=0.01, last=0.01),
-            "delu": Recipe(lr=0.01, last=0.01, pattern_gradient="straight-through"),
+            "relu": Recipe(lr=0.01, lr_inputs=0.2, last=0.01),
+            "delu": Recipe(lr=0.01, lr_inputs=0.2, last=0.01, pattern_gradient="straight-through"),
             "dnl": Recipe(lr=0.003, last=0.01, pattern_gradient="straight-through"),
             "posterior-dnl": FOLLOWER,  # it has one recipe: the paper knows no such network
             "follower-dnl": FLAT_FOLLOWER,  # nor this one

@@ -170,7 +170,8 @@ class StackedRegression(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam at the recipe's rate."""
         trained = [p for p in self.stack.parameters() if p.requires_grad]
-        optimiser = torch.optim.Adam(trained, lr=self.recipe.lr, fused=True)
+        lr = self.recipe.beginning(self.inputs.shape[-1])
+        optimiser = torch.optim.Adam(trained, lr=lr, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: self.recipe.rate(min(step / self.steps, 1.0))
         )

@@ -89,6 +89,18 @@ def test_rate_falls_by_a_half_cosine(last: float) -> None:
         assert all(before > after for before, after in pairwise(rates))
 
 
+def test_the_more_inputs_the_lower_the_rate() -> None:
+    recipe = Recipe(lr=0.01, lr_inputs=0.2)
+    assert [recipe.beginning(n) for n in (1, 20, 100, 200)] == [0.01, 0.01, 0.002, 0.001]
+    assert Recipe(lr=0.01).beginning(10**6) == 0.01
+    wide = synthetic_game(2, 4, 4, 4, seed=0, law="contested")  # 32 inputs
+    rates = RECIPES["tuned"]["relu"].beginning(32), RECIPES["tuned"]["relu"].beginning(12)
+    assert rates == (0.00625, 0.01)
+    low = dataclasses.replace(TUNED, recipe=Recipe(lr=0.01, lr_inputs=0.2, last=0.01))
+    same = dataclasses.replace(TUNED, recipe=Recipe(lr=0.00625, last=0.01))
+    assert torch.equal(fit(wide, "relu", low).mse, fit(wide, "relu", same).mse)
+
+
 def test_heat_falls_geometrically() -> None:
     recipe = Recipe(lr=0.1, temperature=(0.5, 0.005))
     heats = [recipe.heat(progress / 100) for progress in range(101)]
@@ -128,6 +140,9 @@ def test_a_configuration_has_the_last_word(recipe: str, name: str) -> None:
         if field == "batch_size":  # whatever the number of joint signals
             assert changed.rows(10**6) == value
             changed = dataclasses.replace(changed, posteriors=plain.posteriors)
+        else:  # whatever the number of inputs
+            assert changed.beginning(10**6) == value
+            changed = dataclasses.replace(changed, lr_inputs=plain.lr_inputs)
         assert changed == dataclasses.replace(plain, **{field: value})
     for gradient in ("none", "straight-through"):
         sizes = Architecture(pattern_gradient=gradient)
@@ -150,7 +165,7 @@ def test_training_follows_the_recipe(recipe: str, name: str, steps: list[Step]) 
     plain = RECIPES[recipe][name]
     fit(GAMES[0], name, dataclasses.replace(TINY, recipe=recipe))
     assert [step.rows for step in steps] == [32, 32, 6] * 4
-    expected = [plain.lr * plain.rate(k / 12) for k in range(12)]
+    expected = [plain.beginning(12) * plain.rate(k / 12) for k in range(12)]
     assert [step.rate for step in steps] == pytest.approx(expected)
     heats = [heat for step in steps for heat in step.temperatures]
     if name in ("posterior-dnl", "follower-dnl"):
@@ -235,6 +250,7 @@ def test_a_fit_by_a_recipe_of_one_s_own_is_saved(name: str, tmp_path: Path) -> N
     ("changes", "message"),
     [
         ({"lr": 0.0}, "lr must be .* above 0"),
+        ({"lr_inputs": -1.0}, "lr_inputs must be .* above 0"),
         ({"last": 1.5}, "last must be at most 1, got 1.5"),
         ({"last": 0.0}, "last must be .* above 0"),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1"),
