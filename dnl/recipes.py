@@ -108,8 +108,8 @@ FOLLOWER = Recipe(
 FLAT_FOLLOWER = Recipe(
     lr=0.02, last=0.005, batch_size=64, temperature=(0.2, 0.001), refit=800, restarts=4
 )
-# With 200 inputs, (10, 10, 10), nothing at all is learned at the paper's rate, and 40 % at a tenth of
-# it; with 8, (2, 2, 2), that rate with a cosine is best for ReLU and DeLU.
+# At the paper's rate networks of 200 inputs, N = 2 and (10, 10, 10), learn nothing, and at a
+# tenth of it 40 %; of 8 inputs, (2, 2, 2), that rate with a cosine is best for ReLU and DeLU.
 RECIPES: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
     {
         "paper": {
