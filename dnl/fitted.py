@@ -21,6 +21,7 @@ from games import PersuasionGame, checks
 from games.randomness import stream
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+SUPPORT = 0.001  # of random profiles: what rarer choices are worth was learned from a handful
 PROFILES = 1_000  # random ones, at which a learned choice must occur
 _FORMAT = 1  # of saved surrogates
 # What torch.load and the reading of its result raise for a file of another kind.
@@ -147,7 +148,7 @@ class FittedSurrogate:
         utilities = stack_surrogates([self])(batch.unsqueeze(0))[0]
         return utilities[0] if single else utilities
 
-    def learned_game(self, support: float = 0.001) -> PersuasionGame:
+    def learned_game(self, support: float = SUPPORT) -> PersuasionGame:
         """The persuasion game that posterior-dnl has learned, to be solved like any other.
 
         It has the same ex-ante utilities as this surrogate. Its actions are the learned choices:

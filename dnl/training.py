@@ -157,6 +157,10 @@ class StackedRegression(pl.LightningModule):
             least: samples at least.
             joint_signals: that samples may have, if those are more.
         """
+        template = self.stack.template
+        follower = template.follower if isinstance(template, PosteriorNetwork) else template
+        if not isinstance(follower, FollowerNetwork) or follower.hidden:
+            return  # no head is linear: no network need be copied to find that out
         samples = max(least, joint_signals // self.n_joint)
         per_group = len(self.stack) // len(self.inputs)
         for index in range(len(self.stack)):

@@ -23,7 +23,7 @@ from dnl.surrogates import PAPER_SURROGATES
 from dnl.verification import decide
 from experiments.resumable import Key, Row, table_of
 from experiments.surrogate_fit import KEYS as FIT_KEYS
-from experiments.surrogate_fit import network_file
+from experiments.surrogate_fit import NETWORKS, network_file
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 
@@ -66,7 +66,7 @@ def main(
         checks.positive_integer(name, count)
     for name, seconds in (("walking", walking), ("solving", solving)):
         checks.positive_number(name, seconds)
-    networks = fits / "networks"
+    networks = fits / NETWORKS
     if not (fits / "fits.csv").exists():
         raise ValueError(f"fits must hold what experiments.surrogate_fit has kept, got {fits!s}")
     games = pd.read_csv(fits / "fits.csv")[FIT_KEYS[:5]].drop_duplicates()

@@ -14,13 +14,12 @@ from torch import Tensor
 
 from dnl.exact.linear import LinearProgram
 from dnl.exact.sparse import csr_matrix
-from dnl.fitted import FittedSurrogate
+from dnl.fitted import SUPPORT, FittedSurrogate
 from dnl.layers import EmittedLinear, FollowerNetwork
 from games import checks
 from games.randomness import stream, uniform_distributions
 
 PROFILES = 10_000
-SUPPORT = 0.001  # of random profiles: what rarer choices are worth was learned from a handful
 
 
 def learned_optimum(fitted: FittedSurrogate, margin: float = 0.004) -> Tensor:
