@@ -20,7 +20,7 @@ from dnl.memory import in_halves
 from dnl.results import Row, per_sender
 from dnl.revelation import full_revelation
 from dnl.solver import ExtragradientConfig, extragradient
-from dnl.verification import decide, verify
+from dnl.verification import decide, unrefuted
 from games import PersuasionGame, checks
 from games.randomness import stream
 
@@ -167,15 +167,9 @@ def evaluate(
 
 def _passed(game: PersuasionGame, policies: Tensor, stages: Stages) -> Tensor:
     """Which of `policies (B, N, S, M)` sampled verification does not refute: `(B,)` bool."""
-    verification = verify(
-        game,
-        policies.to(pick_device(stages.fit.device)),
-        stages.radius,
-        method="sampled",
-        seed=stages.seed,
-        deviations=stages.deviations * game.n_states * game.n_signals,
-    )
-    return torch.tensor([verdict == "not refuted" for verdict in verification.verdict])
+    deviations = stages.deviations * game.n_states * game.n_signals
+    policies = policies.to(pick_device(stages.fit.device))
+    return unrefuted(game, policies, stages.radius, stages.seed, deviations).cpu()
 
 
 def _decided(game: PersuasionGame, policies: Tensor, passed: Tensor, stages: Stages) -> Row:

@@ -8,6 +8,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
 from dnl.layers import DiscontinuousMLP, EmittedLinear
+from dnl.verification import deviations_within
 from games import PersuasionGame
 
 
@@ -110,3 +111,25 @@ def plain_utility(game: PersuasionGame, policies: Tensor, chunk: int) -> Tensor:
         action = (joint @ v).argmax(-1)  # (b, K)
         found.append(torch.einsum("bks,bksn->bn", joint, table[action]))
     return torch.cat(found)
+
+
+def plain_gain(
+    game: PersuasionGame, policies: Tensor, sender: int, radius: float, noise: Tensor
+) -> float:
+    """The most that a sender gains in one profile `(N, S, M)`, deviation by deviation.
+
+    Args:
+        game: the game.
+        policies: `(N, S, M)`.
+        sender: who deviates.
+        radius: of the box that deviations are drawn from.
+        noise: `(D, S, M)`, uniform in [0, 1].
+    """
+    own = plain_utility(game, policies.unsqueeze(0), 1)[0, sender]
+    most = 0.0
+    for drawn in noise:
+        changed = policies.clone()
+        changed[sender] = deviations_within(policies[sender], radius, drawn)
+        utility = plain_utility(game, changed.unsqueeze(0), 1)[0, sender]
+        most = max(most, (utility - own).item())
+    return most

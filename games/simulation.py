@@ -57,10 +57,10 @@ def halves(prior: Tensor, policies: Tensor) -> tuple[Tensor, Tensor]:
     """Factors `(G, B, L, S)`, `(G, B, R, S)` of the joint posteriors; the prior is in the right."""
     n_senders = policies.shape[-3]
     left = joint_weights(policies[..., : (n_senders + 1) // 2, :, :])
-    return left, _right(prior, policies[..., (n_senders + 1) // 2 :, :, :])
+    return left, others_weights(prior, policies[..., (n_senders + 1) // 2 :, :, :])
 
 
-def _right(prior: Tensor, policies: Tensor) -> Tensor:
+def others_weights(prior: Tensor, policies: Tensor) -> Tensor:
     """Prior times the joint weights of `policies (G, B, n, S, M)`, where `n` may be 0."""
     if policies.shape[2] == 0:
         return prior[:, None, None, :].expand(-1, policies.shape[1], 1, -1)
@@ -170,6 +170,33 @@ class Receiver:
         best = torch.amax(scores, 3, out=scratch.out("best", *probability.shape))
         return best.addcmul_(mass, -slack).unsqueeze(3)
 
+    @torch.no_grad()
+    @full_precision()
+    def decided(self, low: Tensor, high: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the receiver's action is the same for all columns of a box, beyond any tie.
+
+        One game only.
+
+        Args:
+            low, high: `(B, S, M)`, the corners of boxes of columns.
+            right: `(B, R, S)`.
+
+        Returns:
+            action `(B, M, R)` in the middle of the box, and `(B, M, R)` bool: nowhere in the box
+            is another one within four tie tolerances of it, or the joint signal is impossible.
+        """
+        (table,), slack = self.tables[0], self.slacks[0]  # (S, A)
+        middle = ((low + high) / 2).mT.unsqueeze(2) * right.unsqueeze(1)  # (B, M, R, S)
+        reach = ((high - low) / 2).mT.unsqueeze(2) * right.unsqueeze(1)
+        action = (middle @ table).argmax(-1)
+        mass = (middle + reach).sum(-1)
+        decided = torch.ones_like(action, dtype=torch.bool)
+        for other, column in enumerate(table.mT):
+            ahead = (table.mT - column)[action]  # (B, M, R, S)
+            least = (middle * ahead - reach * ahead.abs()).sum(-1)
+            decided &= (least > 4 * slack * mass) | (action == other)
+        return action, decided | (mass <= 0)
+
     def react(self, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
         """Actions `(G, B, L, R)` int64, -1 where the probability is 0; arguments as above."""
         chosen, probability = self.choose(left, right, scratch)
@@ -206,7 +233,7 @@ def chunks(
     """
     n_games, n_profiles, n_senders, _, n_signals = policies.shape
     left_signals = n_signals ** ((n_senders + 1) // 2)
-    rows = workers * _budget(policies) // per_signal
+    rows = workers * budget(policies) // per_signal
     profiles = min(max(n_profiles, 1), max(1, rows // left_signals))
     return product(
         slices(n_games, max(1, rows // (left_signals * profiles))),
@@ -223,7 +250,7 @@ def scores_held(n_right: int, n_states: int, n_actions: int) -> int:
 def outcomes_held(policies: Tensor, n_actions: int) -> int:
     """How many profiles' outcome distributions `(G, ., S, A)` fit the memory budget."""
     n_games, _, _, n_states, _ = policies.shape
-    return max(1, 16 * _budget(policies) // (n_games * n_states * n_actions))
+    return max(1, 16 * budget(policies) // (n_games * n_states * n_actions))
 
 
 def outcome_distribution(
@@ -282,48 +309,6 @@ def taken(receiver: Receiver, left: Tensor, right: Tensor, scratch: Scratch) -> 
     return torch.mul(sums, left.mT.unsqueeze(3), out=None if room is None else sums)
 
 
-def deviation_outcomes(
-    prior: Tensor,
-    receiver_utility: Tensor,
-    sender_utility: Tensor,
-    policies: Tensor,
-    sender: int,
-    deviations: Tensor,
-    tie_break: str,
-) -> Tensor:
-    """Outcome distributions when one sender deviates; what the others contribute is computed once.
-
-    Args:
-        prior, receiver_utility, sender_utility, tie_break: as in `outcome_distribution`.
-        policies: `(G, B, N, S, M)`; the row of `sender` is not read.
-        sender: who deviates.
-        deviations: `(G, B, D, S, M)`.
-
-    Returns:
-        `(G, B, D, S, A)`.
-    """
-    n_games, n_profiles, n_deviations, n_states, n_signals = deviations.shape
-    n_actions = receiver_utility.shape[-1]
-    others = [n for n in range(policies.shape[2]) if n != sender]
-    # Own columns of all deviations are the rows of one left factor, the others' joint weights are
-    # the right factor: a matrix product serves every deviation.
-    right_signals = n_signals ** len(others)
-    per_deviation = n_games * n_signals * scores_held(right_signals, n_states, n_actions)
-    budget = _budget(policies) // per_deviation
-    receiver = Receiver(receiver_utility, sender_utility, tie_break)
-    found = policies.new_empty(n_games, n_profiles, n_deviations, n_states, n_actions)
-    differentiable = policies.requires_grad or deviations.requires_grad
-    scratch = Scratch(policies, reuse=not (differentiable and torch.is_grad_enabled()))
-    for profiles in slices(n_profiles, max(1, budget // max(n_deviations, 1))):
-        right = _right(prior, policies[:, profiles][:, :, others])  # (G, b, K / M, S)
-        for tried in slices(n_deviations, max(1, budget)):
-            block = deviations[:, profiles, tried]  # (G, b, d, S, M)
-            left = block.mT.flatten(2, 3)  # (G, b, d * M, S)
-            per_signal = taken(receiver, left, right, scratch).unflatten(4, (-1, n_signals))
-            found[:, profiles, tried] = per_signal.sum(5).movedim(4, 2)
-    return found
-
-
-def _budget(like: Tensor) -> int:
+def budget(like: Tensor) -> int:
     """How many numbers of one kind (scores, weighted factors, outcomes) are held at a time."""
     return CHUNK_SCORES.get(like.device.type, CHUNK_SCORES["cpu"])

@@ -10,7 +10,7 @@ import torch
 from matplotlib.image import imread
 from torch.nn import functional
 
-from dnl import FitConfig, fit_many
+from dnl import FitConfig, fit_many, verify
 from dnl.layers import DiscontinuousMLP
 from dnl.surrogates import make_surrogate
 from experiments import (
@@ -29,6 +29,7 @@ from experiments import (
 )
 from experiments.resumable import table_of
 from games import didactic_game, synthetic_game
+from games.randomness import stream
 
 BENCHMARK_FIGURES = [
     ("approximation_error", approximation_error.main),
@@ -188,6 +189,20 @@ def test_the_plain_simulation_is_the_library_s(
     for chunk in (1, 7, 64):
         expected = plain.plain_utility(game, policies, chunk)
         torch.testing.assert_close(game.ex_ante_utility(policies), expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("sizes", [(2, 3, 4, 3), (4, 2, 3, 2)])
+def test_the_plain_verification_is_the_library_s(sizes: tuple[int, int, int, int]) -> None:
+    game = synthetic_game(*sizes, seed=0, law="contested")
+    policies = game.sample_policies(3, torch.Generator().manual_seed(0))
+    found = verify(game, policies, 0.05, method="sampled", deviations=60, seed=5).gain
+    for sender in range(game.n_senders):
+        draws = stream("verifier", 5, game.identity, sender)
+        noise = torch.rand(60, *policies.shape[2:], dtype=torch.float64, generator=draws)
+        for b, profile in enumerate(policies):
+            expected = plain.plain_gain(game, profile, sender, 0.05, noise)
+            assert found[b, sender].item() == pytest.approx(expected, abs=1e-12)
+    assert (found > 0).any()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's advice on the plain loader

@@ -27,6 +27,7 @@ SIZES: list[Sizes] = [
 ]
 DTYPES = [torch.float64, torch.float32]
 ACCURACY = {torch.float64: 1e-12, torch.float32: 1e-5}  # share of the largest |utility|
+WORTH = ["utility", "gain"]
 METHODS = ["ex_ante_utility", "receiver_ex_ante_utility", "receiver_action", "posteriors"]
 
 
@@ -265,23 +266,61 @@ def test_relabelled_signals_and_permuted_senders(sizes: Sizes, case: Any) -> Non
     assert torch.equal(got, grid.permute(0, *(1 + k for k in order)).flatten(1))
 
 
+@pytest.mark.parametrize("reach", [0.001, 0.05, 0.25, 1.0])
+@pytest.mark.parametrize("tie_break", ["first", "senders"])
+@pytest.mark.parametrize("case", [random_case, coarse_case])
 @pytest.mark.parametrize("sizes", SIZES)
-def test_deviation_utility_is_that_of_the_changed_profile(sizes: Sizes) -> None:
-    game, policies = random_case(sizes, "senders", count=3)
+def test_a_deviation_is_worth_what_the_changed_profile_is(
+    sizes: Sizes, case: Any, tie_break: str, reach: float
+) -> None:
+    game, policies = case(sizes, tie_break, count=3)
+    own = game.ex_ante_utility(policies)
     for sender in range(game.n_senders):
-        tried = game.sample_policies(15, generator(1))[:, sender].reshape(3, 5, *policies.shape[2:])
+        other = case(sizes, count=15, seed=1)[1][:, sender].reshape(3, 5, *policies.shape[2:])
+        tried = (1 - reach) * policies[:, sender].unsqueeze(1) + reach * other
         changed = policies.unsqueeze(1).repeat(1, 5, 1, 1, 1)
         changed[:, :, sender] = tried
         expected = game.ex_ante_utility(changed.flatten(0, 1))[:, sender].reshape(3, 5)
-        got = game.deviation_utility(policies, sender, tried)
-        assert_close(got, expected, game.sender_utility.abs().max().item(), torch.float64)
-        single = game.deviation_utility(policies[2], sender, tried[2])
-        assert_close(single, expected[2], game.sender_utility.abs().max().item(), torch.float64)
+        scale = game.sender_utility.abs().max().item()
+        gains = expected - own[:, sender].unsqueeze(1)
+        assert_close(game.deviation_utility(policies, sender, tried), expected, scale, DTYPES[0])
+        assert_close(game.deviation_gain(policies, sender, tried), gains, scale, DTYPES[0])
+        single = game.deviation_gain(policies[2], sender, tried[2])
+        assert_close(single, gains[2], scale, DTYPES[0])
+
+
+@pytest.mark.parametrize("case", [random_case, coarse_case])
+@pytest.mark.parametrize("sizes", SIZES)
+def test_decided_means_that_no_column_of_the_box_is_followed_by_another_action(
+    sizes: Sizes, case: Any
+) -> None:
+    game, policies = case(sizes, "senders", count=3)
+    prior, v, u = (table.unsqueeze(0) for table in tables(game))
+    right = simulation.others_weights(prior, policies[None, :, 1:])[0]  # (B, R, S)
+    low, high = (policies[:, 0] - 0.1).clamp_min(0), (policies[:, 0] + 0.1).clamp_max(1)
+    receiver = simulation.Receiver(v, u, "senders")
+    action, decided = receiver.decided(low, high, right)  # (B, M, R)
+    for corner in (torch.rand(low.shape, generator=generator(i)).round() for i in range(60)):
+        column = (low + corner * (high - low)).mT.unsqueeze(0)  # (1, B, M, S)
+        seen = receiver.react(column, right.unsqueeze(0), simulation.Scratch(right))[0]
+        assert ((seen == action) | (seen < 0) | ~decided).all()
+
+
+def test_most_joint_signals_are_decided_nearby_and_few_far_away() -> None:
+    game, policies = random_case((2, 4, 4, 4), count=50)
+    prior, v, u = (table.unsqueeze(0) for table in tables(game))
+    receiver = simulation.Receiver(v, u, "first")
+    right = simulation.others_weights(prior, policies[None, :, 1:])[0]
+    low, high = policies[:, 0] - 0.001, policies[:, 0] + 0.001
+    assert receiver.decided(low, high, right)[1].double().mean() > 0.95
+    anything = torch.zeros_like(low), torch.ones_like(low)
+    assert receiver.decided(*anything, right)[1].double().mean() < 0.1
 
 
 def all_results(game: PersuasionGame, policies: Tensor, tried: Tensor) -> list[Tensor]:
     results = [getattr(game, name)(policies) for name in METHODS[:3]]
-    return [*results, *game.posteriors(policies), game.deviation_utility(policies, 0, tried)]
+    deviations = [getattr(game, f"deviation_{what}")(policies, 0, tried) for what in WORTH]
+    return [*results, *game.posteriors(policies), *deviations]
 
 
 @pytest.mark.parametrize("budget", [1, 7, 60, 1000])
@@ -348,7 +387,8 @@ def test_empty_batches(batch: int, n_deviations: int) -> None:
     shapes = [tuple(result.shape) for result in all_results(game, policies, tried)]
     k = 2**3
     assert shapes == [
-        (batch, 3), (batch,), (batch, k), (batch, k), (batch, k, 4), (batch, n_deviations),
+        (batch, 3), (batch,), (batch, k), (batch, k), (batch, k, 4),
+        (batch, n_deviations), (batch, n_deviations),
     ]  # fmt: skip
 
 
@@ -361,7 +401,9 @@ def test_one_profile_needs_no_batch_axis_and_dtype_is_that_of_policies(dtype: to
     batched = all_results(game, policies, tried)
     for i, (single, batch) in enumerate(zip(singles, batched, strict=True)):
         assert single.dtype == (torch.int64 if i == 2 else dtype)
-        assert_close(single.double(), batch[1].double(), 10.0, torch.float64)
+        # Gains nearby are summed in an order of their company's, so up to rounding.
+        accuracy = dtype if i == len(singles) - 1 else torch.float64
+        assert_close(single.to(accuracy), batch[1].to(accuracy), 10.0, accuracy)
 
 
 def test_gradients_survive_later_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -250,6 +250,26 @@ def test_chunk_size_changes_nothing(budget: int, monkeypatch: pytest.MonkeyPatch
     assert_same(sampled(game, profiles, 0.1), expected)
 
 
+@pytest.mark.parametrize("radius", [0.002, 0.03, None])
+def test_unrefuted_are_those_that_the_whole_sampling_does_not_refute(
+    radius: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts: list[str] = []
+    for seed in range(3):
+        game = synthetic_game(2, 2, 2, 2, seed, law="contested")
+        profiles = game.sample_policies(40, generator(seed))
+        silent = torch.full_like(profiles[:1], 0.5)
+        profiles = torch.cat([profiles, silent])
+        verdicts += sampled(game, profiles, radius, seed=seed).verdict
+        expected = torch.tensor([verdict == "not refuted" for verdict in verdicts[-41:]])
+        for budget in (verification.CHUNK_ENTRIES, 1000):
+            monkeypatch.setattr(verification, "CHUNK_ENTRIES", budget)
+            passed = verification.unrefuted(game, profiles, radius, seed, 400)
+            assert torch.equal(passed, expected)
+        monkeypatch.undo()
+    assert len(set(verdicts)) == 2
+
+
 def test_seed_decides_the_deviations() -> None:
     game, profiles = contested()
     state = torch.get_rng_state()

@@ -1,0 +1,113 @@
+"""What one sender gains by each of many deviations, while the others stay.
+
+With the others fixed, a sender's utility is a sum over its own signals m and what the others say,
+r: `sum_{m,r,s} c_m(s) right(r, s) u(s, a*(m, r))`, c_m the column of its policy, `right` the prior
+times the others' joint weights. At most joint signals no deviation of a small box changes the
+receiver's mind: *decided*. There the sum is linear in the deviation, and one table of `S * M`
+numbers serves all of them. The other joint signals are simulated, deviation by deviation.
+
+Shapes as in `games.simulation`; `R = M**(N - 1)` joint signals of the others, `D` deviations.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from games.simulation import (
+    Receiver,
+    Scratch,
+    budget,
+    full_precision,
+    others_weights,
+    scores_held,
+    slices,
+    taken,
+)
+
+
+@full_precision()
+def deviation_gain(
+    prior: Tensor,
+    receiver_utility: Tensor,
+    sender_utility: Tensor,
+    policies: Tensor,
+    sender: int,
+    deviations: Tensor,
+    tie_break: str,
+) -> Tensor:
+    """What `sender` gains by each deviation over its own policy in `policies`.
+
+    A difference is taken joint signal by joint signal, so whatever no action changes cancels.
+
+    Args:
+        prior: `(S,)`.
+        receiver_utility: `(S, A)`.
+        sender_utility: `(N, S, A)`.
+        policies: `(B, N, S, M)`.
+        sender: who deviates.
+        deviations: `(B, D, S, M)`.
+        tie_break: `"first"` or `"senders"`.
+
+    Returns:
+        `(B, D)`; differentiable along the simplex where no action changes.
+    """
+    n_profiles, n_deviations, n_states, n_signals = deviations.shape
+    others = [n for n in range(policies.shape[1]) if n != sender]
+    n_joint = n_signals ** (len(others) + 1)
+    receiver = Receiver(receiver_utility.unsqueeze(0), sender_utility.unsqueeze(0), tie_break)
+    # A constant per state is no gain; without it there is less to round.
+    worth = sender_utility[sender] - sender_utility[sender][:, :1]
+    found = [deviations.new_zeros(0, n_deviations)]
+    for rows in slices(n_profiles, max(1, budget(policies) // (n_joint * n_states))):
+        right = others_weights(prior.unsqueeze(0), policies[None, rows][:, :, others])[0]
+        own, tried = policies[rows, sender], deviations[rows]
+        found.append(_gain(receiver, worth, own, tried, right))
+    return torch.cat(found)
+
+
+def _gain(receiver: Receiver, worth: Tensor, own: Tensor, tried: Tensor, right: Tensor) -> Tensor:
+    """`(B, D)`, of `own (B, S, M)`, `tried (B, D, S, M)` and the others' `right (B, R, S)`."""
+    every = torch.cat([own.unsqueeze(1), tried], 1)  # (B, 1 + D, S, M)
+    low, high = every.detach().aminmax(dim=1)
+    action, decided = receiver.decided(low, high, right.detach())  # (B, M, R)
+    moved = tried - own.unsqueeze(1)
+    n_profiles, n_deviations, _, n_signals = tried.shape
+    columns = every.movedim(3, 1).flatten(0, 1)  # (B M, 1 + D, S)
+    total = moved.new_zeros(n_profiles, n_deviations)
+    scratch = Scratch(right, reuse=not (moved.requires_grad or right.requires_grad))
+    for pairs, heard in _groups(~decided.flatten(0, 1), n_deviations, worth.shape, right):
+        profile = pairs // n_signals
+        # What is simulated is not added once more.
+        decided.view(-1, decided.shape[2])[pairs.unsqueeze(1), heard] = False
+        # (1, P, U, S): of every pair of a profile and an own signal, what the others may say
+        signals = right[profile.unsqueeze(1), heard].unsqueeze(0)
+        same = torch.arange(n_profiles, device=pairs.device).unsqueeze(1) == profile  # (B, P)
+        held = len(pairs) * scores_held(heard.shape[1], *worth.shape)
+        for part in slices(n_deviations, max(1, budget(right) // held)):
+            both = torch.cat([columns[pairs, :1], columns[pairs, 1:][:, part]], 1).unsqueeze(0)
+            outcomes = taken(receiver, both, signals, scratch)[0]  # (P, S, A, 1 + d)
+            gains = torch.einsum("psad,sa->pd", outcomes[..., 1:] - outcomes[..., :1], worth)
+            total[:, part] += same.to(gains) @ gains
+    value = worth.mT[action]  # (B, M, R, S)
+    linear = torch.einsum("bmrs,bmr,brs->bsm", value, decided.to(value), right)
+    return total + torch.einsum("bdsm,bsm->bd", moved, linear)
+
+
+def _groups(
+    undecided: Tensor, n_deviations: int, sizes: tuple[int, ...], like: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Rows of `undecided (P, R)` with about equally many, as many as fit the memory budget.
+
+    Yields:
+        indices `(P',)` of the rows, and `(P', U)` of their undecided entries; those that have less
+        than U are filled up with decided ones.
+    """
+    counts, order = undecided.sum(1).sort(descending=True, stable=True)
+    start, end = 0, int((counts > 0).sum())
+    while start < end:
+        width = int(counts[start])
+        together = max(1, budget(like) // (n_deviations * scores_held(width, *sizes)))
+        rows = order[start : min(start + together, end)]
+        yield rows, undecided[rows].to(torch.int8).topk(width, 1).indices
+        start += together
