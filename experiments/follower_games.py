@@ -56,7 +56,7 @@ def main(
     instances: int = 20,
     first: int = 0,
     samples: int = 50_000,
-    epochs: int = 30,
+    epochs: int = 12,
     starts: int = 200,
     iterations: int = 100,
     margin: float = 0.004,
