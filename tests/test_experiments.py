@@ -18,6 +18,7 @@ from experiments import (
     didactic_landscapes,
     end_points,
     equilibrium_utilities,
+    floors,
     four_sender_welfare,
     improvement_over_starts,
     plain,
@@ -164,6 +165,19 @@ def test_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = pd.read_csv(tmp_path / "speed.csv")
     assert (table["ratio"] > 0).all()
     assert "ratio" in capsys.readouterr().out
+
+
+def test_floors(tmp_path: Path) -> None:
+    assert floors.main(out=tmp_path, small=True) == 0
+    stages = pd.read_csv(tmp_path / "floors" / "floors.csv").set_index("stage")
+    assert (stages[["operations", "bytes", "H200_floor", "floor"]] > 0).all(axis=None)
+    assert (stages["measured"].dropna() > 0).all()
+    text = (tmp_path / "README.md").read_text()
+    assert all(f"| {stage} | " in text for stage in stages.index)
+    work = floors.work_of("fit, relu", (2, 2, 2, 2))
+    parameters = 8 * 64 + 64 + 2 * (64 * 64 + 64) + 64 + 1
+    assert work.operations == 2 * 30 * 50_000 * 6 * parameters
+    assert floors.carried("simulation", {(2, 2, 2, 2): 1.0, (2, 4, 4, 4): 16.0}, (2, 2, 4, 4)) > 1
 
 
 def test_the_plain_dnl_is_the_library_s() -> None:
