@@ -233,7 +233,7 @@ def chunks(
     """
     n_games, n_profiles, n_senders, _, n_signals = policies.shape
     left_signals = n_signals ** ((n_senders + 1) // 2)
-    rows = workers * budget(policies) // per_signal
+    rows = workers * memory_budget(policies) // per_signal
     profiles = min(max(n_profiles, 1), max(1, rows // left_signals))
     return product(
         slices(n_games, max(1, rows // (left_signals * profiles))),
@@ -250,7 +250,7 @@ def scores_held(n_right: int, n_states: int, n_actions: int) -> int:
 def outcomes_held(policies: Tensor, n_actions: int) -> int:
     """How many profiles' outcome distributions `(G, ., S, A)` fit the memory budget."""
     n_games, _, _, n_states, _ = policies.shape
-    return max(1, 16 * budget(policies) // (n_games * n_states * n_actions))
+    return max(1, 16 * memory_budget(policies) // (n_games * n_states * n_actions))
 
 
 def outcome_distribution(
@@ -309,6 +309,6 @@ def taken(receiver: Receiver, left: Tensor, right: Tensor, scratch: Scratch) -> 
     return torch.mul(sums, left.mT.unsqueeze(3), out=None if room is None else sums)
 
 
-def budget(like: Tensor) -> int:
+def memory_budget(like: Tensor) -> int:
     """How many numbers of one kind (scores, weighted factors, outcomes) are held at a time."""
     return CHUNK_SCORES.get(like.device.type, CHUNK_SCORES["cpu"])

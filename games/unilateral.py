@@ -17,8 +17,8 @@ from torch import Tensor
 from games.simulation import (
     Receiver,
     Scratch,
-    budget,
     full_precision,
+    memory_budget,
     others_weights,
     scores_held,
     slices,
@@ -59,7 +59,7 @@ def deviation_gain(
     # A constant per state is no gain; without it there is less to round.
     worth = sender_utility[sender] - sender_utility[sender][:, :1]
     found = [deviations.new_zeros(0, n_deviations)]
-    for rows in slices(n_profiles, max(1, budget(policies) // (n_joint * n_states))):
+    for rows in slices(n_profiles, max(1, memory_budget(policies) // (n_joint * n_states))):
         right = others_weights(prior.unsqueeze(0), policies[None, rows][:, :, others])[0]
         own, tried = policies[rows, sender], deviations[rows]
         found.append(_gain(receiver, worth, own, tried, right))
@@ -84,7 +84,7 @@ def _gain(receiver: Receiver, worth: Tensor, own: Tensor, tried: Tensor, right: 
         signals = right[profile.unsqueeze(1), heard].unsqueeze(0)
         same = torch.arange(n_profiles, device=pairs.device).unsqueeze(1) == profile  # (B, P)
         held = len(pairs) * scores_held(heard.shape[1], *worth.shape)
-        for part in slices(n_deviations, max(1, budget(right) // held)):
+        for part in slices(n_deviations, max(1, memory_budget(right) // held)):
             both = torch.cat([columns[pairs, :1], columns[pairs, 1:][:, part]], 1).unsqueeze(0)
             outcomes = taken(receiver, both, signals, scratch)[0]  # (P, S, A, 1 + d)
             gains = torch.einsum("psad,sa->pd", outcomes[..., 1:] - outcomes[..., :1], worth)
@@ -107,7 +107,7 @@ def _groups(
     start, end = 0, int((counts > 0).sum())
     while start < end:
         width = int(counts[start])
-        together = max(1, budget(like) // (n_deviations * scores_held(width, *sizes)))
+        together = max(1, memory_budget(like) // (n_deviations * scores_held(width, *sizes)))
         rows = order[start : min(start + together, end)]
         yield rows, undecided[rows].to(torch.int8).topk(width, 1).indices
         start += together
