@@ -1,6 +1,6 @@
 """From games to finished rows: fit, find candidates, verify, compare.
 
-One group of same-shape games goes through the stages together. What does not depend on the
+Games whose networks have one shape go through the stages together. What does not depend on the
 surrogate (starts, full revelation, no information) is computed once per group.
 """
 
@@ -113,7 +113,7 @@ def evaluate(
     Where memory does not suffice, fewer games are fitted and fewer starts ascend together.
 
     Args:
-        baselines: of same-shape games.
+        baselines: of games that can be fitted together.
         surrogate: name of the networks.
         stages: settings.
         on_epoch: passed to `fit_many`.

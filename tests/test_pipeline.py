@@ -168,8 +168,9 @@ def assert_rows_agree(first: dict[str, Any], second: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("surrogate", ["relu", "delu", "dnl"])
 def test_a_row_does_not_depend_on_its_company(surrogate: str) -> None:
-    together = evaluate([baseline(game, STAGES) for game in GAMES[:2]], surrogate, STAGES)
-    for game, row in zip(GAMES, together, strict=False):
+    games = [*GAMES[:2], synthetic_game(2, 2, 2, 3, seed=0, law="contested")]
+    together = evaluate([baseline(game, STAGES) for game in games], surrogate, STAGES)
+    for game, row in zip(games, together, strict=True):
         assert_rows_agree(row, row_of(game, surrogate))
 
 
