@@ -254,7 +254,7 @@ class FittedSurrogate:
 
 
 def stack_surrogates(fitted: Sequence[FittedSurrogate]) -> Callable[[Tensor], Tensor]:
-    """Surrogates of several same-shape games as one utility, `(G, B, N, S, M) -> (G, B, N)`.
+    """Surrogates that were fitted together as one utility, `(G, B, N, S, M) -> (G, B, N)`.
 
     It computes in the dtype and on the device of its argument.
     """

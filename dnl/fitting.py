@@ -1,13 +1,14 @@
 """From a game to differentiable models of its senders' (leaders') utilities.
 
 Networks see samples of ex-ante utilities at random profiles and nothing else of the game. All
-senders of a game, and all same-shape games of `fit_many`, are trained as one stack.
+senders of a game, and all games of `fit_many`, are trained as one stack.
 """
 
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -18,7 +19,13 @@ from dnl.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import Recipe
 from dnl.stacking import NetworkStack
-from dnl.surrogates import check_surrogate, make_surrogate, networks_per_game
+from dnl.surrogates import (
+    Architecture,
+    check_surrogate,
+    make_surrogate,
+    network_shape,
+    networks_per_game,
+)
 from games import FollowerGame, PersuasionGame, checks, stack
 from games.randomness import stream
 
@@ -69,15 +76,16 @@ def fit_many(
     progress: bool = False,
     on_epoch: Callable[[int, int], None] | None = None,
 ) -> list[FittedSurrogate]:
-    """Fit several games of one shape together, each as `fit` would alone with the same seed.
+    """Fit several games together, each as `fit` would alone with the same seed.
 
     All networks are one stacked model with initialisation, data, data order and optimiser state of
     their own. In float64 the result equals separate fits up to rounding; in float32 training
     amplifies rounding, and only the error figures agree.
 
     Args:
-        games: at least one; of one class and equal `shape`, persuasion games also of equal
-            `tie_break`.
+        games: at least one; of one class, and such that their networks are of one shape
+            (`dnl.surrogates.network_shape`): equal numbers of senders, signals and states, for
+            posterior-dnl and follower-dnl also of actions.
         surrogate, config, seed: as in `fit`.
         directory: if given, `metrics.csv` (mean squared error per epoch and network, standardised
             units) and a checkpoint go there, and a fit that was interrupted there is taken up
@@ -87,6 +95,9 @@ def fit_many(
 
     Returns:
         One `FittedSurrogate` per game, in order, on the CPU.
+
+    Raises:
+        ValueError: as in `fit`, and for games that cannot be fitted together.
     """
     from dnl import training  # here, so that importing dnl does not load Lightning
 
@@ -94,7 +105,7 @@ def fit_many(
     checks.positive_integer("seed", seed, least=0)
     config = config or FitConfig()
     games = tuple(games)
-    _check_games(games, surrogate)
+    _check_games(games, surrogate, config.architecture)
     folder = (
         None if directory is None else _prepare(Path(directory), games, surrogate, config, seed)
     )
@@ -149,16 +160,19 @@ def fit_many(
     return _evaluate(fitted, games, config, seed, device)
 
 
-def _check_games(games: Sequence[FollowerGame], surrogate: str) -> None:
+def _check_games(games: Sequence[FollowerGame], surrogate: str, architecture: Architecture) -> None:
     """Raise a ValueError unless the games can be fitted together, by this surrogate."""
-    persuasion = [game for game in games if isinstance(game, PersuasionGame)]
-    if len(persuasion) == len(games):
-        stack(persuasion)
-        return
-    kinds = {(type(game).__name__, game.shape) for game in games}
-    if len(kinds) > 1:
-        raise ValueError(f"games must share their class and shape (N, M, S, A), got {kinds}")
-    if surrogate == "posterior-dnl":
+    if not games:
+        raise ValueError("games must hold at least one game, got none")
+    classes = {type(game) for game in games}
+    networks = {network_shape(surrogate, game.shape, architecture) for game in games}
+    if len(classes) > 1 or len(networks) > 1:
+        kinds = {(type(game).__name__, game.shape) for game in games}
+        raise ValueError(
+            "games must share their class, and shape (N, M, S, A) as far as networks of "
+            f"{surrogate!r} depend on it, got {kinds}"
+        )
+    if surrogate == "posterior-dnl" and not isinstance(games[0], PersuasionGame):
         raise ValueError(
             "surrogate must be another than 'posterior-dnl', which is for persuasion games only, "
             f"got game={games[0]!r}"
@@ -176,10 +190,17 @@ def _sample(
         ]
     ).to(device)
     persuasion = [game for game in games if isinstance(game, PersuasionGame)]
-    if persuasion:  # all of them, then
-        return profiles, stack(persuasion).ex_ante_utility(profiles, check=False)
-    utilities = [game.ex_ante_utility(own) for game, own in zip(games, profiles, strict=True)]
-    return profiles, torch.stack(utilities)
+    if not persuasion:
+        utilities = [game.ex_ante_utility(own) for game, own in zip(games, profiles, strict=True)]
+        return profiles, torch.stack(utilities)
+    # Neighbours of one shape, actions included, are simulated as one batch.
+    alike = groupby(persuasion, key=lambda game: (game.shape, game.tie_break))
+    stacks = [stack(tuple(group)) for _, group in alike]
+    parts = profiles.split([len(same) for same in stacks])
+    utilities = [
+        same.ex_ante_utility(own, check=False) for same, own in zip(stacks, parts, strict=True)
+    ]
+    return profiles, torch.cat(utilities)
 
 
 def _standardisation(

@@ -1,6 +1,6 @@
 """From games to finished rows: fit, find candidates, verify, compare.
 
-One group of same-shape games goes through the stages together. What does not depend on the
+Games whose networks have one shape go through the stages together. What does not depend on the
 surrogate (starts, full revelation, no information) is computed once per group.
 """
 
@@ -20,7 +20,7 @@ from dnl.memory import in_halves
 from dnl.results import Row, per_sender
 from dnl.revelation import full_revelation
 from dnl.solver import ExtragradientConfig, extragradient
-from dnl.verification import decide, unrefuted
+from dnl.verification import decide_many, unrefuted
 from games import PersuasionGame, checks
 from games.randomness import stream
 
@@ -113,7 +113,7 @@ def evaluate(
     Where memory does not suffice, fewer games are fitted and fewer starts ascend together.
 
     Args:
-        baselines: of same-shape games.
+        baselines: of games that can be fitted together.
         surrogate: name of the networks.
         stages: settings.
         on_epoch: passed to `fit_many`.
@@ -176,20 +176,22 @@ def _decided(game: PersuasionGame, policies: Tensor, passed: Tensor, stages: Sta
     """Columns of the exact decision on `policies (B, N, S, M)` that `passed (B,)` sampling."""
     row: Row = {}
     welfare = game.ex_ante_utility(policies).sum(1)
+    # On torch's threads: all cores, unless told otherwise, and a cluster's workers are told one.
+    threads = torch.get_num_threads()
     if stages.exact:
-        indices = passed.nonzero().flatten().tolist()
-        verdicts = [decide(game, policies[i], stages.radius) for i in indices]
+        verdicts = decide_many(game, policies[passed].unbind(), stages.radius, workers=threads)
         row |= {name: verdicts.count(name) for name in ("certified", "undecided")}
+        indices = passed.nonzero().flatten().tolist()
         kept = [i for i, v in zip(indices, verdicts, strict=True) if v == "certified"]
         if kept:
             row["certified_welfare"] = welfare[kept].max().item()
     if stages.finish:
         search = Search(game, stages.radius, deadline=float("inf"), seed=stages.seed)
         order = welfare.argsort(descending=True, stable=True)[: stages.finish]
-        rests = [p for i in order for p in walk(search, policies[i], radii(stages.radius))]
-        kept_rests = [
-            p for p in rests if p is not None and decide(game, p, stages.radius) == "certified"
-        ]
+        walks = [p for i in order for p in walk(search, policies[i], radii(stages.radius))]
+        rests = [p for p in walks if p is not None]
+        verdicts = decide_many(game, rests, stages.radius, workers=threads)
+        kept_rests = [p for p, v in zip(rests, verdicts, strict=True) if v == "certified"]
         if kept_rests:
             finished = game.ex_ante_utility(torch.stack(kept_rests)).sum(1)
             row["finished_welfare"] = finished.max().item()

@@ -78,7 +78,7 @@ def run(
     quiet: bool = False,
     place: Place = here,
 ) -> None:
-    """Fill `folder`: same-shape games together, surrogate by surrogate.
+    """Fill `folder`: games whose networks have one shape together, surrogate by surrogate.
 
     Args:
         folder: what is missing and where finished rows go. A task of which a row is missing is
@@ -132,7 +132,7 @@ def _evaluate(
     stages: Stages,
     on_epoch: Callable[[int, int], None] | None,
 ) -> list[Row | str]:
-    """Rows of same-shape games together, or one by one where that fails, to blame the right one."""
+    """Rows of some games together, or one by one where that fails, to blame the right one."""
     try:
         results = evaluate(baselines, surrogate, stages, on_epoch)
         return [{"status": "ok"} | result for result in results]

@@ -7,21 +7,26 @@ off and taken up again, here or on many machines, then writes what it would have
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 from dnl.pipeline import Stages
 from dnl.results import Key
-from dnl.surrogates import make_surrogate, parameter_count
+from dnl.surrogates import make_surrogate, network_shape, parameter_count
 
-SAMPLE_BYTES = 2**30  # of training profiles that are fitted together
+SAMPLE_BYTES = 2**30  # of training profiles that are fitted together, at most
+# At most so many games, too: those of one (N, M, S) in the paper's grid. More should keep a GPU
+# busier (not measured), but no core: it takes as long for a game among 25 as for one among 5. And
+# what an interruption costs is up to a task, with 25 games and the paper's budget half an hour
+# (N = 2) to over an hour (N = 4) of DNL on one core; the longest should fit into a lent machine's.
+GAMES = 25
 
 
 @dataclass(frozen=True)
 class Task:
-    """One surrogate on games of one shape: rows that are computed together and written at once.
+    """One surrogate on some games: rows that are computed together and written at once.
 
     Attributes:
-        games: keys of the games: those of their rows, less the surrogate.
+        games: keys of the games: those of their rows, less the surrogate. They differ in instance
+            and number of actions only.
         surrogate: name of the networks.
     """
 
@@ -34,24 +39,31 @@ class Task:
         return [(*game, self.surrogate) for game in self.games]
 
     def __str__(self) -> str:
-        law, n, m, s, a, _ = self.games[0]
-        return f"{law} N={n} ({m},{s},{a}) {self.surrogate}"
+        law, n, m, s, _, _ = self.games[0]
+        actions = "/".join(str(a) for a in dict.fromkeys(game[4] for game in self.games))
+        return f"{law} N={n} ({m},{s},{actions}) {self.surrogate}"
 
 
 def tasks_of(order: Sequence[Key], stages: Stages) -> list[Task]:
     """The tasks of a run, those of the same games one after another.
 
+    Games of one law are together where the networks of every surrogate are of one shape, so that
+    what surrogates share of a game is computed once.
+
     Args:
-        order: keys of all rows; those of one shape stand together and are all of its games times
-            all surrogates.
+        order: keys of all rows, which are all games times all surrogates.
         stages: settings; the number of samples decides how many games are fitted together.
     """
+    surrogates = tuple(dict.fromkeys(key[6] for key in order))
+    alike: dict[object, dict[Key, None]] = {}
+    for law, *shape, instance, _ in order:
+        networks = (network_shape(x, tuple(shape), stages.fit.architecture) for x in surrogates)
+        alike.setdefault((law, *networks), {})[(law, *shape, instance)] = None
     tasks = []
-    for (_, n, m, s, _), group in groupby(order, key=lambda key: key[:5]):
-        keys = list(group)
-        games = list(dict.fromkeys(key[:6] for key in keys))
-        surrogates = dict.fromkeys(key[6] for key in keys)
-        together = max(1, SAMPLE_BYTES // (8 * stages.fit.samples * n * m * s))
+    for group in alike.values():
+        games = list(group)
+        _, n, m, s, _, _ = games[0]
+        together = max(1, min(GAMES, SAMPLE_BYTES // (8 * stages.fit.samples * n * m * s)))
         for start in range(0, len(games), together):
             part = tuple(games[start : start + together])
             tasks += [Task(part, surrogate) for surrogate in surrogates]

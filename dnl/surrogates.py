@@ -10,8 +10,10 @@ the parameters of ReLU, so report `parameter_count` beside every comparison.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import MappingProxyType
 
+import torch
 from torch import Tensor, nn
 
 from dnl.layers import (
@@ -173,6 +175,20 @@ def make_surrogate(name: str, shape: Shape, architecture: Architecture | None = 
     """
     check_surrogate(name)
     return SURROGATES[name](shape, architecture or Architecture())
+
+
+@cache
+def network_shape(name: str, shape: Shape, architecture: Architecture) -> tuple[object, ...]:
+    """What games must share to have their networks called `name` trained as one stack.
+
+    The profiles' `(N, M, S)` and the names and shapes of all values that such a network holds.
+    relu, delu and dnl do not depend on the number of actions; posterior-dnl and follower-dnl do,
+    unless `architecture.choices` is given.
+    """
+    with torch.device("meta"):  # no values, and no random numbers drawn
+        network = make_surrogate(name, shape, architecture)
+    values = tuple((key, tuple(value.shape)) for key, value in network.state_dict().items())
+    return *shape[:3], values
 
 
 def networks_per_game(name: str, n_senders: int) -> int:

@@ -6,14 +6,15 @@ finds is a *lower* bound on what a sender can gain, so it can refute a profile a
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dnl.exact.response import exact_rows, respond
+from dnl.exact.parallel import spread
+from dnl.exact.response import BestResponse, exact_rows, respond
 from games import PersuasionGame, checks
 from games.randomness import stream
 
@@ -79,6 +80,7 @@ def verify(
     seed: int = 0,
     *,
     deviations: int | None = None,
+    workers: int = 1,
 ) -> Verification:
     """Decide whether a sender can gain by deviating within `radius` (Definition 3 of the paper).
 
@@ -88,10 +90,12 @@ def verify(
         radius: largest entry-wise change of a sender's policy, above 0; None for any policy.
         method: `"exact"` proves (needs highspy); `"sampled"` looks for deviations.
         tolerance: gains up to tolerance x payoff range x min(1, radius / 0.005) do not count.
-        time_limit: seconds per profile for `"exact"`; bounds are valid when it is over. Sampling
-            always runs to its end.
+        time_limit: seconds per profile for `"exact"`, from when that profile's turn comes; bounds
+            are valid when it is over. Sampling always runs to its end.
         seed: of the verifier's stream; `"exact"` draws nothing from it.
         deviations: `"sampled"` only: tried per sender; None for 100 * S * M.
+        workers: `"exact"` only: so many profiles at once, each on a core. Where no limit is hit the
+            results do not depend on it.
 
     Returns:
         A `Verification` in the dtype and on the device of `policies`. Exact: *certified* where the
@@ -113,11 +117,14 @@ def verify(
     elif method == "exact":
         raise ValueError(f"deviations is for method 'sampled', got {deviations!r} with 'exact'")
     checks.positive_integer("deviations", deviations)
+    workers = checks.positive_integer("workers", workers)
+    if workers > 1 and method == "sampled":
+        raise ValueError(f"workers is for method 'exact', got {workers!r} with 'sampled'")
     game.check_policies(policies)
     batch = (policies.unsqueeze(0) if policies.ndim == 3 else policies).detach()
     allowed = allowed_gain(tolerance, radius)
     if method == "exact":
-        found = _exact(game, batch, radius, allowed, time_limit)
+        found = _exact(game, batch, radius, allowed, time_limit, workers)
     else:
         found = _sampled(game, batch, radius, allowed, seed, deviations)
     if policies.ndim == 3:
@@ -186,31 +193,58 @@ def unrefuted(
     return passed
 
 
+def decide_many(
+    game: PersuasionGame,
+    profiles: Sequence[Tensor],
+    radius: float | None = 0.005,
+    time_limit: float = 60.0,
+    workers: int = 1,
+) -> list[str]:
+    """`decide` on each of `profiles`, `(N, S, M)` all, up to `workers` at once."""
+
+    def verdict(profile: Tensor) -> str:
+        return decide(game, profile, radius, time_limit=time_limit)
+
+    return spread(verdict, profiles, workers)
+
+
 def allowed_gain(tolerance: float, radius: float | None) -> float:
     """Gain, as a fraction of the payoff range, that a verdict at `radius` does not count."""
     return tolerance * (1.0 if radius is None else min(1.0, radius / REFERENCE_RADIUS))
 
 
 def _exact(
-    game: PersuasionGame, batch: Tensor, radius: float | None, allowed: float, time_limit: float
+    game: PersuasionGame,
+    batch: Tensor,
+    radius: float | None,
+    allowed: float,
+    time_limit: float,
+    workers: int,
 ) -> dict[str, Any]:
     """The fields of a batch's `Verification` by best responses with proven bounds."""
+
+    def respond_all(rows: Tensor) -> list[BestResponse]:
+        deadline = time.perf_counter() + time_limit
+        responses = []
+        for n in range(game.n_senders):
+            # What earlier senders left of the time is shared by the later ones.
+            left = max(deadline - time.perf_counter(), 0.0) / (game.n_senders - n)
+            # Half of the tolerance for the gap: a gain of 0 is then always certified.
+            responses.append(respond(game, rows, n, radius, left, 0.5 * allowed))
+        return responses
+
     gain = batch.new_zeros(batch.shape[:2])
     witness_gain, seconds = torch.zeros_like(gain), torch.zeros_like(gain)
     witness = batch.clone()
     status, verdict = [], []
     ranges = game.payoff_range.double().cpu()
     judge = game.to("cpu", torch.float64)
-    for b, profile in enumerate(batch):
-        deadline = time.perf_counter() + time_limit
-        rows = torch.from_numpy(exact_rows(profile))
+    profiles = [torch.from_numpy(exact_rows(profile)) for profile in batch]
+    found = spread(respond_all, profiles, workers)
+    for b, (rows, responses) in enumerate(zip(profiles, found, strict=True)):
         utilities = judge.ex_ante_utility(rows)
         certified, refuted, statuses = True, False, []
-        for n in range(game.n_senders):
-            # What earlier senders left of the time is shared by the later ones.
-            left = max(deadline - time.perf_counter(), 0.0) / (game.n_senders - n)
-            # Half of the tolerance for the gap: a gain of 0 is then always certified.
-            response = respond(game, rows, n, radius, left, 0.5 * allowed)
+        for n, response in enumerate(responses):
             most = max(response.upper_bound - utilities[n].item(), 0.0)
             got = response.utility - utilities[n].item()
             certified &= most <= allowed * ranges[n].item()

@@ -23,7 +23,7 @@ from dnl import (
 )
 from dnl.finding.blocks import is_enumerated
 from dnl.surrogates import check_surrogate
-from dnl.verification import decide
+from dnl.verification import decide_many
 from experiments.resumable import Row, table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
@@ -141,10 +141,11 @@ def _pipeline(
     begin = game.sample_policies(starts, stream("starts", 0, game.identity))
     ends = extragradient(fitted, begin.to(fitted.networks.dtype)).policies.double()
     ends = ends / ends.sum(-1, keepdim=True)
-    certified = {
-        name: [p for p in profiles if decide(game, p) == "certified"]
-        for name, profiles in (("pipeline", ends), ("random", begin))
-    }
+    certified = {}
+    for name, profiles in (("pipeline", ends), ("random", begin)):
+        verdicts = decide_many(game, profiles.unbind(), workers=torch.get_num_threads())
+        decided = zip(profiles, verdicts, strict=True)
+        certified[name] = [p for p, verdict in decided if verdict == "certified"]
     row: Row = {f"{name}_certified": len(kept) / starts for name, kept in certified.items()}
     for name, kept in certified.items():
         if kept:

@@ -1,5 +1,7 @@
 """Settings of the whole test run."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 import torch
 
@@ -9,6 +11,13 @@ torch.set_num_threads(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=3, help="how often test_killed kills its run")
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    """Sets the number of torch's threads, for the time of the test."""
+    yield torch.set_num_threads
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

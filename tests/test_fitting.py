@@ -41,6 +41,13 @@ def contested(count: int) -> list[PersuasionGame]:
     return [synthetic_game(2, 2, 3, 3, seed=seed, law="contested") for seed in range(count)]
 
 
+def mixed() -> list[PersuasionGame]:
+    """Games of different numbers of actions and tie rules, alike and not alike by turns."""
+    games = [synthetic_game(2, 2, 3, a, seed, law="contested") for a in (2, 4) for seed in (0, 1)]
+    other = synthetic_game(2, 2, 3, 2, seed=2, law="contested")
+    return [*games, other, dataclasses.replace(other, tie_break="senders")]
+
+
 def profiles(game: PersuasionGame, count: int = 5) -> Tensor:
     return game.sample_policies(count, torch.Generator().manual_seed(3))
 
@@ -52,12 +59,19 @@ def weights(fitted: FittedSurrogate) -> dict[str, Tensor]:
 # ---------------------------------------------------------------------------- stacking
 
 
+MIXED = dataclasses.replace(TINY, architecture=dataclasses.replace(TINY.architecture, choices=5))
+
+
 @pytest.mark.parametrize("surrogate", NAMES)
-def test_stacked_equals_single(surrogate: str) -> None:
-    games = contested(3)
-    together = fit_many(games, surrogate, TINY, seed=4)
+@pytest.mark.parametrize(
+    ("games", "config"), [(contested(3), TINY), (mixed(), MIXED)], ids=["one shape", "mixed"]
+)
+def test_stacked_equals_single(
+    games: list[PersuasionGame], config: FitConfig, surrogate: str
+) -> None:
+    together = fit_many(games, surrogate, config, seed=4)
     for game, one in zip(games, together, strict=True):
-        alone = fit(game, surrogate, TINY, seed=4)
+        alone = fit(game, surrogate, config, seed=4)
         assert (one.game, one.shape, one.seed) == (game.identity, game.shape, 4)
         pairs = [(weights(one)[name], weights(alone)[name]) for name in weights(alone)]
         for field in ("mean", "scale", "mse", "unexplained"):
@@ -332,6 +346,20 @@ def test_a_truncated_file_is_refused_and_a_missing_one_is_an_os_error(tmp_path: 
 def test_malformed_configurations_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FitConfig(**wrong)
+
+
+@pytest.mark.parametrize("surrogate", NAMES)
+def test_games_whose_networks_differ_are_refused(surrogate: str) -> None:
+    others = [(2, 2, 3, 4), (3, 2, 3, 3), (2, 3, 2, 3), (2, 2, 4, 3)]  # as many inputs: the third
+    for index, size in enumerate(others):
+        games = [contested(1)[0], synthetic_game(*size, seed=0)]
+        if index == 0 and surrogate in PAPER_SURROGATES:
+            assert len(fit_many(games, surrogate, STILL)) == 2
+            continue
+        with pytest.raises(
+            ValueError, match=rf"games must share .* '{surrogate}' .*, got .*\(2, 2"
+        ):
+            fit_many(games, surrogate, STILL)
 
 
 def test_malformed_calls_are_refused(tmp_path: Path) -> None:

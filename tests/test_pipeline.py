@@ -3,7 +3,8 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 import dnl
-from dnl import pipeline
+from dnl import pipeline, verification
 from dnl.finding.responses import radii, walk
 from dnl.finding.search import Search
 from dnl.pipeline import Stages, baseline, evaluate
@@ -168,8 +169,9 @@ def assert_rows_agree(first: dict[str, Any], second: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("surrogate", ["relu", "delu", "dnl"])
 def test_a_row_does_not_depend_on_its_company(surrogate: str) -> None:
-    together = evaluate([baseline(game, STAGES) for game in GAMES[:2]], surrogate, STAGES)
-    for game, row in zip(GAMES, together, strict=False):
+    games = [*GAMES[:2], synthetic_game(2, 2, 2, 3, seed=0, law="contested")]
+    together = evaluate([baseline(game, STAGES) for game in games], surrogate, STAGES)
+    for game, row in zip(games, together, strict=True):
         assert_rows_agree(row, row_of(game, surrogate))
 
 
@@ -289,6 +291,25 @@ def test_exact_columns_are_what_verify_says_of_the_end_points(game: PersuasionGa
 def test_the_games_above_show_proofs_and_refutations_that_sampling_missed() -> None:
     seen = {v for game in GAMES for v in decided(game, starts_of(game))[0]}
     assert {"certified", "refuted"} <= seen
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_candidates_are_decided_on_torch_s_threads(
+    count: int, threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = dataclasses.replace(STAGES, finish=2)
+    expected = baseline(GAMES[1], stages).columns
+    seen = set()
+
+    def decide(*args: Any, **options: Any) -> str:
+        seen.add(threading.current_thread())
+        return as_ever(*args, **options)
+
+    as_ever = verification.decide
+    monkeypatch.setattr(verification, "decide", decide)
+    threads(count)
+    assert baseline(GAMES[1], stages).columns == expected
+    assert bool(seen - {threading.main_thread()}) == (count > 1)
 
 
 def test_without_exact_decisions_their_columns_are_left_out() -> None:

@@ -1,6 +1,7 @@
 """Contract of every registered surrogate; gradients, pieces and jumps; sizes."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,12 +11,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from dnl.layers import PATTERN_GRADIENTS, DiscontinuousMLP
+from dnl.stacking import NetworkStack
 from dnl.surrogates import (
     PAPER_SURROGATES,
+    SURROGATES,
     Architecture,
     DeLUNetwork,
     check_surrogate,
     make_surrogate,
+    network_shape,
     parameter_count,
 )
 
@@ -277,3 +281,16 @@ def test_unknown_names_are_refused(name: Any) -> None:
         make_surrogate(name, (1, 1, 8, 2))
     with pytest.raises(ValueError, match="model must be one of"):
         check_surrogate(name, "model")
+
+
+@pytest.mark.parametrize("name", SURROGATES)
+def test_networks_of_one_shape_stack_and_others_differ(name: str) -> None:
+    shapes = [(2, 2, 3, 2), (2, 2, 3, 4), (2, 3, 2, 2)]  # the last: as many inputs
+    before = torch.get_rng_state()
+    kinds = [network_shape(name, shape, SMALL) for shape in shapes]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert (kinds[0] == kinds[1]) == (name in PAPER_SURROGATES)
+    assert kinds[2] not in kinds[:2]
+    told = replace(SMALL, choices=7)
+    assert network_shape(name, shapes[0], told) == network_shape(name, shapes[1], told)
+    NetworkStack([make_surrogate(name, shape, told) for shape in shapes[:2]])

@@ -4,6 +4,7 @@
 them safely, `hull` relaxes the receiver's reaction to one, `cell` fixes it, `signals` takes own
 signals one by one, `exchange` improves policies by that, `branching` closes the gap, `local` and
 `concavification` put these together within a radius and globally, `response` is the public face.
+`parallel` spreads many such computations over cores.
 
 Of other games: `optima` has a single leader's best and worst decision, `pricing` what sellers gain.
 """

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dnl.exact.parallel import check_wanted
 from dnl.exact.sparse import csr_matrix
 
 Array = NDArray[np.float64]
@@ -103,6 +104,7 @@ class LinearProgram:
 
     def solve(self, deadline: float = np.inf) -> Solution:
         """Solve from the last basis; once more from scratch where the solver gets stuck."""
+        check_wanted()
         for attempt in range(2):
             left = deadline - time.perf_counter()
             if left <= 0:
