@@ -206,7 +206,7 @@ def chunks(
     """
     n_games, n_profiles, n_senders, _, n_signals = policies.shape
     left_signals = n_signals ** ((n_senders + 1) // 2)
-    rows = workers * _budget(policies) // per_signal
+    rows = workers * memory_budget(policies) // per_signal
     profiles = min(max(n_profiles, 1), max(1, rows // left_signals))
     return product(
         slices(n_games, max(1, rows // (left_signals * profiles))),
@@ -223,7 +223,7 @@ def scores_held(n_right: int, n_states: int, n_actions: int) -> int:
 def outcomes_held(policies: Tensor, n_actions: int) -> int:
     """How many profiles' outcome distributions `(G, ., S, A)` fit the memory budget."""
     n_games, _, _, n_states, _ = policies.shape
-    return max(1, 16 * _budget(policies) // (n_games * n_states * n_actions))
+    return max(1, 16 * memory_budget(policies) // (n_games * n_states * n_actions))
 
 
 def outcome_distribution(
@@ -309,7 +309,7 @@ def deviation_outcomes(
     # the right factor: a matrix product serves every deviation.
     right_signals = n_signals ** len(others)
     per_deviation = n_games * n_signals * scores_held(right_signals, n_states, n_actions)
-    budget = _budget(policies) // per_deviation
+    budget = memory_budget(policies) // per_deviation
     receiver = Receiver(receiver_utility, sender_utility, tie_break)
     found = policies.new_empty(n_games, n_profiles, n_deviations, n_states, n_actions)
     differentiable = policies.requires_grad or deviations.requires_grad
@@ -324,6 +324,6 @@ def deviation_outcomes(
     return found
 
 
-def _budget(like: Tensor) -> int:
+def memory_budget(like: Tensor) -> int:
     """How many numbers of one kind (scores, weighted factors, outcomes) are held at a time."""
     return CHUNK_SCORES.get(like.device.type, CHUNK_SCORES["cpu"])
