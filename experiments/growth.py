@@ -18,6 +18,9 @@ verification        G D N M**N S A: sampled
 A fit is passes. That of posterior-dnl has four restarts, each with twenty least squares of 2,000
 samples and a last one of 10,000: where joint signals are many it is they that grow with M**N.
 
+Simulation is here that in tensors: every job is below the size at which machine code is built for
+it, except one profile of eight senders with ten signals.
+
 Slopes are those of least squares through the logarithms of the three largest points of an axis, the
 theory's through the same points: fixed costs and caches make the difference. M**N is no power of N,
 and its slope belongs to these points only. Memory is the peak while a stage runs, less what its
