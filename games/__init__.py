@@ -6,6 +6,7 @@ Other games whose leaders' utilities jump when a follower switches choice: see `
 from games.advertising import advertising_products_game, advertising_quality_game
 from games.classic import didactic_game, prosecutor_game
 from games.contracts import ContractGame, random_contract_game
+from games.estimation import UtilityEstimate
 from games.follower import FollowerGame
 from games.persuasion import PersuasionGame
 from games.pricing import PricingGame, random_pricing_game
@@ -25,6 +26,7 @@ __all__ = [
     "PersuasionGame",
     "PricingGame",
     "SecurityGame",
+    "UtilityEstimate",
     "advertising_products_game",
     "advertising_quality_game",
     "didactic_game",

@@ -62,6 +62,13 @@ def positive_number(name: str, value: object, *, allow_zero: bool = False) -> fl
     return number
 
 
+def open_share(name: str, value: object) -> float:
+    """`value` as a float strictly between 0 and 1."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise ValueError(f"{name} must be a number above 0 and below 1, got {value!r}")
+    return float(value)
+
+
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:
     """Raise unless `value` is one of `choices`."""
     if value not in choices:

@@ -16,8 +16,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from games import checks, simulation, unilateral
+from games import checks, estimation, simulation, unilateral
 from games.checks import Array
+from games.estimation import UtilityEstimate
 from games.randomness import uniform_distributions
 from games.stacking import GameStack
 
@@ -170,6 +171,55 @@ class PersuasionGame:
         batch, single = self._batch(policies)
         utilities = self.stacked().ex_ante_utility(batch.unsqueeze(0), check=False)[0]
         return utilities[0] if single else utilities
+
+    def estimate_ex_ante_utility(
+        self,
+        policies: Tensor,
+        draws: int,
+        generator: torch.Generator | None = None,
+        *,
+        confidence: float = 0.95,
+    ) -> UtilityEstimate:
+        """Estimate senders' utilities where there are too many joint signals to enumerate.
+
+        Joint signals are drawn with their own probabilities; the receiver's action and the
+        expectation over states are exact at each (see `games.estimation`). A poor choice where
+        `ex_ante_utility` takes no longer. Not differentiable.
+
+        Args:
+            policies: `(B, N, S, M)` or `(N, S, M)`.
+            draws: joint signals drawn per profile, at least 2; the same random numbers for all
+                profiles, so a profile's estimate does not depend on its company.
+            generator: a CPU generator; None draws from torch's global one.
+            confidence: with which each interval holds, above 0 and below 1, for any number of
+                draws (empirical Bernstein inequality, Maurer and Pontil 2009).
+
+        Returns:
+            `utility` and `half_width`, `(B, N)` or `(N,)`, in the dtype and on the device of
+            `policies`.
+
+        Raises:
+            ValueError: for malformed policies, or draws or a confidence out of range.
+
+        Example:
+            >>> game = PersuasionGame([0.7, 0.3], [[1, 0], [0, 1]], [[[0, 1], [0, 1]]] * 8, 10)
+            >>> policies = game.sample_policies(1, torch.Generator().manual_seed(0))[0]
+            >>> found = game.estimate_ex_ante_utility(  # 10**8 joint signals
+            ...     policies, 10_000, torch.Generator().manual_seed(1), confidence=0.99
+            ... )
+            >>> bool((found.half_width < 0.03).all())
+            True
+        """
+        batch, single = self._batch(policies)
+        draws = checks.positive_integer("draws", draws, least=2)
+        confidence = checks.open_share("confidence", confidence)
+        prior, v, u = (tensor[0] for tensor in self.stacked().tensors(batch))
+        found = estimation.estimate(
+            prior, v, u, batch, self.tie_break, draws, confidence, generator
+        )
+        if not single:
+            return found
+        return replace(found, utility=found.utility[0], half_width=found.half_width[0])
 
     def receiver_ex_ante_utility(self, policies: Tensor) -> Tensor:
         """The receiver's expected utility: `(B, N, S, M) -> (B,)`, or `(N, S, M) -> ()`."""

@@ -10,6 +10,7 @@ Shapes as in `games.simulation`; `R = M**(N - 1)` joint signals of the others, `
 """
 
 from collections.abc import Iterator
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -54,15 +55,16 @@ def deviation_gain(
     """
     n_profiles, n_deviations, n_states, n_signals = deviations.shape
     others = [n for n in range(policies.shape[1]) if n != sender]
-    n_joint = n_signals ** (len(others) + 1)
     receiver = Receiver(receiver_utility.unsqueeze(0), sender_utility.unsqueeze(0), tie_break)
     # A constant per state is no gain; without it there is less to round.
     worth = sender_utility[sender] - sender_utility[sender][:, :1]
     found = [deviations.new_zeros(0, n_deviations)]
-    for rows in slices(n_profiles, max(1, memory_budget(policies) // (n_joint * n_states))):
+    most = max(1, memory_budget(policies) // (n_signals * n_states))  # joint signals of the others
+    for rows in slices(n_profiles, max(1, most // n_signals ** len(others))):
         right = others_weights(prior.unsqueeze(0), policies[None, rows][:, :, others])[0]
         own, tried = policies[rows, sender], deviations[rows]
-        found.append(_gain(receiver, worth, own, tried, right))
+        parts = (_gain(receiver, worth, own, tried, part) for part in right.split(most, 1))
+        found.append(reduce(torch.add, parts))
     return torch.cat(found)
 
 

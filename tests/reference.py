@@ -141,6 +141,49 @@ def sender_utilities(
     return torch.tensor([_ex_ante(t, weights, actions) for t in nested(u)], dtype=torch.float64)
 
 
+def drawn_utilities(
+    prior: Data,
+    v: Data,
+    u: Data,
+    policies: Data,
+    uniform: Data,
+    tie_break: str = "first",
+    tolerance: float = 1e-9,
+) -> list[list[float]]:
+    """`N` numbers `E[u_n | m]` for each joint signal drawn by a row of `uniform (D, 1 + N)`.
+
+    The first number of a row falls on the state, the others on the senders' signals given it.
+    """
+    mu, pi = nested(prior), nested(policies)
+    tables, rows = criteria(v, u, tie_break), []
+    for state_number, *signal_numbers in nested(uniform):
+        state = inverse_transform(mu, state_number)
+        m = [inverse_transform(pi[n][state], x) for n, x in enumerate(signal_numbers)]
+        q = [mu[s] * math.prod(pi[n][s][m[n]] for n in range(len(pi))) for s in range(len(mu))]
+        a = choose(q, tables, tolerance)
+        rows.append([expected(q, sender)[a] / math.fsum(q) for sender in nested(u)])
+    return rows
+
+
+def inverse_transform(weights: Sequence[float], number: float) -> int:
+    """The entry of `weights` on which a `number` in [0, 1) falls."""
+    shares = itertools.accumulate(weight / math.fsum(weights) for weight in weights)
+    return next(index for index, total in enumerate(shares) if number < total)
+
+
+def interval(values: Sequence[float], payoffs: float, confidence: float) -> tuple[float, float]:
+    """Mean and half width of the two-sided empirical Bernstein interval, uncapped.
+
+    Two sides and the variance's bound fail with probability `(1 - confidence) / 3` each: from
+    Maurer and Pontil (2009), theorem 4, whose two events have half of their delta each.
+    """
+    count, log = len(values), math.log(3 / (1 - confidence))
+    mean = math.fsum(values) / count
+    variance = math.fsum((x - mean) ** 2 for x in values) / (count - 1)
+    width = math.sqrt(2 * variance * log / count) + payoffs * 7 * log / (3 * (count - 1))
+    return mean, width
+
+
 def receiver_utility(
     prior: Data,
     v: Data,

@@ -20,6 +20,7 @@ from experiments import (
     equilibrium_utilities,
     floors,
     four_sender_welfare,
+    growth,
     improvement_over_starts,
     plain,
     radius_001,
@@ -29,6 +30,7 @@ from experiments import (
     surrogate_fit,
 )
 from experiments.resumable import table_of
+from experiments.stages import STAGES, work
 from games import didactic_game, synthetic_game
 from games.randomness import stream
 
@@ -178,6 +180,52 @@ def test_floors(tmp_path: Path) -> None:
     parameters = 8 * 64 + 64 + 2 * (64 * 64 + 64) + 64 + 1
     assert work.operations == 2 * 30 * 50_000 * 6 * parameters
     assert floors.carried("simulation", {(2, 2, 2, 2): 1.0, (2, 4, 4, 4): 16.0}, (2, 2, 4, 4)) > 1
+
+
+def test_growth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert growth.main(out=tmp_path, small=True) == 0
+    text, printed = (tmp_path / "growth.csv").read_text(), capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "growth.csv")
+    assert set(table["stage"]) == set(STAGES)
+    assert (table["seconds"] > 0).all()
+    assert (table["added_mib"] < table["process_mib"]).all()
+    slopes = pd.read_csv(tmp_path / "slopes.csv").set_index("stage")
+    # From 4**2 to 4**3 joint signals: log 4 / log 1.5.
+    assert slopes.loc["simulation", "theory"] == pytest.approx(3.419, abs=1e-3)
+    (line,) = pd.read_csv(tmp_path / "many_senders.csv").to_dict("records")
+    assert abs(line["estimated_utility"] - line["exact_utility"]) <= line["half_width"]
+    assert imread(tmp_path / "growth.png").std() > 0
+    # A second run measures nothing anew.
+    assert growth.main(out=tmp_path, small=True) == 0
+    assert ((tmp_path / "growth.csv").read_text(), capsys.readouterr().out) == (text, printed)
+
+
+def test_growth_in_theory() -> None:
+    # By hand, at N = 2, (M, S, A) = (3, 4, 5): 9 joint signals, 24 inputs, 14 choices; two games.
+    sizes = ((2, 3, 4, 5), 2, 7)
+    relu = (24 * 64 + 64) + 2 * (64 * 64 + 64) + (64 + 1)
+    expected = {
+        "simulation": 14 * 9 * 4 * 5,
+        "estimation": 14 * (2 * 7 + 4 * 7),
+        "relu": 14 * 2 * relu,
+        "posterior-dnl": 14 * 9 * 4 * (2 + 28),
+        "its least squares": 14 * (9 * 4 * (2 + 28) + (4 * 14) ** 2),
+        "verification": 14 * 2 * 9 * 4 * 5,
+    }
+    assert {stage: work(stage, *sizes) for stage in expected} == expected
+
+
+def test_what_is_not_measured_of_many_senders_follows_from_the_largest_game_that_is() -> None:
+    known = {"seconds": 2.0, "added_mib": 1.0, "utility": 0.5, "half_width": 0.1}
+    known["relative_half_width"] = 0.01
+    measured, larger = (2, 4, 3, 2), (3, 4, 3, 5)
+    rows = {("estimation", *shape, 1, 10): known for shape in (measured, larger)}
+    rows[("simulation", *measured, 1, 1)] = known
+    table = growth.many_senders(rows, (measured, larger), 10)
+    assert table["exact"].tolist() == ["measured", "extrapolated"]
+    assert table["exact_seconds"].tolist() == [2.0, 2.0 * 4 * 5 / 2]
+    assert table["hours_of_50000"].tolist()[0] == pytest.approx(2.0 * 50_000 / 3600)
+    assert table["exact_utility"].isna().tolist() == [False, True]
 
 
 def test_the_plain_dnl_is_the_library_s() -> None:

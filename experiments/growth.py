@@ -1,0 +1,199 @@
+"""How seconds and memory grow with every size of a game, and what still works with many senders.
+
+Each stage is measured around one base size, one axis varied at a time, in seconds of one processor:
+what else that does meanwhile does not count. What should grow how, in multiplications (`D`
+profiles, samples, starts, deviations or draws; `P` weights of a network of `N S M` inputs; `C = 2 A
++ 4` choices of posterior-dnl):
+
+=================== ====================================
+simulation          G D M**N S A
+estimation          G D (N (S + M) + S (N + A))
+relu, delu, dnl     G D N P: a pass over the samples
+posterior-dnl       G D min(M**N, 2048) S (N + 2 C): the same
+its least squares   G D (M**N S (N + 2 C) + (S C)**2)
+extra-gradient      G D N**2 P: each sender's gradient passes all senders' networks (of DNL)
+verification        G D N M**N S A: sampled
+=================== ====================================
+
+A fit is passes. That of posterior-dnl has four restarts, each with twenty least squares of 2,000
+samples and a last one of 10,000: where joint signals are many it is they that grow with M**N.
+
+Simulation is here that in tensors: every job is below the size at which machine code is built for
+it, except one profile of eight senders with ten signals.
+
+Slopes are those of least squares through the logarithms of the three largest points of an axis, the
+theory's through the same points: fixed costs and caches make the difference. M**N is no power of N,
+and its slope belongs to these points only. Memory is the peak while a stage runs, less what its
+process held before it began, inputs among that.
+
+Many senders: machine code sums over 10**8 joint signals in about a second, so one profile of N = 8,
+(10, 10, 10) is no matter; the 50,000 that a fit asks for are half a day. Sampled verification holds
+at least the scores of one deviation, `8 M**N (A + 1)` bytes, 9 GB there, and the least squares of
+posterior-dnl sum over all joint signals for thousands of samples. An estimate costs `N`, no `M**N`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dnl import cli
+from dnl.surrogates import Shape
+from experiments.resumable import Key, Row, table_of
+from experiments.stages import STAGES, measured, work
+
+KEYS = ["stage", "n_senders", "n_signals", "n_states", "n_actions", "n_games", "count"]
+BASE = (3, 4, 4, 4, 1)  # N, M, S, A, G
+AXES = {  # values of each column of KEYS; of the last, multiples of a stage's own count
+    "n_senders": (2, 3, 4, 5, 6),
+    "n_signals": (2, 4, 8, 16),
+    "n_states": (2, 4, 8, 16),
+    "n_actions": (2, 4, 8, 16),
+    "n_games": (1, 2, 4, 8),
+    "count": (0.25, 0.5, 1, 2, 4),
+}
+MANY: tuple[Shape, ...] = (
+    (8, 2, 2, 2),
+    (8, 4, 4, 4),
+    (8, 10, 10, 10),
+    (12, 10, 10, 10),
+)  # N, M, S, A
+ENUMERABLE = 10**8  # joint signals: more would take minutes
+DRAWS = 500_000  # joint signals drawn where there are many senders: about a second
+SAMPLES = 50_000  # profiles that the paper's fit of one game asks for
+LEAST_MIB = 0.1  # less cannot be told from nothing
+
+Lines = Mapping[tuple[str, str], pd.DataFrame]  # by axis and stage
+
+
+def main(*, out: Path = Path("results/growth"), small: bool = False) -> int:
+    """Measure every stage along every axis; what is measured is kept and not measured again.
+
+    Args:
+        out: Folder of the tables and the figure.
+        small: A run of seconds.
+    """
+    from experiments.growth_figure import draw  # here: matplotlib takes a second to load
+
+    counts = {name: stage.count for name, stage in STAGES.items()}
+    axes: Mapping[str, Sequence[float]] = AXES
+    many, draws = MANY, DRAWS
+    if small:
+        counts, many, draws = dict.fromkeys(STAGES, 20), MANY[:1], 100
+        axes = {"n_senders": (2, 3)}
+    points = {
+        (axis, stage): [key_of(stage, axis, value, count) for value in values]
+        for axis, values in axes.items()
+        for stage, count in counts.items()
+    }
+    keys = [key for line in points.values() for key in line]
+    for shape in many:
+        keys.append(("estimation", *shape, 1, draws))
+        if shape[1] ** shape[0] <= ENUMERABLE:
+            keys.append(("simulation", *shape, 1, 1))
+    configuration = {"threads": 1, "passes": 1, "iterations": 2}
+    table = table_of(
+        out, KEYS, list(dict.fromkeys(keys)), row_of, configuration, quiet=small, table="growth.csv"
+    )
+    records: list[Any] = table.to_dict("records")
+    rows = {tuple(row[name] for name in KEYS): row for row in records}
+    lines = {
+        (axis, stage): pd.DataFrame(
+            [
+                rows[key] | {"value": value, "work": work(stage, *_sizes(key))}
+                for value, key in zip(axes[axis], own, strict=True)
+            ]
+        )
+        for (axis, stage), own in points.items()
+    }
+    slopes = slopes_of(lines)
+    slopes.to_csv(out / "slopes.csv", index=False)
+    exact = many_senders(rows, many, draws)
+    exact.to_csv(out / "many_senders.csv", index=False)
+    print(slopes.round(2).to_string(index=False))
+    print(exact.to_string(index=False))
+    base = "N = {}, (M, S, A) = ({}, {}, {}), {} game".format(*BASE)
+    title = f"Growth around {base} (dotted: theory)"
+    draw(lines, slopes, counts, title).savefig(out / "growth.png", dpi=130)
+    return 0
+
+
+def key_of(stage: str, axis: str, value: float, count: int) -> Key:
+    """The base size with `value` on one axis; `count` is the stage's at the base size."""
+    sizes = dict(zip(KEYS[1:], (*BASE, count), strict=True))
+    sizes[axis] = int(value * count) if axis == "count" else int(value)
+    return (stage, *sizes.values())
+
+
+def row_of(key: Key) -> Row:
+    """The row of one measurement."""
+    return dict(zip(KEYS, key, strict=True)) | measured(key)
+
+
+def _sizes(key: Key) -> tuple[Shape, int, int]:
+    _, n, m, s, a, n_games, count = key
+    return (n, m, s, a), n_games, count
+
+
+def slopes_of(lines: Lines) -> pd.DataFrame:
+    """Log-log slopes per axis and stage: of seconds, of the theory's work and of memory."""
+    return pd.DataFrame(
+        [
+            {
+                "axis": axis,
+                "stage": stage,
+                "seconds": _slope(line["value"], line["seconds"]),
+                "theory": _slope(line["value"], line["work"]),
+                "added_mib": _slope(line["value"], line["added_mib"].clip(lower=LEAST_MIB)),
+            }
+            for (axis, stage), line in lines.items()
+        ]
+    )
+
+
+def _slope(x: pd.Series, y: pd.Series) -> float:
+    return float(np.polyfit(np.log(x[-3:]), np.log(y[-3:]), 1)[0])
+
+
+def many_senders(rows: Mapping[Key, Row], many: Sequence[Shape], draws: int) -> pd.DataFrame:
+    """Sender 0's utility at one profile of each game, exact and estimated, and what that costs.
+
+    Where an exact utility is not measured, its seconds are those of the game before it times the
+    ratio of their work.
+    """
+    lines: list[Row] = []
+    for shape in many:
+        n, m, s, a = shape
+        exact = rows.get(("simulation", *shape, 1, 1))
+        estimate = rows["estimation", *shape, 1, draws]
+        line: Row = {
+            "n_senders": n,
+            "size": f"({m},{s},{a})",
+            "joint_signals": float(m**n),
+            "multiplications": work("simulation", shape, 1, 1),
+        }
+        if exact is None:
+            rate = lines[-1]["exact_seconds"] / lines[-1]["multiplications"]
+            line |= {"exact": "extrapolated", "exact_seconds": rate * line["multiplications"]}
+        else:
+            line |= {"exact": "measured", "exact_seconds": exact["seconds"]}
+            line |= {"exact_mib": exact["added_mib"], "exact_utility": exact["utility"]}
+        lines.append(
+            line
+            | {
+                f"hours_of_{SAMPLES}": line["exact_seconds"] * SAMPLES / 3600,
+                "draws": draws,
+                "estimate_seconds": estimate["seconds"],
+                "estimate_mib": estimate["added_mib"],
+                "estimated_utility": estimate["utility"],
+                "half_width": estimate["half_width"],
+                "relative_half_width": estimate["relative_half_width"],
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, "experiments.growth"))
