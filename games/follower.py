@@ -7,19 +7,15 @@ Shapes: `B` profiles, `N` leaders, `S` rows of a leader's decision, `M` entries 
 choices of the follower, `T` followers where there are several.
 """
 
-import hashlib
-import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
-from functools import cached_property
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from games import checks
-from games.randomness import uniform_distributions
 from games.simulation import TIE_TOLERANCE, optimal_action
+from games.value import GameValue
 
 CONTESTED_PROFILES = 1024
 CONTESTED_SHARE = 0.01
@@ -54,33 +50,17 @@ class FollowerGame(Protocol):
         ...
 
 
-class BaseFollowerGame(ABC):
+class BaseFollowerGame(GameValue):
     """What this package's games with a follower share.
 
     The follower takes the choice of the highest score; choices within 1e-9 (float32 policies: 1e-6)
     of its utility range are tied, and the lowest index wins (`PersuasionGame`'s rule `"first"`).
-
-    A game is a value: equal to another of its class where all arguments are. Do not edit it.
     """
-
-    @property
-    @abstractmethod
-    def shape(self) -> tuple[int, int, int, int]:
-        """`(N, M, S, A)`."""
-
-    @property
-    @abstractmethod
-    def payoff_range(self) -> Tensor:
-        """`(N,)`: how far apart two utilities of a leader can be, or an upper bound."""
 
     @property
     @abstractmethod
     def follower_range(self) -> float:
         """How far apart two scores of a follower can be: the unit of ties."""
-
-    @abstractmethod
-    def arguments(self) -> dict[str, object]:
-        """The constructor's arguments as JSON values, numbers exact."""
 
     @abstractmethod
     def _scores(self, policies: Tensor) -> Tensor:
@@ -90,38 +70,9 @@ class BaseFollowerGame(ABC):
     def _utility(self, policies: Tensor, action: Tensor) -> Tensor:
         """The leaders' utilities `(B, N)` at choices `(B,)` or `(B, T)`."""
 
-    def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
-            return NotImplemented
-        return self.arguments() == other.arguments()
-
-    def __hash__(self) -> int:
-        return hash(self.identity)
-
     def __repr__(self) -> str:
         n_leaders, n_entries, n_rows, n_choices = self.shape
         return f"{type(self).__name__}(N={n_leaders}, M={n_entries}, S={n_rows}, A={n_choices})"
-
-    @cached_property
-    def identity(self) -> str:
-        """Twelve hexadecimal digits of a hash of the arguments: tells games apart in tables."""
-        return hashlib.sha256(json.dumps(self.arguments()).encode()).hexdigest()[:12]
-
-    def sample_policies(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Random decisions, every row uniform on the simplex.
-
-        Args:
-            count: number of profiles `B`, at least 0.
-            generator: a CPU generator; None draws from torch's global one.
-
-        Returns:
-            `(B, N, S, M)` in the game's dtype and on its device; the draws are made in float64 on
-            the CPU.
-        """
-        checks.positive_integer("count", count, least=0)
-        n_leaders, n_entries, n_rows, _ = self.shape
-        size = (count, n_leaders, n_rows, n_entries)
-        return uniform_distributions(size, generator).to(self.payoff_range)
 
     def ex_ante_utility(self, policies: Tensor) -> Tensor:
         """The leaders' utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`.
@@ -147,17 +98,6 @@ class BaseFollowerGame(ABC):
         batch, single = self._batch(policies)
         action = self._react(batch)
         return action[0] if single else action
-
-    def check_policies(self, policies: Tensor) -> None:
-        """Raise a ValueError unless `policies` are profiles of this game, `([B,] N, S, M)`."""
-        n_leaders, n_entries, n_rows, _ = self.shape
-        checks.profiles("policies", policies, n_leaders, n_rows, n_entries)
-
-    def _batch(self, policies: Tensor) -> tuple[Tensor, bool]:
-        """`policies` with a batch axis, checked; and whether the axis was added."""
-        self.check_policies(policies)
-        single = policies.ndim == 3
-        return (policies.unsqueeze(0) if single else policies), single
 
     @torch.no_grad()
     def _react(self, policies: Tensor) -> Tensor:

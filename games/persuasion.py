@@ -7,7 +7,6 @@ Shapes: `B` profiles, `G` games, `N` senders, `S` states, `M` signals, `A` actio
 signals in row-major order, sender 0 slowest.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,14 +18,14 @@ from torch import Tensor
 from games import checks, estimation, simulation, unilateral
 from games.checks import Array
 from games.estimation import UtilityEstimate
-from games.randomness import uniform_distributions
 from games.stacking import GameStack
+from games.value import GameValue
 
 TIE_BREAKS = ("first", "senders")
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class PersuasionGame:
+class PersuasionGame(GameValue):
     """Several senders, one receiver, finitely many states, signals and actions.
 
     Args:
@@ -90,19 +89,6 @@ class PersuasionGame:
         object.__setattr__(self, "n_signals", n_signals)
         object.__setattr__(self, "tie_break", tie_break)
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, PersuasionGame):
-            return NotImplemented
-        return (
-            (self.n_signals, self.tie_break) == (other.n_signals, other.tie_break)
-            and torch.equal(self.prior, other.prior)
-            and torch.equal(self.receiver_utility, other.receiver_utility)
-            and torch.equal(self.sender_utility, other.sender_utility)
-        )
-
-    def __hash__(self) -> int:
-        return hash(self.identity)
-
     def __repr__(self) -> str:
         return (
             f"PersuasionGame(n_senders={self.n_senders}, n_signals={self.n_signals}, "
@@ -137,27 +123,7 @@ class PersuasionGame:
         u = self.sender_utility
         return u.amax((1, 2)) - u.amin((1, 2))
 
-    @cached_property
-    def identity(self) -> str:
-        """Twelve hexadecimal digits of a hash of the arguments: tells games apart in tables."""
-        return hashlib.sha256(json.dumps(self.arguments()).encode()).hexdigest()[:12]
-
     # ------------------------------------------------------------------------------ simulation
-
-    def sample_policies(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Random profiles, every row uniform on the simplex.
-
-        Args:
-            count: number of profiles `B`, at least 0.
-            generator: a CPU generator; None draws from torch's global one.
-
-        Returns:
-            `(B, N, S, M)` in the game's dtype and on its device. The draws are made in float64 on
-            the CPU, so the same generator gives the same profiles on every device.
-        """
-        checks.positive_integer("count", count, least=0)
-        size = (count, self.n_senders, self.n_states, self.n_signals)
-        return uniform_distributions(size, generator).to(self.prior)
 
     def ex_ante_utility(self, policies: Tensor) -> Tensor:
         """Senders' expected utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`.
@@ -323,16 +289,6 @@ class PersuasionGame:
     @cached_property
     def _stack(self) -> GameStack:
         return GameStack((self,))
-
-    def check_policies(self, policies: Tensor) -> None:
-        """Raise a ValueError unless `policies` are profiles of this game, `([B,] N, S, M)`."""
-        checks.profiles("policies", policies, self.n_senders, self.n_states, self.n_signals)
-
-    def _batch(self, policies: Tensor) -> tuple[Tensor, bool]:
-        """`policies` with a batch axis, checked; and whether the axis was added."""
-        self.check_policies(policies)
-        single = policies.ndim == 3
-        return (policies.unsqueeze(0) if single else policies), single
 
     # ------------------------------------------------------------------------- moving, storing
 

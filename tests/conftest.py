@@ -21,6 +21,12 @@ def threads() -> Iterator[Callable[[int], None]]:
 
 
 @pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of the benchmark draw nothing, which saves most of a small one's time."""
+    monkeypatch.setattr("dnl.plot.draw", lambda folder: [])
+
+
+@pytest.fixture
 def kills(request: pytest.FixtureRequest) -> int:
     """How often a run is killed."""
     return int(request.config.getoption("--kills"))

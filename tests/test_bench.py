@@ -31,11 +31,6 @@ TIMES = ["fit_seconds", "solve_seconds"]
 FIGURES = 5
 
 
-@pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plot, "draw", lambda folder: [])
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("uninterrupted")

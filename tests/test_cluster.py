@@ -30,9 +30,7 @@ from dnl import cluster
 Scheduler = tuple[Client, str]
 
 
-@pytest.fixture(autouse=True)
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plot, "draw", lambda folder: [])
+pytestmark = pytest.mark.usefixtures("no_figures")
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
+from test_training import TINY
 from torch import Tensor
 
 from dnl import training
@@ -22,16 +23,6 @@ from dnl.training import StackedRegression
 from games import synthetic_game
 
 NAMES = sorted(SURROGATES)
-# 70 = 2 * 32 + 6: the last batch of every epoch is a partial one.
-TINY = FitConfig(
-    samples=70,
-    test_samples=50,
-    epochs=4,
-    batch_size=32,
-    architecture=Architecture(hidden=(8, 8, 8), hyper=(4, 4)),
-    dtype="float64",
-    device="cpu",
-)
 TUNED = dataclasses.replace(TINY, recipe="tuned")
 GAMES = [synthetic_game(2, 2, 3, 3, seed=seed, law="contested") for seed in range(3)]
 

@@ -1,0 +1,70 @@
+"""What every game is: a value, that leaders' decisions can be drawn for at random."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from games import checks
+from games.randomness import uniform_distributions
+
+
+class GameValue(ABC):
+    """A game: equal to another of its class where all arguments are. Do not edit it."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int, int]:
+        """`(N, M, S, A)`."""
+
+    @property
+    @abstractmethod
+    def payoff_range(self) -> Tensor:
+        """`(N,)`: how far apart two utilities of a leader can be, or an upper bound."""
+
+    @abstractmethod
+    def arguments(self) -> dict[str, object]:
+        """The constructor's arguments as JSON values, numbers exact."""
+
+    @cached_property
+    def identity(self) -> str:
+        """Twelve hexadecimal digits of a hash of the arguments: tells games apart in tables."""
+        return hashlib.sha256(json.dumps(self.arguments()).encode()).hexdigest()[:12]
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.arguments() == other.arguments()
+
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
+    def sample_policies(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Random profiles, every row uniform on the simplex.
+
+        Args:
+            count: number of profiles `B`, at least 0.
+            generator: a CPU generator; None draws from torch's global one.
+
+        Returns:
+            `(B, N, S, M)` in the game's dtype and on its device. The draws are made in float64 on
+            the CPU, so the same generator gives the same profiles on every device.
+        """
+        checks.positive_integer("count", count, least=0)
+        n_leaders, n_entries, n_rows, _ = self.shape
+        size = (count, n_leaders, n_rows, n_entries)
+        return uniform_distributions(size, generator).to(self.payoff_range)
+
+    def check_policies(self, policies: Tensor) -> None:
+        """Raise a ValueError unless `policies` are profiles of this game, `([B,] N, S, M)`."""
+        n_leaders, n_entries, n_rows, _ = self.shape
+        checks.profiles("policies", policies, n_leaders, n_rows, n_entries)
+
+    def _batch(self, policies: Tensor) -> tuple[Tensor, bool]:
+        """`policies` with a batch axis, checked; and whether the axis was added."""
+        self.check_policies(policies)
+        single = policies.ndim == 3
+        return (policies.unsqueeze(0) if single else policies), single
