@@ -1,16 +1,20 @@
 """Other games with cliffs: contracts, security, pricing, optimised through surrogates alone.
 
-Every surrogate is fitted to the same samples and optimised from the same random starts by the same
+Every surrogate is fitted to as many samples and optimised from the same random starts by the same
 extra-gradient; of all points on the way it keeps the one that *it* thinks best, and the true game
 is asked about that one only. For the follower network, whose pieces are known to be linear, the
 optimum of what was learned is computed as well ("program"). The same ascent on the true utility,
 whose gradient knows as little of cliffs, tells what is the ascent's fault and not the surrogate's.
+
+Uniform samples do not show what a follower does near an optimum only. So a single leader zooms in:
+round by round on a smaller part of the game around the best point so far, with fresh samples there.
 
 Single leaders: `place` = (reached - worst) / (optimum - worst), exact at both ends. Sellers:
 `gain` = the most that one of them still gains by another price, exact, in payoff ranges.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from torch import Tensor
 from dnl import (
     ExtragradientConfig,
     FitConfig,
+    FittedSurrogate,
     cli,
     extragradient,
     fit,
@@ -32,7 +37,7 @@ from dnl.exact.learned import learned_optimum
 from dnl.results import write_table
 from dnl.solver import Utility
 from experiments.resumable import Key, Row, table_of
-from games import FollowerGame, checks
+from games import FollowerGame, Zoomed, checks
 from games.contracts import ContractGame, random_contract_game
 from games.pricing import PricingGame, random_pricing_game
 from games.randomness import stream
@@ -46,6 +51,7 @@ LAWS: dict[str, Callable[[int, int, int], ContractGame | SecurityGame | PricingG
 SIZES = (("contract", 6, 4), ("security", 6, 2), ("pricing", 2, 6), ("pricing", 3, 10))
 SURROGATES = ("relu", "delu", "dnl", "follower-dnl")
 TRUTH = "the game itself"
+SHRINK = 0.7  # of the part of the game that is left, from round to round
 DEVIATIONS = 100  # random decisions of each leader by which a surrogate judges a profile
 KEYS = ["game", "size_1", "size_2", "instance"]
 WAYS = ["surrogate", "way"]
@@ -55,8 +61,9 @@ def main(
     *,
     instances: int = 20,
     first: int = 0,
-    samples: int = 50_000,
-    epochs: int = 12,
+    rounds: int = 8,
+    samples: int = 16_000,
+    epochs: int = 10,
     starts: int = 200,
     iterations: int = 100,
     margin: float = 0.004,
@@ -69,7 +76,8 @@ def main(
     Args:
         instances: Games per size.
         first: Number of the first instance.
-        samples: Training samples per game.
+        rounds: Times that a single leader's surrogate is fitted and optimised.
+        samples: Training samples per round.
         epochs: Passes over them.
         starts: Random starting points of the ascent.
         iterations: Of extra-gradient.
@@ -79,6 +87,7 @@ def main(
         small: A run of seconds.
     """
     configuration: dict[str, Any] = {
+        "rounds": rounds,
         "samples": samples,
         "epochs": epochs,
         "starts": starts,
@@ -91,7 +100,7 @@ def main(
     keys = [(*size, i) for size in SIZES for i in range(first, first + instances)]
     if small:
         keys, workers = [("security", 3, 1, 0), ("pricing", 2, 2, 0)], 1
-        configuration |= {"samples": 500, "epochs": 2, "starts": 3, "iterations": 3}
+        configuration |= {"rounds": 2, "samples": 500, "epochs": 2, "starts": 3, "iterations": 3}
     arguments = tuple(configuration.values())
     rows = table_of(
         out, KEYS, keys, rows_of, configuration, arguments, workers, quiet=small, within=WAYS
@@ -104,7 +113,7 @@ def main(
 
 
 def rows_of(
-    key: Key, samples: int, epochs: int, starts: int, iterations: int, margin: float
+    key: Key, rounds: int, samples: int, epochs: int, starts: int, iterations: int, margin: float
 ) -> list[Row]:
     """The rows of one game: one for each surrogate and way of optimising, and the game itself."""
     law, size_1, size_2, instance = key
@@ -117,19 +126,52 @@ def rows_of(
     found = ascend(game.ex_ante_utility, game, begin, ascent)
     rows = [itself | {"surrogate": TRUTH, "way": "ascent"} | score(found)]
     for surrogate in SURROGATES:
-        fitted = fit(game, surrogate, config)
-        ways = {"ascent": ascend(fitted, game, begin.to(fitted.networks.dtype), ascent)}
-        if surrogate == "follower-dnl" and game.shape[0] == 1:
-            ways["program"] = learned_optimum(fitted, margin)
-        rows += [
-            itself
-            | {"surrogate": surrogate, "way": way, "unexplained": fitted.unexplained.mean().item()}
-            | {"parameters": fitted.parameter_count, "fit_seconds": fitted.fit_seconds}
-            | {"predicted": fitted(policies).sum().item()}
-            | score(policies)
-            for way, policies in ways.items()
-        ]
+        program = surrogate == "follower-dnl" and game.shape[0] == 1
+
+        def optimum(fitted: FittedSurrogate, program: bool = program) -> Tensor:
+            if program:
+                return learned_optimum(fitted, margin)
+            return ascend(fitted, game, begin.to(fitted.networks.dtype), ascent)
+
+        way = "program" if program else "ascent"
+        led = zoom(game, surrogate, config, optimum, score, rounds)
+        rows.append(itself | {"surrogate": surrogate, "way": way} | led)
     return rows
+
+
+def zoom(
+    game: FollowerGame,
+    surrogate: str,
+    config: FitConfig,
+    optimum: Callable[[FittedSurrogate], Tensor],
+    score: Callable[[Tensor], Row],
+    rounds: int,
+) -> Row:
+    """What surrogates lead to. Several leaders: one, of all rounds' samples.
+
+    A single leader: the best of all rounds, each around the best before. Their error is that of the
+    first one, on uniform profiles.
+    """
+    if game.shape[0] > 1:
+        config, rounds = replace(config, samples=rounds * config.samples), 1
+    part: FollowerGame = game
+    best: Row = {"reached": float("-inf")}
+    fits: list[FittedSurrogate] = []
+    for turn in range(rounds):
+        fits.append(fit(part, surrogate, config))
+        policies = optimum(fits[-1])
+        predicted = fits[-1](policies).sum().item()
+        policies = part.real(policies) if isinstance(part, Zoomed) else policies
+        reached = score(policies)
+        if reached["reached"] > best["reached"]:
+            best, centre = {"predicted": predicted, "round": turn, **reached}, policies
+        part = Zoomed(game, centre, SHRINK ** (turn + 1))
+    return {
+        "unexplained": fits[0].unexplained.mean().item(),
+        "parameters": fits[0].parameter_count,
+        "fit_seconds": sum(fitted.fit_seconds for fitted in fits),
+        **best,
+    }
 
 
 def _scorer(game: ContractGame | SecurityGame | PricingGame) -> Callable[[Tensor], Row]:

@@ -15,6 +15,7 @@ from games.ride_hailing import ride_hailing_game
 from games.security import SecurityGame, random_security_game
 from games.stacking import GameStack, stack
 from games.synthetic import LAWS, synthetic_game
+from games.zoomed import Zoomed
 
 __all__ = [
     "LAWS",
@@ -27,6 +28,7 @@ __all__ = [
     "PricingGame",
     "SecurityGame",
     "UtilityEstimate",
+    "Zoomed",
     "advertising_products_game",
     "advertising_quality_game",
     "didactic_game",
