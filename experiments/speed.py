@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from dnl import FitConfig, cli, fit, fit_many
-from dnl.results import write_record
+from dnl.results import make_writable, write_record
 from dnl.surrogates import Shape, make_surrogate, parameter_count
 from dnl.verification import DEVIATIONS_PER_ENTRY, unrefuted, verify
 from experiments.plain import (
@@ -242,6 +242,8 @@ def main(*, out: Path = Path("results/speed"), small: bool = False) -> int:
         small: Seconds: the code runs, the numbers mean nothing.
     """
     quieten()
+    make_writable(out)
+    write_record(out, {"threads": torch.get_num_threads()})
     rows = dnl_training((2, 2, 4, 2), steps=2 if small else 30)
     rows += stacked_fits(*((2, 600, 1) if small else (20, 20_000, 10)))
     rows += simulation_rate(*(((3, 2, 2, 2), 8, 1) if small else ((2, 10, 10, 10), 2048, 12)))
@@ -250,9 +252,7 @@ def main(*, out: Path = Path("results/speed"), small: bool = False) -> int:
         rows += sampled_verification(shape, *((2, 3) if small else (20, 200)))
     rows += simulation_memory(20 if small else 50_000)
     table = pd.DataFrame(rows)
-    out.mkdir(parents=True, exist_ok=True)
     table.to_csv(out / "speed.csv", index=False)
-    write_record(out, {"threads": torch.get_num_threads()})
     print(table[["what", "plain", "library", "ratio"]].to_string(index=False))
     return 0
 
