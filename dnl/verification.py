@@ -182,12 +182,14 @@ def unrefuted(
     """
     most = allowed_gain(TOLERANCE, radius) * game.payoff_range.to(policies)  # (N,)
     left = torch.arange(len(policies), device=policies.device)
-    for sender, noise in _noise(game, seed, deviations):
+    for sender, noise in _noise(game, seed, deviations, policies):
         kept = [
             rows[_best(game, policies[rows], sender, radius, noise)[0] <= most[sender]]
             for rows in left.split(_at_once(noise))
         ]
         left = torch.cat(kept)
+        if not len(left):
+            break
     passed = torch.zeros(len(policies), dtype=torch.bool, device=policies.device)
     passed[left] = True
     return passed
@@ -271,7 +273,7 @@ def _sampled(
     gain = batch.new_zeros(batch.shape[:2])  # (B, N)
     witness = batch.clone()
     everybody = torch.arange(len(batch), device=batch.device)
-    for sender, noise in _noise(game, seed, deviations):
+    for sender, noise in _noise(game, seed, deviations, batch):
         for rows in everybody.split(_at_once(noise)):
             best, policy = _best(game, batch[rows], sender, radius, noise)
             better = best > gain[rows, sender]  # never where nothing gains
@@ -289,7 +291,9 @@ def _sampled(
     )
 
 
-def _noise(game: PersuasionGame, seed: int, deviations: int) -> Iterator[tuple[int, Tensor]]:
+def _noise(
+    game: PersuasionGame, seed: int, deviations: int, like: Tensor
+) -> Iterator[tuple[int, Tensor]]:
     """Senders with uniform noise `(d, S, M)`, block by block until each has met all deviations.
 
     All profiles meet the same noise: a result does not depend on its company. The first block is a
@@ -302,7 +306,8 @@ def _noise(game: PersuasionGame, seed: int, deviations: int) -> Iterator[tuple[i
         while drawn < deviations:
             size = min(most if drawn else FIRST_BLOCK, most, deviations - drawn)
             shape = (size, game.n_states, game.n_signals)
-            yield sender, torch.rand(shape, dtype=torch.float64, generator=generator)
+            noise = torch.rand(shape, dtype=torch.float64, generator=generator)
+            yield sender, noise.to(like)
             drawn += size
 
 
@@ -315,7 +320,7 @@ def _best(
     game: PersuasionGame, profiles: Tensor, sender: int, radius: float | None, noise: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The most that `sender` gains in `profiles (b, N, S, M)`: `(b,)`, and how: `(b, S, M)`."""
-    tried = deviations_within(profiles[:, sender].unsqueeze(1), radius, noise.to(profiles))
+    tried = deviations_within(profiles[:, sender].unsqueeze(1), radius, noise)
     best, index = game.deviation_gain(profiles, sender, tried).max(1)
     return best, tried[torch.arange(len(tried), device=tried.device), index]
 

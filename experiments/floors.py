@@ -17,10 +17,12 @@ verification, all     300 profiles x N x 100 S M deviations x 2 K S A   8 S M pe
 verification, decided 300 profiles x N x 100 S M deviations x 2 S M     8 S M per deviation
 ===================== ================================================= ==========================
 
-`K = M**N` joint signals, `P` parameters of a network. Fit and extra-gradient are in single
-precision, the others in double. "All" simulates every joint signal of every deviation, as the paper
-describes it; "decided" is what would be left if no deviation could change the receiver's mind, and
-is done for the end points of three surrogates and the starts.
+`K = M**N` joint signals, `P` parameters of a network, each multiplied once forwards and twice
+backwards (towards the inputs only: once), as automatic differentiation does; the first layer could
+do with less. Fit and extra-gradient are in single precision, the others in double. "All" simulates
+every joint signal of every deviation, as the paper describes it; "decided" is what would be left if
+no deviation could change the receiver's mind, and is done for the end points of three surrogates
+and the starts.
 """
 
 import itertools
@@ -226,7 +228,7 @@ def readme(stages: pd.DataFrame, here: dict[str, float], threads: int) -> str:
     ]
     for row in stages.to_dict("records"):
         known = row["measured"] == row["measured"]
-        ratio = f"{row['ratio']:.1f}" if known else "-"
+        ratio = f"{row['ratio']:.2g}" if known else "-"
         time_here = _duration(row["measured"]) if known else "-"
         lines.append(
             f"| {row['stage']} | {row['operations']:.1e} | {row['bytes']:.1e} | "

@@ -155,7 +155,7 @@ def zoom(
     if game.shape[0] > 1:
         config, rounds = replace(config, samples=rounds * config.samples), 1
     part: FollowerGame = game
-    best: Row = {"reached": float("-inf")}
+    best: Row = {}
     fits: list[FittedSurrogate] = []
     for turn in range(rounds):
         fits.append(fit(part, surrogate, config))
@@ -163,7 +163,7 @@ def zoom(
         predicted = fits[-1](policies).sum().item()
         policies = part.real(policies) if isinstance(part, Zoomed) else policies
         reached = score(policies)
-        if reached["reached"] > best["reached"]:
+        if not best or reached["reached"] > best["reached"]:
             best, centre = {"predicted": predicted, "round": turn, **reached}, policies
         part = Zoomed(game, centre, SHRINK ** (turn + 1))
     return {

@@ -247,9 +247,9 @@ class PersuasionGame(GameValue):
     def deviation_gain(self, policies: Tensor, sender: int, deviations: Tensor) -> Tensor:
         """What `sender` gains by each deviation over its policy in `policies`, shapes as above.
 
-        More accurate than a difference of utilities, and quicker where the deviations are close to
-        one another: joint signals at which none of them changes the receiver's action are summed
-        once for all.
+        More accurate than a difference of utilities, and quicker where there are many deviations,
+        close to one another: joint signals at which none of them changes the receiver's action are
+        summed once for all. For a handful of them `deviation_utility` is quicker.
         """
         batch, tried, single = self._deviations(policies, sender, deviations)
         prior, v, u = (t[0] for t in self.stacked().tensors(batch))

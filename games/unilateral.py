@@ -54,12 +54,15 @@ def deviation_gain(
         `(B, D)`; differentiable along the simplex where no action changes.
     """
     n_profiles, n_deviations, n_states, n_signals = deviations.shape
+    if n_deviations == 0:
+        return deviations.new_zeros(n_profiles, 0)
     others = [n for n in range(policies.shape[1]) if n != sender]
     receiver = Receiver(receiver_utility.unsqueeze(0), sender_utility.unsqueeze(0), tie_break)
     # A constant per state is no gain; without it there is less to round.
     worth = sender_utility[sender] - sender_utility[sender][:, :1]
     found = [deviations.new_zeros(0, n_deviations)]
-    most = max(1, memory_budget(policies) // (n_signals * n_states))  # joint signals of the others
+    held = n_signals * scores_held(1, n_states, receiver_utility.shape[1])
+    most = max(1, memory_budget(policies) // held)  # joint signals of the others
     for rows in slices(n_profiles, max(1, most // n_signals ** len(others))):
         right = others_weights(prior.unsqueeze(0), policies[None, rows][:, :, others])[0]
         own, tried = policies[rows, sender], deviations[rows]

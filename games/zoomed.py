@@ -4,17 +4,15 @@ Uniform profiles hardly ever meet what a follower does near an optimum, where ma
 nearly tied. So optimise a surrogate, zoom in on what was found, and fit another one there.
 """
 
-import hashlib
-import json
-
 import torch
 from torch import Tensor
 
 from games import checks
 from games.follower import FollowerGame
+from games.value import GameValue
 
 
-class Zoomed:
+class Zoomed(GameValue):
     """The profiles `(1 - size) * centre + size * x` of a game, told by `x`.
 
     They are those with at least `1 - size` times the probabilities of `centre`. Whatever asks for a
@@ -35,15 +33,25 @@ class Zoomed:
         if not isinstance(centre, Tensor) or centre.ndim != 3:
             raise ValueError(f"centre must be one profile (N, S, M), got {centre!r}")
         checks.profiles("centre", centre, n_leaders, n_rows, n_entries)
-        if checks.positive_number("size", size) > 1:
+        self.size = checks.positive_number("size", size)
+        if self.size > 1:
             raise ValueError(f"size must be at most 1, got {size!r}")
         self.game = game
-        self.centre = centre.clone()
-        self.size = size
-        self.shape = game.shape
-        self.payoff_range = game.payoff_range  # of the whole game: a bound
-        told = json.dumps([game.identity, self.centre.tolist(), size])
-        self.identity = hashlib.sha256(told.encode()).hexdigest()[:12]
+        self.centre = centre.detach().clone()
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """`(N, M, S, A)`, the whole game's."""
+        return self.game.shape
+
+    @property
+    def payoff_range(self) -> Tensor:
+        """`(N,)`, the whole game's: a bound."""
+        return self.game.payoff_range
+
+    def arguments(self) -> dict[str, object]:
+        """The constructor's arguments as JSON values, the game by its identity."""
+        return {"game": self.game.identity, "centre": self.centre.tolist(), "size": self.size}
 
     def __repr__(self) -> str:
         return f"Zoomed({self.game!r}, size={self.size})"
@@ -53,12 +61,7 @@ class Zoomed:
         mixed = torch.lerp(self.centre.to(policies), policies, self.size)
         return mixed / mixed.sum(-1, keepdim=True)
 
-    def sample_policies(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """`(count, N, S, M)`, every row uniform on the simplex."""
-        return self.game.sample_policies(count, generator)
-
     def ex_ante_utility(self, policies: Tensor) -> Tensor:
         """Of what `policies` stand for: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`."""
-        n_leaders, n_entries, n_rows, _ = self.shape
-        checks.profiles("policies", policies, n_leaders, n_rows, n_entries)
+        self.check_policies(policies)
         return self.game.ex_ante_utility(self.real(policies))

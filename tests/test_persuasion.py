@@ -381,8 +381,9 @@ def test_stack_equals_each_game_alone(case: Any) -> None:
 @pytest.mark.parametrize(
     ("batch", "n_deviations"), [(0, 3), (2, 0), (0, 0)], ids=["B=0", "D=0", "both"]
 )
-def test_empty_batches(batch: int, n_deviations: int) -> None:
-    game, policies = random_case((3, 2, 4, 5), count=batch)
+@pytest.mark.parametrize("case", [random_case, coarse_case])
+def test_empty_batches(case: Any, batch: int, n_deviations: int) -> None:
+    game, policies = case((3, 2, 4, 5), count=batch)
     tried = policies.new_full((batch, n_deviations, 4, 2), 0.5)
     shapes = [tuple(result.shape) for result in all_results(game, policies, tried)]
     k = 2**3
