@@ -28,7 +28,6 @@ and the starts.
 import itertools
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,6 +41,7 @@ from dnl.plan import PRESETS
 from dnl.results import make_writable, provenance, write_record, write_table
 from dnl.surrogates import PAPER_SURROGATES, Shape, make_surrogate, parameter_count
 from dnl.verification import DEVIATIONS_PER_ENTRY, unrefuted
+from experiments import timing
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 
@@ -52,6 +52,7 @@ CHECKED = (
     len(PAPER_SURROGATES) + 1
 )  # profiles are verified at the end points of each and the starts
 BATCH = 512
+REPEATS = 5  # of which the median counts
 MEASURED = tuple((n, size, size, size) for n in (2, 4) for size in (2, 6, 10))
 # NVIDIA's data sheet of the H200 (SXM): operations per second without and with tensor cores for
 # double precision, without for single (no TF32); bytes per second.
@@ -116,10 +117,10 @@ def peaks(size: int = 1024, entries: int = 2**24) -> dict[str, float]:
     found = {}
     for name, dtype in (("float32", torch.float32), ("float64", torch.float64)):
         factor = torch.rand(size, size, dtype=dtype)
-        found[name] = 2 * size**3 / _seconds(partial(torch.mm, factor, factor))
+        found[name] = 2 * size**3 / timing.seconds(partial(torch.mm, factor, factor), REPEATS)
     source = torch.rand(entries)
     target = torch.empty_like(source)
-    found["bytes"] = 8 * entries / _seconds(lambda: target.copy_(source))
+    found["bytes"] = 8 * entries / timing.seconds(lambda: target.copy_(source), REPEATS)
     return found
 
 
@@ -136,7 +137,7 @@ def measured(shape: Shape, profiles: int, starts: int, samples: int) -> dict[str
     n_signals, n_states = shape[1:3]
     batch = game.sample_policies(profiles, stream("data", 0, game.identity, "floors"))
     seconds = {
-        "simulation": _seconds(lambda: game.ex_ante_utility(batch))
+        "simulation": timing.seconds(lambda: game.ex_ante_utility(batch), REPEATS)
         * (PAPER.samples + TEST_SAMPLES)
         / profiles
     }
@@ -148,7 +149,7 @@ def measured(shape: Shape, profiles: int, starts: int, samples: int) -> dict[str
         ends.append(end[:starts])
     every = DEVIATIONS_PER_ENTRY * n_states * n_signals
     checks_of = [partial(unrefuted, game, end, 0.005, 0, every) for end in ends]
-    checked = sum(_seconds(check, repeats=1) for check in checks_of)
+    checked = sum(timing.seconds(check) for check in checks_of)
     seconds["sampled verification, all"] = checked * PAPER.starts / starts
     return seconds
 
@@ -292,16 +293,6 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.2g} s"
-
-
-def _seconds(function: Callable[[], object], repeats: int = 5) -> float:
-    """The median of several runs."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - began)
-    return sorted(times)[repeats // 2]
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
 Every surrogate is fitted to as many samples and optimised from the same random starts by the same
 extra-gradient; of all points on the way it keeps the one that *it* thinks best, and the true game
-is asked about that one only. For the follower network, whose pieces are known to be linear, the
-optimum of what was learned is computed as well ("program"). The same ascent on the true utility,
-whose gradient knows as little of cliffs, tells what is the ascent's fault and not the surrogate's.
+is asked about that one only. For a single leader's follower network, whose pieces are known to be
+linear, the optimum of what was learned is computed instead ("program"). The same ascent on the true
+utility, whose gradient knows as little of cliffs, tells what is the ascent's fault and not the
+surrogate's.
 
 Uniform samples do not show what a follower does near an optimum only. So a single leader zooms in:
 round by round on a smaller part of the game around the best point so far, with fresh samples there.

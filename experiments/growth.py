@@ -12,7 +12,7 @@ relu, delu, dnl     G D N P: a pass over the samples
 posterior-dnl       G D min(M**N, 2048) S (N + 2 C): the same
 its least squares   G D (M**N S (N + 2 C) + (S C)**2)
 extra-gradient      G D N**2 P: each sender's gradient passes all senders' networks (of DNL)
-verification        G D N M**N S A: sampled
+verification        G D N M**N S A: sampled, at most
 =================== ====================================
 
 A fit is passes. That of posterior-dnl has four restarts, each with twenty least squares of 2,000
@@ -27,9 +27,10 @@ and its slope belongs to these points only. Memory is the peak while a stage run
 process held before it began, inputs among that.
 
 Many senders: machine code sums over 10**8 joint signals in about a second, so one profile of N = 8,
-(10, 10, 10) is no matter; the 50,000 that a fit asks for are half a day. Sampled verification holds
-at least the scores of one deviation, `8 M**N (A + 1)` bytes, 9 GB there, and the least squares of
-posterior-dnl sum over all joint signals for thousands of samples. An estimate costs `N`, no `M**N`.
+(10, 10, 10) is no matter; the 50,000 that a fit asks for are half a day. Sampled verification
+simulates only joint signals that a deviation may tip, but looks at all of them once per profile and
+sender, and the least squares of posterior-dnl sum over all for thousands of samples. An estimate
+costs `N`, no `M**N`.
 """
 
 from collections.abc import Mapping, Sequence

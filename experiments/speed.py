@@ -3,7 +3,6 @@
 import logging
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +23,7 @@ from experiments.plain import (
     plain_lightning_fit,
     plain_utility,
 )
+from experiments.timing import seconds
 from games import compiled, synthetic_game
 
 
@@ -39,8 +39,7 @@ def training_rate(network: nn.Module, features: int, batch: int, steps: int) -> 
         optimiser.step()
 
     step()
-    times = [_seconds(step) for _ in range(steps)]
-    return batch / sorted(times)[len(times) // 2]
+    return batch / seconds(step, repeats=steps)
 
 
 def dnl_training(shape: Shape, steps: int) -> list[dict[str, object]]:
@@ -60,7 +59,7 @@ def dnl_training(shape: Shape, steps: int) -> list[dict[str, object]]:
                 network = PlainDNL(features) if name == "plain" else make_surrogate("dnl", shape)
                 rate = training_rate(network, features, batch, steps)
                 rates.setdefault((name, batch), []).append(rate)
-            product = sorted(_seconds(lambda: factor @ factor) for _ in range(10))[5]
+            product = seconds(lambda: factor @ factor, repeats=10)
             peaks.append(2 * 1024**3 / product)
     middle = {way: sorted(rate)[1] for way, rate in rates.items()}
     plain, ours = (
@@ -94,9 +93,9 @@ def stacked_fits(n_games: int, samples: int, epochs: int) -> list[dict[str, obje
             )
             plain_lightning_fit(network, profiles.flatten(1).float(), y, epochs)
 
-    together = _seconds(lambda: fit_many(games, "relu", config))
-    one_by_one = _seconds(lambda: [fit(game, "relu", config) for game in games])
-    loaders = _seconds(plain)
+    together = seconds(lambda: fit_many(games, "relu", config))
+    one_by_one = seconds(lambda: [fit(game, "relu", config) for game in games])
+    loaders = seconds(plain)
     what = f"ReLU, {n_games} games of N=2 (2,2,2), {samples} samples, {epochs} epochs, seconds"
     return [
         _row(
@@ -164,7 +163,7 @@ def simulation_rate(shape: Shape, profiles: int, rounds: int) -> list[dict[str, 
         times: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(rounds):  # in turns, so that a slow moment of the machine hits all
             for name, (_, run) in runs.items():
-                times[name].append(_seconds(run))
+                times[name].append(seconds(run))
     finally:
         torch.set_num_threads(threads)
     rates = {name: runs[name][0] / sorted(seen)[rounds // 4] for name, seen in times.items()}
@@ -204,7 +203,7 @@ def sampled_verification(shape: Shape, profiles: int, looped: int) -> list[dict[
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(3):
         for name, (_, run) in runs.items():
-            times[name].append(_seconds(run))
+            times[name].append(seconds(run))
     rates = {name: runs[name][0] / sorted(seen)[1] for name, seen in times.items()}
     what = f"sampled verification of {profiles} random profiles, N={n_senders} "
     what += f"({n_signals},{n_states},{n_actions}), radius 0.005, deviations/s"
@@ -264,12 +263,6 @@ def _row(what: str, plain: float, library: float, ratio: float) -> dict[str, obj
         "library": round(library, 3),
         "ratio": round(ratio, 2),
     }
-
-
-def _seconds(function: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began
 
 
 def quieten() -> None:

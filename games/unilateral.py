@@ -102,7 +102,7 @@ def _gain(receiver: Receiver, worth: Tensor, own: Tensor, tried: Tensor, right: 
 def _groups(
     undecided: Tensor, n_deviations: int, sizes: tuple[int, ...], like: Tensor
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Rows of `undecided (P, R)` with about equally many, as many as fit the memory budget.
+    """Rows of `undecided (P, R)`, those with most first, as many as fit the memory budget.
 
     Yields:
         indices `(P',)` of the rows, and `(P', U)` of their undecided entries; those that have less

@@ -24,8 +24,9 @@ _UNWANTED: ContextVar[Event] = ContextVar("unwanted")
 def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:
     """`function` of every item, in order, on up to `workers` threads with one torch thread each.
 
-    An error of `function`, the first in order, is raised as it is. It ends what is under way at its
-    next linear program, as Ctrl-C does.
+    An error of `function`, the first in order, is raised as it is, once all before it are done. It
+    ends what is under way at its next linear program, as Ctrl-C does. Not for calls that overlap:
+    torch's number of threads is that of the whole process meanwhile.
     """
     workers = min(workers, len(items))
     if workers <= 1:
