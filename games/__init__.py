@@ -8,6 +8,7 @@ from games.classic import didactic_game, prosecutor_game
 from games.contracts import ContractGame, random_contract_game
 from games.estimation import UtilityEstimate
 from games.follower import FollowerGame
+from games.matrix import random_matrix_game
 from games.persuasion import PersuasionGame
 from games.pricing import PricingGame, random_pricing_game
 from games.registry import REGISTRY, Family
@@ -34,6 +35,7 @@ __all__ = [
     "didactic_game",
     "prosecutor_game",
     "random_contract_game",
+    "random_matrix_game",
     "random_pricing_game",
     "random_security_game",
     "ride_hailing_game",

@@ -1,0 +1,9 @@
+"""A sender who does not know the receiver learns to persuade it by asking.
+
+"Learning to Persuade" (under review at ICLR 2022) has the setting and the first method; references
+to sections and equations are to it.
+"""
+
+from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
+
+__all__ = ["Interview", "LearnedPolicy", "SenderProblem"]

@@ -1,0 +1,105 @@
+"""What a sender knows, whom it asks, and what it has learned in the end.
+
+Shapes: `B` policies, `S` states, `M` messages, `A` actions.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from games import PersuasionGame
+from games.receivers import BaseReceiver
+
+
+@dataclass(frozen=True, eq=False)
+class SenderProblem:
+    """A persuasion game as its sender knows it: without the receiver's utility.
+
+    Attributes:
+        prior: `(S,)`.
+        utility: `(S, A)`, the sender's own.
+        n_signals: `M`.
+    """
+
+    prior: Tensor
+    utility: Tensor
+    n_signals: int
+
+    @classmethod
+    def of(cls, game: PersuasionGame) -> "SenderProblem":
+        """What the sender of a one-sender game knows, in float64 on the CPU."""
+        if not isinstance(game, PersuasionGame) or game.n_senders != 1:
+            raise ValueError(f"game must be a PersuasionGame of one sender, got {game!r}")
+        known = game.to("cpu", torch.float64)
+        return cls(known.prior, known.sender_utility[0], known.n_signals)
+
+    def value(self, policies: Tensor, response: Tensor) -> Tensor:
+        """The sender's utility `(B,)` if `response (B, M, A)` follows policies `(B, 1, S, M)`."""
+        joint = self.prior.to(policies).unsqueeze(-1) * policies[:, 0]  # (B, S, M)
+        return torch.einsum("bsm,bma,sa->b", joint, response, self.utility.to(policies))
+
+
+@dataclass(frozen=True)
+class LearnedPolicy:
+    """The policy that a sender ends with.
+
+    Attributes:
+        method: which one.
+        policies: `(1, S, M)`.
+        utility: what the sender gets with it, by the receiver's answer to it.
+        predicted: what the method expected; NaN where it has no model of the receiver.
+        queries: policies that the receiver has answered, this one included.
+        utilities: what each query was worth, in order, `queries` of them.
+        accuracy: share of right predictions of the receiver's most frequent action after messages
+            that the model was trained on, and after others; NaN where there is none.
+        converged: whether the method's own stopping rule ended it, and not its budget.
+    """
+
+    method: str
+    policies: Tensor
+    utility: float
+    predicted: float
+    queries: int
+    utilities: tuple[float, ...]
+    accuracy: tuple[float, float] = (float("nan"), float("nan"))
+    converged: bool = True
+
+
+class Interview:
+    """A sender asking a receiver, and keeping the answers.
+
+    Attributes:
+        columns: `(X, S)`, joint probabilities of state and message, one row for each message that
+            was sent.
+        frequencies: `(X, A)`, what followed them.
+        utilities: of each query, in order.
+        best: the query that was worth most so far, `(1, S, M)`.
+    """
+
+    def __init__(self, problem: SenderProblem, receiver: BaseReceiver) -> None:
+        n_states, n_actions = problem.utility.shape
+        expected = (1, problem.n_signals, n_states, n_actions)
+        if receiver.game.shape != expected:
+            raise ValueError(
+                f"receiver must be one of games of shape (N, M, S, A) = {expected}, got {receiver}"
+            )
+        self.problem, self.receiver = problem, receiver
+        self.columns = problem.prior.new_zeros(0, n_states)
+        self.frequencies = problem.prior.new_zeros(0, n_actions)
+        self.utilities: list[float] = []
+        self.best: Tensor | None = None
+
+    def ask(self, policies: Tensor) -> tuple[Tensor, Tensor]:
+        """Answers `(B, M, A)` to policies `(B, 1, S, M)`, and what those are worth, `(B,)`."""
+        policies = policies.detach().to(self.problem.prior)
+        response = self.receiver.respond(policies)
+        value = self.problem.value(policies, response)
+        columns = (self.problem.prior.unsqueeze(-1) * policies[:, 0]).mT.flatten(0, 1)
+        sent = columns.sum(-1) > 0
+        self.columns = torch.cat([self.columns, columns[sent]])
+        self.frequencies = torch.cat([self.frequencies, response.flatten(0, 1)[sent]])
+        if value.max().item() > max(self.utilities, default=float("-inf")):
+            self.best = policies[value.argmax()]
+        self.utilities += value.tolist()
+        return response, value

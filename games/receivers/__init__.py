@@ -1,0 +1,6 @@
+"""Receivers to be asked, and learned from, by a sender who does not know them."""
+
+from games.receivers.base import BaseReceiver
+from games.receivers.rational import QuantalReceiver, RationalReceiver
+
+__all__ = ["BaseReceiver", "QuantalReceiver", "RationalReceiver"]

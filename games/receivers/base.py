@@ -1,0 +1,58 @@
+"""What a sender knows of whom it talks to: how often which action follows which message."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from games.persuasion import PersuasionGame
+
+
+class BaseReceiver(ABC):
+    """The receiver of a game of one sender, as someone to be asked.
+
+    A query is a policy that the sender keeps to until the receiver has settled. The answer is how
+    often each action then follows each message: all that a sender sees who does not know the
+    receiver. What the receiver wants stays with it; `game.receiver_utility` is for receivers only.
+
+    Args:
+        game: of one sender.
+
+    Attributes:
+        queries: policies answered so far.
+
+    Raises:
+        ValueError: if `game` has several senders.
+    """
+
+    def __init__(self, game: PersuasionGame) -> None:
+        if not isinstance(game, PersuasionGame) or game.n_senders != 1:
+            raise ValueError(f"game must be a PersuasionGame of one sender, got {game!r}")
+        self.game = game
+        self.queries = 0
+
+    @torch.no_grad()
+    def respond(self, policies: Tensor) -> Tensor:
+        """How often each action follows each message: `(B, 1, S, M) -> (B, M, A)`.
+
+        Every row sums to 1, but for messages that were never sent: those are zero. Without `B` for
+        one policy. Each policy is a query of its own, answered as if it were the only one.
+
+        Raises:
+            ValueError: if `policies` has the wrong shape or holds rows that are no distributions.
+        """
+        self.game.check_policies(policies)
+        batch = policies.unsqueeze(0) if policies.ndim == 3 else policies
+        frequencies = self._settle(batch.detach().double().cpu())
+        self.queries += len(batch)
+        return (frequencies[0] if policies.ndim == 3 else frequencies).to(policies)
+
+    @abstractmethod
+    def _settle(self, policies: Tensor) -> Tensor:
+        """Frequencies `(B, M, A)` under policies `(B, 1, S, M)`, both float64 on the CPU.
+
+        `self.queries` is the number of the first of these policies.
+        """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.game!r})"
