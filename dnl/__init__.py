@@ -8,6 +8,7 @@ from dnl.exact.response import BestResponse, best_response
 from dnl.finding import Equilibrium, find_equilibria
 from dnl.fitted import FitConfig, FittedSurrogate
 from dnl.fitting import fit, fit_many
+from dnl.persuasion import OptimalPersuasion, optimal_persuasion
 from dnl.revelation import FullRevelation, full_revelation
 from dnl.solver import ExtragradientConfig, ExtragradientResult, extragradient
 from dnl.verification import Verification, verify
@@ -22,6 +23,7 @@ __all__ = [
     "FitConfig",
     "FittedSurrogate",
     "FullRevelation",
+    "OptimalPersuasion",
     "Optimum",
     "Verification",
     "WelfareCeiling",
@@ -35,6 +37,7 @@ __all__ = [
     "follower_worst",
     "full_revelation",
     "layers",
+    "optimal_persuasion",
     "pricing_gain",
     "surrogates",
     "verify",
