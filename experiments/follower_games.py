@@ -49,7 +49,7 @@ LAWS: dict[str, Callable[[int, int, int], ContractGame | SecurityGame | PricingG
     "security": random_security_game,
     "pricing": random_pricing_game,
 }
-SIZES = (("contract", 6, 4), ("security", 6, 2), ("pricing", 2, 6), ("pricing", 3, 10))
+SIZES = (("contract", 6, 4), ("security", 6, 2), ("pricing", 2, 6))
 SURROGATES = ("relu", "delu", "dnl", "follower-dnl")
 TRUTH = "the game itself"
 SHRINK = 0.7  # of the part of the game that is left, from round to round
