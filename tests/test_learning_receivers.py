@@ -18,7 +18,7 @@ from games.receivers import (
     ReinforceReceiver,
 )
 from games.receivers import learning as module
-from games.receivers.learners import tsallis_distribution
+from games.receivers.learners import draw_, tsallis_distribution
 
 GAME = random_matrix_game(3, 4, seed=0)
 PLAIN = PersuasionGame(  # who knows the state gains 1, and the messages of PLAIN_POLICY tell it
@@ -64,6 +64,13 @@ def test_tsallis_distributions() -> None:
     expected = torch.tensor([reference.tsallis(row) for row in losses.tolist()])
     torch.testing.assert_close(found, expected.to(found), rtol=0, atol=1e-6)
     torch.testing.assert_close(found.sum(-1), torch.ones(200).to(found))
+
+
+def test_nothing_impossible_is_drawn() -> None:
+    chances = torch.tensor([[0.0, 0.2, 0.0, 0.3, 0.0]], dtype=torch.float64).repeat(5, 1)
+    below = 1 - 2.0**-53
+    uniforms = torch.tensor([0.0, 0.39, 0.41, 0.99, below], dtype=torch.float64)
+    assert draw_(chances, uniforms).tolist() == [1, 1, 3, 3, 3]
 
 
 @kinds

@@ -30,6 +30,11 @@ class LearningReceiver(BaseReceiver):
     sum to 1 for every message that is ever sent. In each visit the state is drawn from its
     posterior; frequencies are those of the last half of the visits.
 
+    How far that settles them at the defaults, against random policies in four random matrix games:
+    at 4 states and actions the most frequent action is the rational one after 98% of messages with
+    each learner, and frequencies lose 0.001 to 0.002 of utilities between 0 and 1; at 32 after 81%
+    (bandit), 88% (Q-learning) and 70% (REINFORCE), losing 0.020, 0.006 and 0.013.
+
     The `i`-th query draws from a stream of its own: the answer depends on the game, the seed, the
     policy and `i`, not on which policies are asked together.
 
