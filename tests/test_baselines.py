@@ -8,17 +8,9 @@ import torch
 from torch import Tensor
 
 from dnl.learning_to_persuade import baselines
-from dnl.learning_to_persuade.baselines import (
-    METHODS,
-    InferenceSender,
-    ModelSender,
-    PlayConfig,
-    info_policy,
-    info_q,
-    model_receiver,
-    play,
-)
+from dnl.learning_to_persuade.baselines import METHODS, info_policy, info_q, model_receiver, play
 from dnl.learning_to_persuade.problem import LearnedPolicy, SenderProblem
+from dnl.learning_to_persuade.senders import InferenceSender, ModelSender, PlayConfig
 from games import PersuasionGame, random_matrix_game
 from games.randomness import stream
 from games.receivers import (
