@@ -4,6 +4,17 @@
 to sections and equations are to it.
 """
 
+from dnl.learning_to_persuade.baselines import info_policy, info_q, model_receiver, play
 from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
+from dnl.learning_to_persuade.senders import PlayConfig
 
-__all__ = ["Interview", "LearnedPolicy", "SenderProblem"]
+__all__ = [
+    "Interview",
+    "LearnedPolicy",
+    "PlayConfig",
+    "SenderProblem",
+    "info_policy",
+    "info_q",
+    "model_receiver",
+    "play",
+]
