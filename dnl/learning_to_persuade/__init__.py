@@ -4,17 +4,25 @@
 to sections and equations are to it.
 """
 
-from dnl.learning_to_persuade.baselines import info_policy, info_q, model_receiver, play
+from dnl.learning_to_persuade.asking import AskingConfig, learn_by_asking
+from dnl.learning_to_persuade.baselines import (
+    PlayConfig,
+    info_policy,
+    info_q,
+    model_receiver,
+    play,
+)
 from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
-from dnl.learning_to_persuade.senders import PlayConfig
 
 __all__ = [
+    "AskingConfig",
     "Interview",
     "LearnedPolicy",
     "PlayConfig",
     "SenderProblem",
     "info_policy",
     "info_q",
+    "learn_by_asking",
     "model_receiver",
     "play",
 ]

@@ -1,0 +1,102 @@
+"""Several models of one receiver that agree on what was seen, and not where nothing was.
+
+Shapes: `K` members, `X` messages seen, `S` states, `A` actions.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from dnl.layers import FollowerChoice
+from dnl.learning_to_persuade.problem import Interview
+from dnl.stacking import NetworkStack
+from games.randomness import stream
+
+TEMPERATURE = 0.05  # of a new model, in units of the spread of its score weights
+LAST = 0.02  # share of the learning rate at the end of a fit
+
+
+class FollowerReceiver(nn.Module):
+    """A receiver who chooses by expected utility, more or less surely: `(..., S) -> (..., A)`.
+
+    From posteriors to logarithms of the probabilities of actions: quantal response at a precision
+    of its own, which grows without bound where the receiver seen is rational.
+
+    Args:
+        n_states, n_actions: of the game.
+    """
+
+    def __init__(self, n_states: int, n_actions: int) -> None:
+        super().__init__()
+        self.choice = FollowerChoice(n_states, n_actions)
+        self.log_precision = nn.Parameter(torch.tensor(-math.log(TEMPERATURE)))
+
+    def forward(self, posteriors: Tensor) -> Tensor:
+        """See the class."""
+        return (self.choice.scores(posteriors) * self.log_precision.exp()).log_softmax(-1)
+
+    @property
+    def receiver_utility(self) -> Tensor:
+        """`(S, A)`, float64: what a rational receiver would want who chooses alike."""
+        return self.choice.scores(torch.eye(self.choice.in_features)).detach().double()
+
+
+class ReceiverEnsemble:
+    """Receivers fitted to the same answers from initial utilities of their own.
+
+    What the answers leave open stays as it was drawn. So members are about as far apart as what is
+    known of the receiver allows, and a policy that is best against one of them asks where it
+    matters what the receiver is like.
+
+    Args:
+        n_states, n_actions: of the game.
+        members: `K`.
+        identity: of the stream of initial values.
+    """
+
+    def __init__(self, n_states: int, n_actions: int, members: int, *identity: object) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(stream("initialisation", *identity).initial_seed())
+            networks = [FollowerReceiver(n_states, n_actions) for _ in range(members)]
+        self.stack = NetworkStack(networks)
+
+    def __len__(self) -> int:
+        return len(self.stack)
+
+    def fit(self, interview: Interview, steps: int, lr: float) -> None:
+        """Go on fitting to all answers so far, by cross-entropy (equation 7)."""
+        from dnl import training  # here, so that importing this does not load Lightning
+
+        mass = interview.columns.sum(1, keepdim=True)
+        posteriors = (interview.columns / mass).float()  # (X, S)
+        frequencies = interview.frequencies.float()  # (X, A)
+
+        def cross_entropy(stack: nn.Module, step: int) -> Tensor:
+            errors: Tensor = -(stack(posteriors) * frequencies).sum(-1)  # (K, X)
+            return errors.mean(1).sum()
+
+        training.minimise(
+            self.stack,
+            cross_entropy,
+            steps,
+            lr,
+            rate=lambda progress: LAST + (1 - LAST) * (1 - progress),
+        )
+
+    def receiver_utility(self, member: int) -> Tensor:
+        """`(S, A)` of one member."""
+        network = self.stack.network(member)
+        assert isinstance(network, FollowerReceiver)
+        return network.receiver_utility
+
+    @torch.no_grad()
+    def response(self, columns: Tensor) -> Tensor:
+        """Mean over members of the probabilities of actions: `(X, S) -> (X, A)`, float64.
+
+        Zero after messages of probability zero.
+        """
+        mass = columns.sum(-1, keepdim=True)
+        posteriors = columns / torch.where(mass > 0, mass, 1.0)
+        mean: Tensor = self.stack(posteriors.float()).exp().mean(0)
+        return torch.where(mass > 0, mean.double(), 0.0)

@@ -1,0 +1,201 @@
+"""Our way of learning to persuade: ensembles of receivers, and optimal persuasion of them."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import dnl
+from dnl.learning_to_persuade import (
+    AskingConfig,
+    Interview,
+    LearnedPolicy,
+    SenderProblem,
+    learn_by_asking,
+)
+from dnl.learning_to_persuade.ensemble import ReceiverEnsemble
+from games import PersuasionGame, prosecutor_game, random_matrix_game
+from games.receivers import BaseReceiver, QuantalReceiver, RationalReceiver
+
+FEW = AskingConfig(queries=25)
+
+
+class Scripted(BaseReceiver):
+    """Acts by a table of its own, whatever its game says that it wants."""
+
+    def __init__(self, game: PersuasionGame, wants: Tensor) -> None:
+        super().__init__(game)
+        self.hidden = PersuasionGame(
+            game.prior, wants, game.sender_utility, game.n_signals, game.tie_break
+        )
+
+    def _settle(self, policies: Tensor) -> Tensor:
+        return RationalReceiver(self.hidden).respond(policies)
+
+
+def learn(game: PersuasionGame, seed: int = 0, **changes: Any) -> LearnedPolicy:
+    config = replace(FEW, **changes)
+    return learn_by_asking(SenderProblem.of(game), RationalReceiver(game), config, seed)
+
+
+# -------------------------------------------------------------------------------- interviews
+
+
+def test_an_interview_keeps_what_was_said() -> None:
+    game = random_matrix_game(3, 4, seed=0)
+    interview = Interview(SenderProblem.of(game), RationalReceiver(game))
+    policies = game.sample_policies(6)
+    policies[2, 0] = torch.tensor([0.0, 1.0, 0.0, 0.0])  # three messages are never sent
+    response, value = interview.ask(policies)
+    torch.testing.assert_close(value, game.ex_ante_utility(policies)[:, 0])
+    assert len(interview.columns) == len(interview.frequencies) == 6 * 4 - 3
+    assert interview.frequencies.sum(-1).tolist() == pytest.approx([1.0] * 21)
+    assert interview.columns.sum(-1).sum().item() == pytest.approx(6)
+    torch.testing.assert_close(interview.columns[0], game.prior * policies[0, 0, :, 0])
+    assert response.shape == (6, 4, 4)
+    assert interview.best is not None
+    assert torch.equal(interview.best, policies[value.argmax()])
+    assert interview.utilities == value.tolist()
+
+
+def test_a_receiver_of_another_game_is_refused() -> None:
+    problem = SenderProblem.of(random_matrix_game(3, 4, seed=0))
+    with pytest.raises(
+        ValueError, match=r"receiver must be one of games of shape .*\(1, 4, 3, 4\)"
+    ):
+        Interview(problem, RationalReceiver(random_matrix_game(3, 3, seed=0)))
+    with pytest.raises(ValueError, match="game must be a PersuasionGame of one sender"):
+        SenderProblem.of("matrix")  # type: ignore[arg-type]
+
+
+# --------------------------------------------------------------------------------- ensembles
+
+
+def test_members_agree_on_what_was_seen() -> None:
+    game = random_matrix_game(5, 5, seed=1)
+    interview = Interview(SenderProblem.of(game), RationalReceiver(game))
+    interview.ask(game.sample_policies(20))
+    ensemble = ReceiverEnsemble(5, 5, 3, "test", 0)
+    posteriors = interview.columns / interview.columns.sum(1, keepdim=True)
+    actions = interview.frequencies.argmax(1)
+
+    def right() -> list[float]:
+        scores = [posteriors @ ensemble.receiver_utility(member) for member in range(3)]
+        return [(s.argmax(1) == actions).double().mean().item() for s in scores]
+
+    before = right()
+    ensemble.fit(interview, steps=1500, lr=0.05)
+    assert max(before) < 0.9
+    assert min(right()) > 0.95
+    # Elsewhere they remain apart.
+    vertices = torch.stack([ensemble.receiver_utility(m).argmax(1) for m in range(3)])
+    assert (vertices != vertices[0]).any()
+
+
+def test_precision_is_learned_from_how_sure_the_receiver_is() -> None:
+    game = random_matrix_game(4, 3, seed=2)
+    learned = []
+    for precision in (2.0, 50.0):
+        interview = Interview(SenderProblem.of(game), QuantalReceiver(game, precision))
+        interview.ask(game.sample_policies(50))
+        ensemble = ReceiverEnsemble(4, 3, 2, "test", 0)
+        ensemble.fit(interview, steps=500, lr=0.05)
+        expected = interview.frequencies
+        torch.testing.assert_close(
+            ensemble.response(interview.columns), expected, atol=0.02, rtol=0
+        )
+        learned.append(ensemble.stack.network(0).log_precision.item())
+    assert learned[0] < learned[1]
+
+
+def test_no_response_to_what_is_never_said() -> None:
+    ensemble = ReceiverEnsemble(2, 3, 2, "test", 0)
+    answer = ensemble.response(torch.tensor([[0.0, 0.0], [0.2, 0.1]], dtype=torch.float64))
+    assert answer[0].tolist() == [0.0, 0.0, 0.0]
+    assert answer[1].sum().item() == pytest.approx(1)
+
+
+# ------------------------------------------------------------------------------ what is reached
+
+
+def test_the_prosecutor_learns_to_persuade() -> None:
+    found = learn(prosecutor_game("senders"))
+    assert found.utility >= 0.97 * 0.6  # the optimum, by hand
+    assert found.utility <= 0.6 + 1e-9
+    assert found.predicted == pytest.approx(found.utility, abs=0.02)
+
+
+@pytest.mark.parametrize("seed", [100, 101, 102])
+def test_nearly_the_optimum_of_the_known_game(seed: int) -> None:
+    game = random_matrix_game(4, 4, seed)
+    found = learn(game)
+    assert found.utility >= 0.97 * dnl.optimal_persuasion(game).utility
+    assert found.utility == pytest.approx(game.ex_ante_utility(found.policies).item())
+    assert found.queries == len(found.utilities) <= 25
+    assert found.utility == max(found.utilities) == found.utilities[-1]
+    assert found.accuracy[0] > 0.95
+
+
+def test_only_actions_tell_what_the_receiver_wants() -> None:
+    game = random_matrix_game(4, 4, seed=100)
+    other = PersuasionGame(  # the same sender; a receiver of whom its game tells nothing
+        game.prior, torch.zeros(4, 4), game.sender_utility, game.n_signals, game.tie_break
+    )
+    told = learn_by_asking(SenderProblem.of(game), RationalReceiver(game), FEW)
+    hidden = Scripted(other, game.receiver_utility)
+    untold = learn_by_asking(SenderProblem.of(other), hidden, FEW)
+    assert torch.equal(told.policies, untold.policies)
+    assert hidden.queries == untold.queries
+
+
+def test_it_ends_where_nobody_promises_more() -> None:
+    game = random_matrix_game(2, 2, seed=100)
+    patient = learn(game, queries=60)
+    assert patient.converged
+    assert patient.queries < 60
+    assert not learn(game, queries=6, tolerance=0).converged
+    assert learn(game, queries=6, tolerance=0).queries == 6
+
+
+def test_determinism() -> None:
+    game = random_matrix_game(3, 3, seed=100)
+    torch.manual_seed(5)
+    first, state = learn(game), torch.get_rng_state()
+    torch.manual_seed(5)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert learn(game).utilities == first.utilities
+    assert learn(game, seed=1).utilities != first.utilities
+
+
+def test_a_receiver_who_errs() -> None:
+    game = random_matrix_game(4, 4, seed=101)
+    receiver = QuantalReceiver(game, 200.0)
+    found = learn_by_asking(SenderProblem.of(game), receiver, FEW)
+    assert found.utility >= 0.9 * dnl.optimal_persuasion(game).utility
+    assert found.predicted == pytest.approx(found.utility, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"queries": 5}, "queries must be an integer of at least 6, got 5"),
+        ({"members": 0}, "members must be an integer of at least 1, got 0"),
+        ({"lr": -1.0}, "lr must be finite and above 0, got -1"),
+        ({"tolerance": float("nan")}, "tolerance must be finite and at least 0, got nan"),
+        ({"margins": ()}, r"margins must hold numbers between -1 and 1, got \(\)"),
+        ({"margins": (2.0,)}, r"margins must hold numbers between -1 and 1, got \(2.0,\)"),
+    ],
+)
+def test_bad_configurations(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(FEW, **changes)
+
+
+def test_bad_arguments() -> None:
+    few = random_matrix_game(3, 3, seed=0, n_signals=2)
+    with pytest.raises(ValueError, match="a message for every action, got 2 messages for 3"):
+        learn(few)
+    with pytest.raises(ValueError, match="seed must be an integer of at least 0, got -1"):
+        learn(random_matrix_game(3, 3, seed=0), seed=-1)
