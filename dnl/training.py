@@ -1,80 +1,40 @@
-"""The one trainer: many networks regressed at once through Lightning.
+"""The one trainer, through Lightning: any loss of a module, or many networks regressed at once.
 
 `V` networks of one architecture, as many for each group of data as for any other, are one stacked
 module. Their losses are summed and share no parameter, and Adam works entry by entry, so each
 network gets the updates that it would get alone. This is the only file that imports Lightning.
 """
 
-import logging
-import math
-import signal
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, TQDMProgressBar
-from torch import Tensor
+from torch import Tensor, nn
 
-from dnl.layers import FollowerChoice, FollowerNetwork
-from dnl.posteriors import PosteriorNetwork
-from dnl.recipes import Recipe
-from dnl.stacking import NetworkStack
+from dnl.harness import interruptible, quiet
+from dnl.layers import FollowerChoice
+from dnl.regression import Regression
+from games import checks
 from games.randomness import stream
 
 EpochReport = Callable[[int, int], None]
+Loss = Callable[[nn.Module, int], Tensor]
 CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
-JOINT_SIGNALS = 2_048  # more of them are subsampled in every step
 REFITTED = 10_000, 2**25  # samples that least squares see at the end: at least, joint signals
 REFITTED_BETWEEN = 2_000, 10_000  # and in between
-REFITS = 20  # of them at least
-JUDGED = 5_000  # samples by which the best of several restarts is chosen
+# Steps of `minimise` that are one of Lightning's, whose loop takes about as long as a small step.
+CHUNK = 32
 
 
-class StackedRegression(pl.LightningModule):
-    """Least squares for a stack of networks whose data are resident on the device.
+class StackedRegression(Regression, pl.LightningModule):
+    """`Regression` by Adam, as its recipe says."""
 
-    Args:
-        stack: `V = G * R * N` networks of one output, or `G * R` of `N` outputs: `R` restarts.
-        inputs: `(G, samples, F)`, shared by the networks of a group.
-        targets: `(G, N, samples)`.
-        order_seeds: what identifies each group's stream of data order, `G` of them.
-        labels: `G * R * N` column names for the log.
-        recipe: how to train.
-        epochs: passes over the samples in all.
-    """
-
-    def __init__(
-        self,
-        stack: NetworkStack,
-        inputs: Tensor,
-        targets: Tensor,
-        order_seeds: Sequence[tuple[object, ...]],
-        labels: Sequence[str],
-        recipe: Recipe,
-        epochs: int,
-    ) -> None:
-        super().__init__()
-        self.stack = stack
-        self.order_seeds = order_seeds
-        self.labels = labels
-        self.recipe = recipe
-        network = stack.template
-        self.n_joint = network.n_joint if isinstance(network, PosteriorNetwork) else 1
-        self.batch_size = recipe.rows(self.n_joint)
-        self.steps = epochs * math.ceil(inputs.shape[1] / self.batch_size)
-        self.refit_steps = max(1, min(recipe.refit, self.steps // REFITS))
-        # Not persistent: a checkpoint holds what was learned; the data follow from the seed.
-        self.register_buffer("inputs", inputs, persistent=False)
-        self.register_buffer("targets", targets, persistent=False)
-        self.inputs: Tensor
-        self.targets: Tensor
-        self.order: Tensor
-        self.epoch_loss: Tensor
+    order: Tensor
+    epoch_loss: Tensor
 
     def train_dataloader(self) -> list[int]:
         """Where each batch starts; the samples themselves never leave the device."""
@@ -100,47 +60,10 @@ class StackedRegression(pl.LightningModule):
         for module in self.stack.template.modules():
             if isinstance(module, FollowerChoice):
                 module.anneal(self.recipe.heat(self.global_step / self.steps))
-        first, second = self._errors(x, y)
+        first, second = self.errors(x, y, self.global_step)
         loss = (first * second).mean(-1).flatten()  # (G * R * N,)
         self.epoch_loss += loss.detach() * (rows.shape[1] / self.inputs.shape[1])
         return loss.sum()
-
-    def _errors(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Errors `(G, R, N, b)`, twice: the same, or two independent unbiased estimates.
-
-        The product of independent estimates is an unbiased estimate of the squared error, which the
-        square of one is not.
-        """
-        network = self.stack.template
-        if not isinstance(network, PosteriorNetwork) or network.n_joint <= JOINT_SIGNALS:
-            error = self._error(x, y)
-            return error, error
-        errors = []
-        for half in range(2):
-            seed = self.order_seeds[0][0]  # all games meet the same joint signals
-            generator = stream("order", seed, "signals", self.global_step, half)
-            drawn = torch.randint(network.n_joint, (JOINT_SIGNALS // 2,), generator=generator)
-            network.signals = drawn.to(x.device)
-            errors.append(self._error(x, y))
-        network.signals = None
-        return errors[0], errors[1]
-
-    def _error(self, x: Tensor, y: Tensor) -> Tensor:
-        """Errors `(G, R, N, b)` on inputs `(G, b, F)` with targets `(G, N, b)`."""
-        n_groups, n_outputs, n_rows = y.shape
-        predicted = self.stack(x.repeat_interleave(len(self.stack) // n_groups, 0))  # (V, b, o)
-        return predicted.mT.reshape(n_groups, -1, n_outputs, n_rows) - y.unsqueeze(1)
-
-    @torch.no_grad()
-    def judge(self) -> Tensor:
-        """Squared error `(G, R)` of each group's restarts on its first samples."""
-        total = self.inputs.new_zeros(())
-        for start in range(0, min(JUDGED, self.inputs.shape[1]), self.batch_size):
-            part = slice(start, start + self.batch_size)
-            total = total + self._error(
-                self.inputs[:, part], self.targets[:, :, part]
-            ).square().sum((2, 3))
-        return total
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Refit the heads, where the recipe says so: now and then on a few samples, and at last."""
@@ -148,28 +71,6 @@ class StackedRegression(pl.LightningModule):
             self.refit(*REFITTED)
         elif self.recipe.refit and self.global_step % self.refit_steps == 0:
             self.refit(*REFITTED_BETWEEN)
-
-    @torch.no_grad()
-    def refit(self, least: int, joint_signals: int) -> None:
-        """Set linear heads by least squares on the first samples.
-
-        Args:
-            least: samples at least.
-            joint_signals: that samples may have, if those are more.
-        """
-        template = self.stack.template
-        follower = template.follower if isinstance(template, PosteriorNetwork) else template
-        if not isinstance(follower, FollowerNetwork) or follower.hidden:
-            return  # no head is linear: no network need be copied to find that out
-        samples = max(least, joint_signals // self.n_joint)
-        per_group = len(self.stack) // len(self.inputs)
-        for index in range(len(self.stack)):
-            network = self.stack.network(index)
-            if isinstance(network, FollowerNetwork | PosteriorNetwork):
-                group = index // per_group
-                x, y = self.inputs[group, :samples], self.targets[group, :, :samples]
-                network.refit(x, y.mT)
-                self.stack.set_network(index, network)
 
     def configure_optimizers(self) -> Any:
         """Adam at the recipe's rate."""
@@ -222,22 +123,103 @@ def train(
             checkpoint = directory / CHECKPOINT
     if on_epoch is not None:
         callbacks.append(_Report(on_epoch))
-    with _quiet():
-        trainer = pl.Trainer(
-            accelerator="gpu" if device.type == "cuda" else "cpu",
-            devices=[device.index or 0] if device.type == "cuda" else 1,
+    with quiet():
+        trainer = _trainer(
+            device,
+            module.inputs.dtype,
             max_epochs=epochs,
-            logger=False,
             callbacks=callbacks,
             enable_checkpointing=directory is not None or on_epoch is not None,
             enable_progress_bar=progress,
-            enable_model_summary=False,
-            precision="64-true" if module.inputs.dtype == torch.float64 else "32-true",
-            num_sanity_val_steps=0,
         )
-        with _interruptible():
+        with interruptible():
             trainer.fit(module, ckpt_path=checkpoint)
     module.cpu()
+
+
+def minimise(
+    module: nn.Module,
+    loss: Loss,
+    steps: int,
+    lr: float,
+    rate: Callable[[float], float] = lambda progress: 1.0,
+    device: torch.device | None = None,
+) -> None:
+    """Minimise any differentiable loss of a module by Adam, in place; it is on the CPU afterwards.
+
+    Args:
+        module: whose parameters with `requires_grad` are trained; all of one dtype.
+        loss: of the module, on `device`, at a step counted from 0; a scalar tensor. Batches, and
+            randomness if any, are the loss's own matter.
+        steps: of Adam, at least 0.
+        lr: learning rate.
+        rate: its share at `progress`, from 0 to below 1.
+        device: where; the CPU unless given.
+
+    Raises:
+        ValueError: for bad steps, a bad learning rate, nothing to train, or a loss that is no
+            scalar.
+        KeyboardInterrupt: passed on; the module keeps the steps taken.
+    """
+    steps = checks.positive_integer("steps", steps, least=0)
+    lr = checks.positive_number("lr", lr)
+    trained = [p for p in module.parameters() if p.requires_grad]
+    if not trained:
+        raise ValueError(f"module must have parameters to train, got {module!r}")
+    device = device or torch.device("cpu")
+    with quiet():
+        trainer = _trainer(device, trained[0].dtype, max_epochs=1)
+        with interruptible():
+            trainer.fit(_Minimisation(module, loss, steps, lr, rate))
+    module.cpu()
+
+
+def _trainer(device: torch.device, dtype: torch.dtype, **options: Any) -> pl.Trainer:
+    """Lightning's trainer on a device, without anything that was not asked for."""
+    silent = {"enable_checkpointing": False, "enable_progress_bar": False}
+    return pl.Trainer(
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=[device.index or 0] if device.type == "cuda" else 1,
+        logger=False,
+        enable_model_summary=False,
+        precision="64-true" if dtype == torch.float64 else "32-true",
+        num_sanity_val_steps=0,
+        **(silent | options),
+    )
+
+
+class _Minimisation(pl.LightningModule):
+    """Optimises by hand, so that Lightning's loop turns once for many steps."""
+
+    def __init__(
+        self, module: nn.Module, loss: Loss, steps: int, lr: float, rate: Callable[[float], float]
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.module, self.loss, self.steps = module, loss, steps
+        self.lr, self.rate = lr, rate
+
+    def train_dataloader(self) -> list[int]:
+        """The first step of each chunk."""
+        return list(range(0, self.steps, CHUNK))
+
+    def training_step(self, start: int, batch_idx: int) -> None:
+        """A chunk of steps."""
+        adam = self.adam
+        for step in range(start, min(start + CHUNK, self.steps)):
+            adam.param_groups[0]["lr"] = self.lr * self.rate(step / self.steps)
+            loss = self.loss(self.module, step)
+            if loss.ndim:
+                raise ValueError(f"loss must be a scalar, got shape {tuple(loss.shape)}")
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam on what is trained."""
+        trained = [p for p in self.module.parameters() if p.requires_grad]
+        self.adam = torch.optim.Adam(trained, lr=self.lr, fused=True)
+        return self.adam
 
 
 class _Log(Callback):
@@ -271,30 +253,3 @@ class _Report(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.on_epoch(trainer.current_epoch + 1, trainer.max_epochs or 0)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Lightning's start-up notes and two warnings that do not apply here."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning.*")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Turn Lightning's exit on Ctrl-C, which leaves SIGINT ignored, back into KeyboardInterrupt."""
-    handler: Any = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        if not isinstance(error.__context__, KeyboardInterrupt):
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None

@@ -18,8 +18,8 @@ from dnl import ExtragradientConfig, FitConfig, extragradient, fit_many, verify
 from dnl.fitted import stack_surrogates
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import RECIPES
+from dnl.regression import JOINT_SIGNALS
 from dnl.surrogates import PAPER_SURROGATES, Shape, make_surrogate, parameter_count
-from dnl.training import JOINT_SIGNALS
 from experiments.resumable import Key, Row
 from games import PersuasionGame, stack, synthetic_game
 from games.randomness import stream

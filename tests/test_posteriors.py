@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import dnl
-from dnl import posteriors, training
+from dnl import posteriors
+from dnl import regression as errors
 from dnl.fitted import FitConfig, FittedSurrogate
 from dnl.fitting import fit, fit_many
 from dnl.layers import EmittedLinear, FollowerChoice
@@ -300,7 +301,7 @@ def test_two_subsamples_estimate_the_squared_error(monkeypatch: pytest.MonkeyPat
     exact = at(0)
     error = module.stack(module.inputs[0]).mT - module.targets
     assert_close(exact[0], error.square().mean(-1).sum())
-    monkeypatch.setattr(training, "JOINT_SIGNALS", 2)  # of four: each subsample is one of them
+    monkeypatch.setattr(errors, "JOINT_SIGNALS", 2)  # of four: each subsample is one of them
     estimates = torch.stack([at(step) for step in range(steps)])
     noise = estimates.std(0) / steps**0.5
     away = (estimates.mean(0) - exact).abs()
@@ -318,7 +319,7 @@ def test_two_subsamples_estimate_the_squared_error(monkeypatch: pytest.MonkeyPat
 def test_games_together_are_fitted_as_each_alone(
     upper: tuple[int, ...], joint_signals: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "JOINT_SIGNALS", joint_signals)
+    monkeypatch.setattr(errors, "JOINT_SIGNALS", joint_signals)
     config = dataclasses.replace(TINY, architecture=Architecture(upper=upper))
     together = fit_many(GAMES, "posterior-dnl", config)
     for game, one in zip(GAMES, together, strict=True):

@@ -12,7 +12,7 @@ import torch
 from test_training import TINY
 from torch import Tensor
 
-from dnl import training
+from dnl import regression, training
 from dnl.fitted import FitConfig, FittedSurrogate
 from dnl.fitting import fit, fit_many
 from dnl.layers import ActivationPattern, FollowerChoice
@@ -314,7 +314,7 @@ def test_an_interrupted_schedule_goes_on_where_it_was(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(training, "JOINT_SIGNALS", joint_signals)
+    monkeypatch.setattr(regression, "JOINT_SIGNALS", joint_signals)
     sizes = dataclasses.replace(TINY.architecture, upper=upper)
     config = dataclasses.replace(TUNED, architecture=sizes)
     with pytest.raises(KeyboardInterrupt):

@@ -5,14 +5,17 @@ import logging
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
+from torch import Tensor, nn
 
 from dnl.fitted import FitConfig, FittedSurrogate
 from dnl.fitting import fit, fit_many
 from dnl.surrogates import PAPER_SURROGATES, Architecture, make_surrogate
+from dnl.training import CHUNK, minimise
 from games import PersuasionGame, synthetic_game
 from games.randomness import stream
 
@@ -284,3 +287,91 @@ def test_the_device_does_not_make_another_fit(tmp_path: Path) -> None:
     fit(GAMES[0], "relu", dataclasses.replace(TINY, device="auto"), directory=tmp_path)
     with pytest.raises(ValueError, match="directory holds another fit"):
         fit(GAMES[0], "relu", dataclasses.replace(TINY, dtype="float32"), directory=tmp_path)
+
+
+# ---------------------------------------------------------------------------- any loss
+
+STEPS = 2 * CHUNK + 3  # the last chunk is a partial one
+
+
+class Point(nn.Module):
+    """A point, and another that is not trained."""
+
+    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
+        super().__init__()
+        self.at = nn.Parameter(torch.tensor([1.0, -2.0], dtype=dtype))
+        self.fixed = nn.Parameter(torch.ones(2, dtype=dtype), requires_grad=False)
+
+
+def moving(module: nn.Module, step: int) -> Tensor:
+    """Squared distance to where a target is at this step."""
+    assert isinstance(module, Point)
+    return (module.at - module.fixed * step / STEPS).square().sum()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_minimise_is_adam(dtype: torch.dtype) -> None:
+    point, expected = Point(dtype), Point(dtype)
+    minimise(point, moving, STEPS, lr=0.1, rate=lambda progress: 1 - progress)
+    adam = torch.optim.Adam([expected.at], fused=False)
+    for step in range(STEPS):
+        adam.param_groups[0]["lr"] = 0.1 * (1 - step / STEPS)
+        adam.zero_grad()
+        moving(expected, step).backward()
+        adam.step()
+    assert point.at.dtype == dtype
+    torch.testing.assert_close(point.at, expected.at)
+    assert point.fixed.tolist() == [1, 1]
+
+
+def test_minimise_takes_no_step_where_none_is_asked_for() -> None:
+    point = Point()
+    minimise(point, moving, 0, lr=0.1)
+    assert point.at.tolist() == [1, -2]
+
+
+def test_minimise_is_quiet_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    minimise(Point(), moving, STEPS, lr=0.1)
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_minimise_is_interruptible(handler: Callable[..., None]) -> None:
+    point = Point()
+    seen: list[int] = []
+
+    def loss(module: nn.Module, step: int) -> Tensor:
+        seen.append(step)
+        if step == CHUNK + 1:
+            signal.raise_signal(signal.SIGINT)
+        return moving(module, step)
+
+    with pytest.raises(KeyboardInterrupt):
+        minimise(point, loss, STEPS, lr=0.1)
+    assert seen == list(range(CHUNK + 2))
+    assert signal.getsignal(signal.SIGINT) is handler
+    whole = Point()  # the steps before it are kept
+    minimise(whole, moving, CHUNK + 1, lr=0.1)
+    assert torch.equal(point.at, whole.at)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": -1}, "steps must be an integer of at least 0, got -1"),
+        ({"lr": 0.0}, "lr must be finite and above 0, got 0.0"),
+        ({"module": nn.ReLU()}, "module must have parameters to train, got ReLU()"),
+        ({"loss": lambda module, step: module.at}, r"loss must be a scalar, got shape \(2,\)"),
+    ],
+    ids=str,
+)
+def test_minimise_refuses_bad_arguments(change: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"module": Point(), "loss": moving, "steps": 3, "lr": 0.1}
+    with pytest.raises(ValueError, match=message):
+        minimise(**(arguments | change))

@@ -1,0 +1,222 @@
+"""Algorithm 1 of "Learning to Persuade": a model of the receiver and a policy for it, in turns.
+
+The sender asks what follows random policies and fits a network to the answers. Then, again and
+again: the policy that is best against the network is asked for; if it is worth what the network
+said, that is the end; else the network is fitted to the new answers, too.
+
+It stops where the network is right about one policy, not where that policy is good: the method has
+no bound, and ends in local optima of a softmax. Where the receiver's utility is known, or can be
+recovered from answers, linear programs do better.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dnl.learning_to_persuade.networks import (
+    ReceiverNetwork,
+    TableNet,
+    columns_of,
+    expected_utility,
+)
+from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
+from dnl.learning_to_persuade.warm_up import cosine
+from games import checks
+from games.randomness import stream, uniform_distributions
+from games.receivers import BaseReceiver
+
+
+@dataclass(frozen=True)
+class AlternatingConfig:
+    """Algorithm 1's settings. The paper states none of them: all defaults are our choice.
+
+    Attributes:
+        schemes: random policies asked first, rows uniform on the simplex; None for
+            `ceil(64 * A**2 / M)`, 64 messages per pair of actions, with which the network is right
+            about 98 % of messages, as the paper's are.
+        test_share: of random policies whose answers are never trained on.
+        hidden: widths of the receiver network.
+        fit_steps, fit_lr: of Adam, on the answers to random policies; the rate falls by a half
+            cosine.
+        tune_steps, tune_lr: of Adam after each further answer, at a constant rate.
+        batch_size: messages per step, drawn uniformly from all answers that are trained on.
+        restarts: tables side by side; the one of which most is expected is asked for.
+        sender_steps, sender_lr: of Adam on the tables in each round; they go on where they were.
+        threshold: epsilon, in units of the range of the sender's utility.
+        rounds: policies asked for after the random ones, at most.
+    """
+
+    schemes: int | None = None
+    test_share: float = 0.2
+    hidden: tuple[int, ...] = (64,)
+    fit_steps: int = 2_000
+    fit_lr: float = 0.01
+    tune_steps: int = 200
+    tune_lr: float = 0.001
+    batch_size: int = 512
+    restarts: int = 1
+    sender_steps: int = 500
+    sender_lr: float = 0.05
+    threshold: float = 0.01
+    rounds: int = 20
+
+    def __post_init__(self) -> None:
+        if self.schemes is not None:
+            checks.positive_integer("schemes", self.schemes, least=2)
+        checks.open_share("test_share", self.test_share)
+        object.__setattr__(self, "hidden", tuple(self.hidden))
+        for width in self.hidden:
+            checks.positive_integer("hidden", width)
+        for name in ("fit_steps", "tune_steps", "sender_steps"):
+            checks.positive_integer(name, getattr(self, name), least=0)
+        for name in ("batch_size", "restarts", "rounds"):
+            checks.positive_integer(name, getattr(self, name))
+        for name in ("fit_lr", "tune_lr", "sender_lr"):
+            checks.positive_number(name, getattr(self, name))
+        checks.positive_number("threshold", self.threshold, allow_zero=True)
+
+    def asked_first(self, n_signals: int, n_actions: int) -> int:
+        """How many random policies are asked."""
+        if self.schemes is not None:
+            return self.schemes
+        return max(2, math.ceil(64 * n_actions**2 / n_signals))
+
+
+def learn_alternating(
+    problem: SenderProblem,
+    receiver: BaseReceiver,
+    config: AlternatingConfig | None = None,
+    seed: int = 0,
+) -> LearnedPolicy:
+    """Algorithm 1: persuade a receiver by a model of it that is learned on the way.
+
+    Args:
+        problem: what the sender knows.
+        receiver: is asked, and never looked into.
+        config: None for `AlternatingConfig()`.
+        seed: of the streams of random policies, networks and batches.
+
+    Returns:
+        The last policy asked for, which is where the paper's algorithm returns, or the best one of
+        all where `rounds` ended it. Every policy asked is a query. `accuracy` is of the receiver
+        network before any fine-tuning, on answers to random policies that it was trained on and on
+        those kept apart, as in the paper's table 1.
+
+    Raises:
+        ValueError: if the receiver plays games of another shape, or for a bad seed.
+    """
+    config = config or AlternatingConfig()
+    seed = checks.positive_integer("seed", seed, least=0)
+    learner = _Learner(problem, Interview(problem, receiver), config, seed)
+    return learner.run()
+
+
+class _Learner:
+    """The state of one run."""
+
+    def __init__(
+        self, problem: SenderProblem, interview: Interview, config: AlternatingConfig, seed: int
+    ) -> None:
+        self.problem, self.interview, self.config = problem, interview, config
+        n_states, n_actions = problem.utility.shape
+        self.identity = (seed, "alternating", n_states, n_actions, problem.n_signals)
+        generator = stream("initialisation", *self.identity)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(generator.initial_seed())
+            self.network = ReceiverNetwork(n_states, problem.n_signals, n_actions, config.hidden)
+        size = (config.restarts, n_states, problem.n_signals)
+        self.table = TableNet.random(size, generator)
+        self.batches = stream("order", *self.identity)
+
+    def run(self) -> LearnedPolicy:
+        """See `learn_alternating`."""
+        config, interview = self.config, self.interview
+        kept_apart = self.ask_at_random()
+        self.fit(kept_apart, config.fit_steps, config.fit_lr, last=0.01)
+        accuracy = self.accuracy(kept_apart, None), self.accuracy(0, kept_apart)
+        utility = self.problem.utility
+        threshold = config.threshold * (utility.max() - utility.min()).item()
+        converged = False
+        for _ in range(config.rounds):
+            policy, predicted = self.persuade()
+            _, values = interview.ask(policy.unsqueeze(0))
+            value = values.item()
+            converged = abs(predicted - value) <= threshold
+            if converged:
+                break
+            self.fit(kept_apart, config.tune_steps, config.tune_lr)
+        if not converged and interview.best is not None:
+            policy, value = interview.best, max(interview.utilities)
+        return LearnedPolicy(
+            method="alternating",
+            policies=policy,
+            utility=value,
+            predicted=predicted,
+            queries=len(interview.utilities),
+            utilities=tuple(interview.utilities),
+            accuracy=accuracy,
+            converged=converged,
+        )
+
+    def ask_at_random(self) -> int:
+        """Ask random policies; of their messages so many, the first, are not to be trained on."""
+        n_states, n_actions = self.problem.utility.shape
+        n_signals = self.problem.n_signals
+        count = self.config.asked_first(n_signals, n_actions)
+        generator = stream("data", *self.identity)
+        policies = uniform_distributions((count, 1, n_states, n_signals), generator)
+        kept_apart = min(count - 1, max(1, round(count * self.config.test_share)))
+        self.interview.ask(policies[:kept_apart])
+        messages = len(self.interview.columns)
+        self.interview.ask(policies[kept_apart:])
+        return messages
+
+    def fit(self, start: int, steps: int, lr: float, last: float = 1.0) -> None:
+        """Equation 7 on all answers from the message `start` on."""
+        from dnl.training import minimise
+
+        columns = self.interview.columns[start:].float()
+        frequencies = self.interview.frequencies[start:].float()
+
+        def loss(network: nn.Module, step: int) -> Tensor:
+            size = (self.config.batch_size,)
+            rows = torch.randint(len(columns), size, generator=self.batches)
+            return functional.cross_entropy(network(columns[rows]), frequencies[rows])
+
+        minimise(self.network, loss, steps, lr, cosine(last))
+
+    @torch.no_grad()
+    def accuracy(self, start: int, stop: int | None) -> float:
+        """Share of messages of `[start, stop)` whose most frequent action is predicted."""
+        columns = self.interview.columns[start:stop].float()
+        frequencies = self.interview.frequencies[start:stop]
+        right = self.network(columns).argmax(-1) == frequencies.argmax(-1)
+        return right.double().mean().item()
+
+    def persuade(self) -> tuple[Tensor, float]:
+        """Equation 8: a policy `(1, S, M)` against the network, and what it should be worth."""
+        from dnl.training import minimise
+
+        prior, utility = self.problem.prior.float(), self.problem.utility.float()
+        self.network.requires_grad_(False)
+
+        def values(policies: Tensor) -> Tensor:
+            columns = columns_of(policies, prior)
+            return expected_utility(columns, self.network(columns).softmax(-1), utility)
+
+        minimise(
+            self.table,
+            lambda table, step: -values(table()).sum(),
+            self.config.sender_steps,
+            self.config.sender_lr,
+        )
+        self.network.requires_grad_(True)
+        with torch.no_grad():
+            policies = self.table()
+            predicted = values(policies)
+        best = int(predicted.argmax())
+        exact = self.table.logits.detach()[best].double().softmax(-1)
+        return exact.unsqueeze(0), predicted[best].item()

@@ -1,0 +1,116 @@
+"""Least squares for many networks at once, as far as that is no matter of training loops."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from dnl.layers import FollowerNetwork
+from dnl.posteriors import PosteriorNetwork
+from dnl.recipes import Recipe
+from dnl.stacking import NetworkStack
+from games.randomness import stream
+
+JOINT_SIGNALS = 2_048  # more of them are subsampled in every step
+REFITS = 20  # in between, at least
+JUDGED = 5_000  # samples by which the best of several restarts is chosen
+
+
+class Regression(nn.Module):
+    """Least squares for a stack of networks whose data are resident on the device.
+
+    Args:
+        stack: `V = G * R * N` networks of one output, or `G * R` of `N` outputs: `R` restarts.
+        inputs: `(G, samples, F)`, shared by the networks of a group.
+        targets: `(G, N, samples)`.
+        order_seeds: what identifies each group's stream of data order, `G` of them.
+        labels: `G * R * N` column names for the log.
+        recipe: how to train.
+        epochs: passes over the samples in all.
+    """
+
+    def __init__(
+        self,
+        stack: NetworkStack,
+        inputs: Tensor,
+        targets: Tensor,
+        order_seeds: Sequence[tuple[object, ...]],
+        labels: Sequence[str],
+        recipe: Recipe,
+        epochs: int,
+    ) -> None:
+        super().__init__()
+        self.stack = stack
+        self.order_seeds = order_seeds
+        self.labels = labels
+        self.recipe = recipe
+        network = stack.template
+        self.n_joint = network.n_joint if isinstance(network, PosteriorNetwork) else 1
+        self.batch_size = recipe.rows(self.n_joint)
+        self.steps = epochs * math.ceil(inputs.shape[1] / self.batch_size)
+        self.refit_steps = max(1, min(recipe.refit, self.steps // REFITS))
+        # Not persistent: a checkpoint holds what was learned; the data follow from the seed.
+        self.register_buffer("inputs", inputs, persistent=False)
+        self.register_buffer("targets", targets, persistent=False)
+        self.inputs: Tensor
+        self.targets: Tensor
+
+    def errors(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Errors `(G, R, N, b)` at a step, twice: the same, or two unbiased estimates.
+
+        The product of two independent estimates is an unbiased estimate of the squared error, which
+        the square of one is not.
+        """
+        network = self.stack.template
+        if not isinstance(network, PosteriorNetwork) or network.n_joint <= JOINT_SIGNALS:
+            error = self._error(x, y)
+            return error, error
+        errors = []
+        for half in range(2):
+            seed = self.order_seeds[0][0]  # all games meet the same joint signals
+            generator = stream("order", seed, "signals", step, half)
+            drawn = torch.randint(network.n_joint, (JOINT_SIGNALS // 2,), generator=generator)
+            network.signals = drawn.to(x.device)
+            errors.append(self._error(x, y))
+        network.signals = None
+        return errors[0], errors[1]
+
+    def _error(self, x: Tensor, y: Tensor) -> Tensor:
+        """Errors `(G, R, N, b)` on inputs `(G, b, F)` with targets `(G, N, b)`."""
+        n_groups, n_outputs, n_rows = y.shape
+        predicted = self.stack(x.repeat_interleave(len(self.stack) // n_groups, 0))  # (V, b, o)
+        return predicted.mT.reshape(n_groups, -1, n_outputs, n_rows) - y.unsqueeze(1)
+
+    @torch.no_grad()
+    def judge(self) -> Tensor:
+        """Squared error `(G, R)` of each group's restarts on its first samples."""
+        total = self.inputs.new_zeros(())
+        for start in range(0, min(JUDGED, self.inputs.shape[1]), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            total = total + self._error(
+                self.inputs[:, part], self.targets[:, :, part]
+            ).square().sum((2, 3))
+        return total
+
+    @torch.no_grad()
+    def refit(self, least: int, joint_signals: int) -> None:
+        """Set linear heads by least squares on the first samples.
+
+        Args:
+            least: samples at least.
+            joint_signals: that samples may have, if those are more.
+        """
+        template = self.stack.template
+        follower = template.follower if isinstance(template, PosteriorNetwork) else template
+        if not isinstance(follower, FollowerNetwork) or follower.hidden:
+            return  # no head is linear: no network need be copied to find that out
+        samples = max(least, joint_signals // self.n_joint)
+        per_group = len(self.stack) // len(self.inputs)
+        for index in range(len(self.stack)):
+            network = self.stack.network(index)
+            if isinstance(network, FollowerNetwork | PosteriorNetwork):
+                group = index // per_group
+                x, y = self.inputs[group, :samples], self.targets[group, :, :samples]
+                network.refit(x, y.mT)
+                self.stack.set_network(index, network)
