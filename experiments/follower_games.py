@@ -15,7 +15,7 @@ Single leaders: `place` = (reached - worst) / (optimum - worst), exact at both e
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from dnl import (
     FittedSurrogate,
     cli,
     extragradient,
-    fit,
+    fit_many,
     follower_optimum,
     follower_worst,
     pricing_gain,
@@ -44,7 +44,8 @@ from games.pricing import PricingGame, random_pricing_game
 from games.randomness import stream
 from games.security import SecurityGame, random_security_game
 
-LAWS: dict[str, Callable[[int, int, int], ContractGame | SecurityGame | PricingGame]] = {
+Game = ContractGame | SecurityGame | PricingGame
+LAWS: dict[str, Callable[[int, int, int], Game]] = {
     "contract": random_contract_game,
     "security": random_security_game,
     "pricing": random_pricing_game,
@@ -54,7 +55,8 @@ SURROGATES = ("relu", "delu", "dnl", "follower-dnl")
 TRUTH = "the game itself"
 SHRINK = 0.7  # of the part of the game that is left, from round to round
 DEVIATIONS = 100  # random decisions of each leader by which a surrogate judges a profile
-KEYS = ["game", "size_1", "size_2", "instance"]
+SIZE = ["game", "size_1", "size_2"]
+KEYS = [*SIZE, "group"]
 WAYS = ["surrogate", "way"]
 
 
@@ -68,6 +70,7 @@ def main(
     starts: int = 200,
     iterations: int = 100,
     margin: float = 0.004,
+    together: int = 10,
     workers: int = 2,
     out: Path = Path("results/follower_games"),
     small: bool = False,
@@ -83,7 +86,9 @@ def main(
         starts: Random starting points of the ascent.
         iterations: Of extra-gradient.
         margin: Distance that the program keeps from learned cliffs.
-        workers: Processes; one game each at a time.
+        together: Games whose networks are trained as one model, `instances` and `first` in
+            multiples of it.
+        workers: Processes; one such group each at a time.
         out: Folder of the tables and the figure.
         small: A run of seconds.
     """
@@ -94,17 +99,31 @@ def main(
         "starts": starts,
         "iterations": iterations,
     }
+    configuration["together"] = together
     for name, value in {"instances": instances, "workers": workers, **configuration}.items():
         checks.positive_integer(name, value)
     checks.positive_integer("first", first, least=0)
+    for name, value in {"instances": instances, "first": first}.items():
+        if value % together:
+            raise ValueError(f"{name} must be a multiple of together={together}, got {value}")
     configuration["margin"] = checks.positive_number("margin", margin)
-    keys = [(*size, i) for size in SIZES for i in range(first, first + instances)]
+    groups = range(first // together, (first + instances) // together)
+    keys = [(*size, group) for size in SIZES for group in groups]
     if small:
         keys, workers = [("security", 3, 1, 0), ("pricing", 2, 2, 0)], 1
+        configuration |= {"together": 1}
         configuration |= {"rounds": 2, "samples": 500, "epochs": 2, "starts": 3, "iterations": 3}
     arguments = tuple(configuration.values())
     rows = table_of(
-        out, KEYS, keys, rows_of, configuration, arguments, workers, quiet=small, within=WAYS
+        out,
+        KEYS,
+        keys,
+        rows_of,
+        configuration,
+        arguments,
+        workers,
+        quiet=small,
+        within=["instance", *WAYS],
     )
     summary = summarise(rows)
     write_table(summary, out / "summary.csv")
@@ -113,69 +132,97 @@ def main(
     return 0
 
 
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One game to be optimised."""
+
+    game: Game
+    instance: int
+    starts: Tensor
+    score: Callable[[Tensor], Row]
+
+
 def rows_of(
-    key: Key, rounds: int, samples: int, epochs: int, starts: int, iterations: int, margin: float
+    key: Key,
+    rounds: int,
+    samples: int,
+    epochs: int,
+    starts: int,
+    iterations: int,
+    together: int,
+    margin: float,
 ) -> list[Row]:
-    """The rows of one game: one for each surrogate and way of optimising, and the game itself."""
-    law, size_1, size_2, instance = key
-    game = LAWS[law](size_1, size_2, instance)
-    score = _scorer(game)
+    """The rows of a group of games: for each, one per surrogate, and the game itself."""
+    law, size_1, size_2, group = key
+    tasks = []
+    for instance in range(group * together, (group + 1) * together):
+        game = LAWS[law](size_1, size_2, instance)
+        begin = game.sample_policies(starts, stream("starts", 0, game.identity))
+        tasks.append(Task(game, instance, begin, _scorer(game)))
     config = FitConfig(recipe="tuned", samples=samples, epochs=epochs, device="cpu")
     ascent = ExtragradientConfig(iterations=iterations)
-    begin = game.sample_policies(starts, stream("starts", 0, game.identity))
+    rows = []
     itself = dict(zip(KEYS, key, strict=True))
-    found = ascend(game.ex_ante_utility, game, begin, ascent)
-    rows = [itself | {"surrogate": TRUTH, "way": "ascent"} | score(found)]
+    for task in tasks:
+        found = ascend(task.game.ex_ante_utility, task.game, task.starts, ascent)
+        way = {"instance": task.instance, "surrogate": TRUTH, "way": "ascent"}
+        rows.append(itself | way | task.score(found))
     for surrogate in SURROGATES:
-        program = surrogate == "follower-dnl" and game.shape[0] == 1
+        program = surrogate == "follower-dnl" and tasks[0].game.shape[0] == 1
 
-        def optimum(fitted: FittedSurrogate, program: bool = program) -> Tensor:
+        def optimum(fitted: FittedSurrogate, task: Task, program: bool = program) -> Tensor:
             if program:
                 return learned_optimum(fitted, margin)
-            return ascend(fitted, game, begin.to(fitted.networks.dtype), ascent)
+            return ascend(fitted, task.game, task.starts.to(fitted.networks.dtype), ascent)
 
-        way = "program" if program else "ascent"
-        led = zoom(game, surrogate, config, optimum, score, rounds)
-        rows.append(itself | {"surrogate": surrogate, "way": way} | led)
+        way = {"surrogate": surrogate, "way": "program" if program else "ascent"}
+        for task, led in zip(tasks, zoom(tasks, surrogate, config, optimum, rounds), strict=True):
+            rows.append(itself | {"instance": task.instance} | way | led)
     return rows
 
 
 def zoom(
-    game: FollowerGame,
+    tasks: list[Task],
     surrogate: str,
     config: FitConfig,
-    optimum: Callable[[FittedSurrogate], Tensor],
-    score: Callable[[Tensor], Row],
+    optimum: Callable[[FittedSurrogate, Task], Tensor],
     rounds: int,
-) -> Row:
+) -> list[Row]:
     """What surrogates lead to. Several leaders: one, of all rounds' samples.
 
     A single leader: the best of all rounds, each around the best before. Their error is that of the
     first one, on uniform profiles.
     """
-    if game.shape[0] > 1:
+    if tasks[0].game.shape[0] > 1:
         config, rounds = replace(config, samples=rounds * config.samples), 1
-    part: FollowerGame = game
-    best: Row = {}
-    fits: list[FittedSurrogate] = []
+    parts: list[FollowerGame] = [task.game for task in tasks]
+    centres = [task.starts[0] for task in tasks]
+    rows: list[Row] = [{} for _ in tasks]
     for turn in range(rounds):
-        fits.append(fit(part, surrogate, config))
-        policies = optimum(fits[-1])
-        predicted = fits[-1](policies).sum().item()
-        policies = part.real(policies) if isinstance(part, Zoomed) else policies
-        reached = score(policies)
-        if not best or reached["reached"] > best["reached"]:
-            best, centre = {"predicted": predicted, "round": turn, **reached}, policies
-        part = Zoomed(game, centre, SHRINK ** (turn + 1))
-    return {
-        "unexplained": fits[0].unexplained.mean().item(),
-        "parameters": fits[0].parameter_count,
-        "fit_seconds": sum(fitted.fit_seconds for fitted in fits),
-        **best,
-    }
+        fits = fit_many(parts, surrogate, config)
+        for i, (task, part, fitted) in enumerate(zip(tasks, parts, fits, strict=True)):
+            policies = optimum(fitted, task)
+            predicted = fitted(policies).sum().item()
+            policies = part.real(policies) if isinstance(part, Zoomed) else policies
+            reached = task.score(policies)
+            if turn == 0:
+                rows[i] = {
+                    "unexplained": fitted.unexplained.mean().item(),
+                    "parameters": fitted.parameter_count,
+                    "fit_seconds": 0.0,
+                }
+            if turn == 0 or reached["reached"] > rows[i]["reached"]:
+                rows[i] |= {"predicted": predicted, "round": turn, **reached}
+                centres[i] = policies
+            rows[i]["fit_seconds"] += fitted.fit_seconds
+        parts = [
+            Zoomed(task.game, centre, SHRINK ** (turn + 1))
+            for task, centre in zip(tasks, centres, strict=True)
+        ]
+    return rows
 
 
-def _scorer(game: ContractGame | SecurityGame | PricingGame) -> Callable[[Tensor], Row]:
+def _scorer(game: Game) -> Callable[[Tensor], Row]:
     """What the true game says of one profile."""
     if isinstance(game, PricingGame):
         return lambda policies: {
@@ -243,7 +290,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per size, surrogate and way: means, medians and worst cases over games."""
     rows = rows.reindex(columns=list(dict.fromkeys([*rows.columns, "place", "gain"])))
     rows["at_least_99"] = (rows["place"] >= 0.99).where(rows["place"].notna()).astype(float)
-    groups = rows.groupby([*KEYS[:3], *WAYS], sort=False)
+    groups = rows.groupby([*SIZE, *WAYS], sort=False)
     summary = groups.agg(
         games=("instance", "count"),
         unexplained=("unexplained", "mean"),
@@ -255,14 +302,14 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         median_gain=("gain", "median"),
         fit_seconds=("fit_seconds", "median"),
     )
-    return summary.reset_index().sort_values([*KEYS[:3]], kind="stable").round(5)
+    return summary.reset_index().sort_values(SIZE, kind="stable").round(5)
 
 
 def draw(rows: pd.DataFrame, path: Path) -> None:
     """What is lost against the optimum, or still to be gained, game by game."""
     from matplotlib.figure import Figure  # here: it takes a second to load
 
-    groups = list(rows.groupby(KEYS[:3], sort=False))
+    groups = list(rows.groupby(SIZE, sort=False))
     figure = Figure(figsize=(3.2 * len(groups), 3.6), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     for axes, ((law, *sizes), games) in zip(panels, groups, strict=True):

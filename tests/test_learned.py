@@ -94,6 +94,17 @@ def test_a_refit_finds_the_affine_parts() -> None:
     torch.testing.assert_close(torch.einsum("bcf,cfo->bo", features, head), network(x))
 
 
+def test_one_follower_s_pieces_are_refitted_apart() -> None:
+    torch.manual_seed(2)
+    network = FollowerNetwork(4, 2, 30).double()  # some choices are never taken
+    x, y = normal(5000, 4), normal(5000, 2)
+    assert (network.choice(x).sum(0) == 0).any()
+    network.refit(x, y)
+    head = least_squares(network.features, x, y)  # one system for all
+    expected = torch.einsum("bcf,cfo->bo", network.features(x), head)
+    torch.testing.assert_close(network(x), expected)
+
+
 def test_a_refit_leaves_hidden_layers_alone() -> None:
     network = FollowerNetwork(4, 2, 3, upper=(5,)).double()
     before = network(normal(10, 4))

@@ -57,6 +57,31 @@ def least_squares(features: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) ->
         return torch.linalg.solve(gram, product).unflatten(0, shaped.shape[1:]).to(y)
 
 
+def piecewise_least_squares(piece: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """`least_squares` where every sample is in one piece, which has a head of its own.
+
+    Args:
+        piece: `(B, C)`, one-hot.
+        x: `(B, in)`.
+        y: `(B, out)`.
+
+    Returns:
+        `(C, in, out)`.
+    """
+    with torch.no_grad():
+        sums: list[Tensor] = []
+        parts = (t.double().split(ROWS) for t in (piece, x, y))
+        for chosen, part, target in zip(*parts, strict=True):
+            both = torch.cat([part, target], -1)
+            terms = part.unsqueeze(-1) * both.unsqueeze(-2)  # (b, in, in + out)
+            total = (chosen.mT @ terms.flatten(1)).unflatten(1, terms.shape[1:])
+            sums = [total + sums[0]] if sums else [total]
+        gram, product = sums[0].split([x.shape[1], y.shape[1]], -1)
+        diagonal = gram.diagonal(dim1=-2, dim2=-1)
+        diagonal.add_(RIDGE * diagonal.mean().clamp_min(1e-300))
+        return torch.linalg.solve(gram, product).to(y)
+
+
 class FollowerChoice(nn.Module):
     """The choice with the highest score, `(..., in_features) -> (..., n_choices)` one-hot.
 
@@ -190,8 +215,7 @@ class FollowerNetwork(nn.Module):
         The input and a one at each follower's choice, zero elsewhere: without hidden layers the
         network is linear in them.
         """
-        extended = torch.cat([x, torch.ones_like(x[..., :1])], -1)
-        return self.choice(x).unsqueeze(-1) * extended.unsqueeze(-2)
+        return self.choice(x).unsqueeze(-1) * _extended(x).unsqueeze(-2)
 
     def refit(self, x: Tensor, y: Tensor) -> None:
         """Set the head by least squares: the choices stay. Nothing is done with hidden layers.
@@ -204,7 +228,11 @@ class FollowerNetwork(nn.Module):
             return
         head = self.upper[0]
         assert isinstance(head, EmittedLinear)
-        values = least_squares(self.features, x, y).movedim(-1, 0)  # (out, choices, in + 1)
+        if self.choice.n_followers == 1:
+            values = piecewise_least_squares(self.choice(x), _extended(x), y)
+        else:
+            values = least_squares(self.features, x, y)
+        values = values.movedim(-1, 0)  # (out, n_followers * n_choices, in + 1)
         with torch.no_grad():
             head.weight.zero_()[:, 1:] = values[..., :-1]
             head.bias.zero_()[:, 1:] = values[..., -1]
@@ -230,6 +258,11 @@ class _HardChoice(torch.autograd.Function):
         soft = quantal_response(scores, ctx.temperature, dim=-2)
         weighted = gradient * soft
         return (weighted - soft * weighted.sum(-2, keepdim=True)) / ctx.temperature, None
+
+
+def _extended(x: Tensor) -> Tensor:
+    """`x (..., in)` and a one."""
+    return torch.cat([x, torch.ones_like(x[..., :1])], -1)
 
 
 def _check_sizes(**sizes: int) -> None:
