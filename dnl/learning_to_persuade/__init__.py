@@ -4,6 +4,20 @@
 to sections and equations are to it.
 """
 
+from dnl.learning_to_persuade.alternating import AlternatingConfig, learn_alternating
+from dnl.learning_to_persuade.networks import ReceiverNetwork, TableNet
 from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
+from dnl.learning_to_persuade.warm_up import PAPER_WARM_UP, WarmUpConfig, persuade_known
 
-__all__ = ["Interview", "LearnedPolicy", "SenderProblem"]
+__all__ = [
+    "PAPER_WARM_UP",
+    "AlternatingConfig",
+    "Interview",
+    "LearnedPolicy",
+    "ReceiverNetwork",
+    "SenderProblem",
+    "TableNet",
+    "WarmUpConfig",
+    "learn_alternating",
+    "persuade_known",
+]
