@@ -27,7 +27,14 @@ from games.receivers import BaseReceiver, QuantalReceiver, RationalReceiver
 # Sizes at which a test takes seconds.
 QUICK = WarmUpConfig(iterations=300)
 SMALL = AlternatingConfig(
-    schemes=100, fit_steps=400, batch_size=64, tune_steps=100, sender_steps=200, sender_lr=0.05
+    schemes=100,
+    fit_steps=400,
+    batch_size=64,
+    tune_steps=100,
+    restarts=2,
+    sender_steps=200,
+    sender_lr=0.05,
+    threshold=0.01,
 )
 TINY = dataclasses.replace(
     SMALL, schemes=5, fit_steps=2, tune_steps=2, sender_steps=2, rounds=3, threshold=0.0
@@ -281,9 +288,8 @@ def test_bad_settings_of_algorithm_1(change: dict[str, Any], message: str) -> No
 
 
 def test_random_policies_are_as_many_as_the_network_needs() -> None:
-    assert AlternatingConfig().asked_first(32, 32) == 2048
-    assert AlternatingConfig().asked_first(4, 32) == 16384
-    assert AlternatingConfig(schemes=7).asked_first(4, 32) == 7
+    assert AlternatingConfig().asked_first(n_actions=32) == 2048
+    assert AlternatingConfig(schemes=7).asked_first(n_actions=32) == 7
 
 
 def test_receivers_of_other_games_are_refused() -> None:
