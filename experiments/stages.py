@@ -4,6 +4,7 @@ A stage is prepared for games and a count; what it prepared is then run, and onl
 """
 
 import ctypes
+import importlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -23,6 +24,8 @@ from dnl.surrogates import PAPER_SURROGATES, Shape, make_surrogate, parameter_co
 from experiments.resumable import Key, Row
 from games import PersuasionGame, stack, synthetic_game
 from games.randomness import stream
+
+importlib.import_module("dnl.training")  # loading Lightning is no part of any stage's time
 
 Run = Callable[[], Row]  # returns what there is to tell
 Games = Sequence[PersuasionGame]

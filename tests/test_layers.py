@@ -337,7 +337,7 @@ def settings():
             torch.is_grad_enabled(), torch.get_float32_matmul_precision(), warnings.filters[:],
             random.getstate(), str(numpy.random.get_state()))
 before = settings()
-import dnl, dnl.layers, dnl.surrogates
+import dnl, dnl.layers, dnl.learning_to_persuade, dnl.surrogates
 UNWANTED = {"lightning", "pytorch_lightning", "lightning_fabric", "matplotlib"}
 assert settings() == before, "a setting changed"
 print([name for name in sys.modules if name.split(".")[0] in UNWANTED])

@@ -4,25 +4,32 @@
 to sections and equations are to it.
 """
 
+from dnl.learning_to_persuade.alternating import AlternatingConfig, learn_alternating
 from dnl.learning_to_persuade.asking import AskingConfig, learn_by_asking
 from dnl.learning_to_persuade.baselines import (
-    PlayConfig,
     info_policy,
     info_q,
     model_receiver,
     play,
 )
 from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
+from dnl.learning_to_persuade.senders import PlayConfig
+from dnl.learning_to_persuade.warm_up import PAPER_WARM_UP, WarmUpConfig, persuade_known
 
 __all__ = [
+    "PAPER_WARM_UP",
+    "AlternatingConfig",
     "AskingConfig",
     "Interview",
     "LearnedPolicy",
     "PlayConfig",
     "SenderProblem",
+    "WarmUpConfig",
     "info_policy",
     "info_q",
+    "learn_alternating",
     "learn_by_asking",
     "model_receiver",
+    "persuade_known",
     "play",
 ]

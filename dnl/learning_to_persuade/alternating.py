@@ -9,7 +9,6 @@ no bound, and ends in local optima of a softmax. Where the receiver's utility is
 recovered from answers, linear programs do better.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -31,19 +30,24 @@ from games.receivers import BaseReceiver
 
 @dataclass(frozen=True)
 class AlternatingConfig:
-    """Algorithm 1's settings. The paper states none of them: all defaults are our choice.
+    """Algorithm 1's settings. The paper states none of them: all are our choice.
+
+    They are chosen for table 1: receiver networks about as accurate as there, and the paper's share
+    of the optimum within a few percent. What decides the latter is the threshold. With one of 0.01
+    the same algorithm reaches about 95 % at all sizes, and takes up to ten more queries; the gaps
+    between predicted and actual utility in the paper's table 2 show that it stopped far earlier.
 
     Attributes:
-        schemes: random policies asked first, rows uniform on the simplex; None for
-            `ceil(64 * A**2 / M)`, 64 messages per pair of actions, with which the network is right
-            about 98 % of messages, as the paper's are.
+        schemes: random policies asked first, rows uniform on the simplex; None for `64 * A`, with
+            which the network, where `M = A`, is right about 97 to 99 % of messages.
         test_share: of random policies whose answers are never trained on.
-        hidden: widths of the receiver network.
+        hidden: widths of the receiver network. A second layer learns no better from as few answers.
         fit_steps, fit_lr: of Adam, on the answers to random policies; the rate falls by a half
             cosine.
         tune_steps, tune_lr: of Adam after each further answer, at a constant rate.
         batch_size: messages per step, drawn uniformly from all answers that are trained on.
-        restarts: tables side by side; the one of which most is expected is asked for.
+        restarts: tables side by side, as many as in section 5.1; the one of which most is expected
+            is asked for. One alone often ends far from the optimum of games of few actions.
         sender_steps, sender_lr: of Adam on the tables in each round; they go on where they were.
         threshold: epsilon, in units of the range of the sender's utility.
         rounds: policies asked for after the random ones, at most.
@@ -57,10 +61,10 @@ class AlternatingConfig:
     tune_steps: int = 200
     tune_lr: float = 0.001
     batch_size: int = 512
-    restarts: int = 1
+    restarts: int = 10
     sender_steps: int = 500
-    sender_lr: float = 0.05
-    threshold: float = 0.01
+    sender_lr: float = 0.01
+    threshold: float = 0.09
     rounds: int = 20
 
     def __post_init__(self) -> None:
@@ -78,11 +82,9 @@ class AlternatingConfig:
             checks.positive_number(name, getattr(self, name))
         checks.positive_number("threshold", self.threshold, allow_zero=True)
 
-    def asked_first(self, n_signals: int, n_actions: int) -> int:
+    def asked_first(self, n_actions: int) -> int:
         """How many random policies are asked."""
-        if self.schemes is not None:
-            return self.schemes
-        return max(2, math.ceil(64 * n_actions**2 / n_signals))
+        return 64 * n_actions if self.schemes is None else self.schemes
 
 
 def learn_alternating(
@@ -101,9 +103,9 @@ def learn_alternating(
 
     Returns:
         The last policy asked for, which is where the paper's algorithm returns, or the best one of
-        all where `rounds` ended it. Every policy asked is a query. `accuracy` is of the receiver
-        network before any fine-tuning, on answers to random policies that it was trained on and on
-        those kept apart, as in the paper's table 1.
+        all where `rounds` ended it; `predicted` is of the last one either way. Every policy asked
+        is a query. `accuracy` is of the receiver network before any fine-tuning, on answers to
+        random policies that it was trained on and on those kept apart, as in the paper's table 1.
 
     Raises:
         ValueError: if the receiver plays games of another shape, or for a bad seed.
@@ -165,7 +167,7 @@ class _Learner:
         """Ask random policies; of their messages so many, the first, are not to be trained on."""
         n_states, n_actions = self.problem.utility.shape
         n_signals = self.problem.n_signals
-        count = self.config.asked_first(n_signals, n_actions)
+        count = self.config.asked_first(n_actions)
         generator = stream("data", *self.identity)
         policies = uniform_distributions((count, 1, n_states, n_signals), generator)
         kept_apart = min(count - 1, max(1, round(count * self.config.test_share)))
