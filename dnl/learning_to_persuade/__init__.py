@@ -12,6 +12,7 @@ from dnl.learning_to_persuade.baselines import (
     model_receiver,
     play,
 )
+from dnl.learning_to_persuade.networks import ReceiverNetwork, TableNet
 from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
 from dnl.learning_to_persuade.senders import PlayConfig
 from dnl.learning_to_persuade.warm_up import PAPER_WARM_UP, WarmUpConfig, persuade_known
@@ -23,7 +24,9 @@ __all__ = [
     "Interview",
     "LearnedPolicy",
     "PlayConfig",
+    "ReceiverNetwork",
     "SenderProblem",
+    "TableNet",
     "WarmUpConfig",
     "info_policy",
     "info_q",

@@ -6,8 +6,8 @@ persuasion of one of them is a linear program; its policy is the next query. If 
 this is the best that can be done; if not, the receiver disobeys some recommendation, right where
 the member's error pays. So queries go where the answers leave something open that matters for the
 sender, as in Thompson sampling, and nowhere else. Recommendations keep a margin, so that a small
-error of the model does not lose the receiver; some queries dare the opposite, so that no action is
-overlooked.
+error of the model does not lose the receiver; some queries dare the opposite. An action that is
+best for few posteriors only may still be overlooked: nothing is proven about what was not asked.
 
 Shapes: `S` states, `M` messages, `A` actions.
 """
@@ -24,6 +24,7 @@ from games import PersuasionGame, checks
 from games.randomness import stream
 from games.receivers import BaseReceiver
 
+FINAL = 5  # times the usual steps, once, before the last query
 CONCENTRATION = 0.1  # of the Dirichlet law of random policies: few messages per state
 
 
@@ -110,6 +111,7 @@ def learn_by_asking(
         foreseen.append(_foresight(interview, ensemble, plan))
     best = interview.best
     assert best is not None
+    ensemble.fit(interview, FINAL * config.steps, config.lr, enough=0.0)  # to foretell it well
     predicted = problem.value(best.unsqueeze(0), ensemble.response(_columns(problem, best))[None])
     _, utility = interview.ask(best.unsqueeze(0))
     return LearnedPolicy(

@@ -13,7 +13,8 @@ from dnl.learning_to_persuade.problem import Interview
 from dnl.stacking import NetworkStack
 from games.randomness import stream
 
-TEMPERATURE = 0.05  # of a new model, in units of the spread of its score weights
+TEMPERATURE = 0.02  # of a new model, in units of the spread of its score weights
+ENOUGH = 0.05
 LAST = 0.02  # share of the learning rate at the end of a fit
 
 
@@ -64,17 +65,26 @@ class ReceiverEnsemble:
     def __len__(self) -> int:
         return len(self.stack)
 
-    def fit(self, interview: Interview, steps: int, lr: float) -> None:
-        """Go on fitting to all answers so far, by cross-entropy (equation 7)."""
+    def fit(self, interview: Interview, steps: int, lr: float, enough: float = ENOUGH) -> None:
+        """Go on fitting to all answers so far, by cross-entropy (equation 7).
+
+        Args:
+            interview: what was asked and answered.
+            steps, lr: of Adam; the rate falls linearly.
+            enough: how much worse than possible an answer may be told, in nats, before it counts:
+                members who told every answer as well as they can would all become alike.
+        """
         from dnl import training  # here, so that importing this does not load Lightning
 
         mass = interview.columns.sum(1, keepdim=True)
         posteriors = (interview.columns / mass).float()  # (X, S)
         frequencies = interview.frequencies.float()  # (X, A)
 
+        surprise = torch.special.entr(frequencies).sum(-1) + enough  # (X,)
+
         def cross_entropy(stack: nn.Module, step: int) -> Tensor:
             errors: Tensor = -(stack(posteriors) * frequencies).sum(-1)  # (K, X)
-            return errors.mean(1).sum()
+            return (errors - surprise).relu().mean(1).sum()
 
         training.minimise(
             self.stack,
