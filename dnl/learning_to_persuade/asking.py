@@ -32,19 +32,21 @@ CONCENTRATION = 0.1  # of the Dirichlet law of random policies: few messages per
 class AskingConfig:
     """How to ask.
 
+    In every turn the ensemble is fitted, and the best policy against each of its members asked.
+
     Attributes:
         queries: policies asked at most, with the random ones and the last.
         random_queries: before the first fit.
         members: of the ensemble.
-        steps: of Adam, after every query.
+        steps: of Adam, in every turn.
         lr: its rate at the start of each fit.
-        margins: by which recommended actions must be best for a member, in turn, as fractions of
-            its utility range; below 0 they may fall short by as much.
-        tolerance: stop where no member has promised more than was reached, by this fraction of the
-            sender's utility range, until each was asked about with each margin.
+        margins: by which recommended actions must be best for a member, one turn after the other,
+            as fractions of its utility range; below 0 they may fall short by as much.
+        tolerance: stop where no member promises more than was reached, by this fraction of the
+            sender's utility range, as many turns on end as there are margins.
     """
 
-    queries: int = 60
+    queries: int = 80
     random_queries: int = 5
     members: int = 4
     steps: int = 200
@@ -97,18 +99,21 @@ def learn_by_asking(
     ensemble = ReceiverEnsemble(n_states, n_actions, config.members, "asking", seed)
     slack = config.tolerance * (problem.utility.max() - problem.utility.min()).item()
     foreseen: list[float] = []
-    idle, patience = 0, config.members * len(config.margins)
-    for turn in range(config.queries - config.random_queries):
+    turn = idle = 0
+    while True:
         ensemble.fit(interview, config.steps, config.lr)
         promised = _promise(problem, ensemble) > max(interview.utilities) + slack
         idle = 0 if promised else idle + 1
-        if idle == patience or len(interview.utilities) == config.queries - 1:
+        left = config.queries - 1 - len(interview.utilities)
+        if idle == len(config.margins) or left == 0:
             break
         margin = config.margins[turn % len(config.margins)]
-        plan = obeyed(_game(problem, ensemble, turn % config.members), margin)
-        if plan is None:  # this member obeys nothing by such a margin
-            plan = _random(problem, 1, stream("starts", "asking", seed, turn))[0]
-        foreseen.append(_foresight(interview, ensemble, plan))
+        plans = [obeyed(game, margin) for game in _games(problem, ensemble)][:left]
+        asked = [plan for plan in plans if plan is not None]
+        if not asked:  # no member obeys anything by such a margin
+            asked = [*_random(problem, 1, stream("starts", "asking", seed, turn))]
+        foreseen.append(_foresight(interview, ensemble, torch.stack(asked)))
+        turn += 1
     best = interview.best
     assert best is not None
     ensemble.fit(interview, FINAL * config.steps, config.lr, enough=0.0)  # to foretell it well
@@ -125,7 +130,7 @@ def learn_by_asking(
             _agreement(ensemble.response(interview.columns), interview.frequencies),
             sum(foreseen) / len(foreseen) if foreseen else float("nan"),
         ),
-        converged=idle == patience,
+        converged=idle == len(config.margins),
     )
 
 
@@ -137,22 +142,18 @@ def _random(problem: SenderProblem, count: int, generator: torch.Generator) -> T
     return drawn
 
 
-def _game(problem: SenderProblem, ensemble: ReceiverEnsemble, member: int) -> PersuasionGame:
-    """The game as it is if one member of the ensemble is right."""
-    v = ensemble.receiver_utility(member)
-    return PersuasionGame(
-        problem.prior, v, problem.utility.unsqueeze(0), problem.n_signals, "senders"
-    )
+def _games(problem: SenderProblem, ensemble: ReceiverEnsemble) -> list[PersuasionGame]:
+    """The game as it is if a member of the ensemble is right, for each."""
+    u = problem.utility.unsqueeze(0)
+    utilities = map(ensemble.receiver_utility, range(len(ensemble)))
+    return [PersuasionGame(problem.prior, v, u, problem.n_signals, "senders") for v in utilities]
 
 
 def _promise(problem: SenderProblem, ensemble: ReceiverEnsemble) -> float:
     """The most that a member promises."""
-    promises = [float("-inf")]
-    for member in range(len(ensemble)):
-        game = _game(problem, ensemble, member)
-        if (plan := obeyed(game, 0.0)) is not None:
-            promises.append(_recommended(problem, plan))
-    return max(promises)
+    plans = [obeyed(game, 0.0) for game in _games(problem, ensemble)]
+    promises = [_recommended(problem, plan) for plan in plans if plan is not None]
+    return max(promises, default=float("-inf"))
 
 
 def _recommended(problem: SenderProblem, plan: Tensor) -> float:
@@ -166,10 +167,10 @@ def _columns(problem: SenderProblem, policies: Tensor) -> Tensor:
     return (problem.prior.unsqueeze(-1) * policies[0]).mT
 
 
-def _foresight(interview: Interview, ensemble: ReceiverEnsemble, plan: Tensor) -> float:
-    """Ask `plan (1, S, M)`; the share of its messages whose answer the ensemble foresaw."""
+def _foresight(interview: Interview, ensemble: ReceiverEnsemble, plans: Tensor) -> float:
+    """Ask `plans (B, 1, S, M)`; the share of their messages whose answer the ensemble foresaw."""
     before = len(interview.columns)
-    interview.ask(plan.unsqueeze(0))
+    interview.ask(plans)
     columns = interview.columns[before:]
     return _agreement(ensemble.response(columns), interview.frequencies[before:])
 
