@@ -49,8 +49,9 @@ class LearnedPolicy:
         policies: `(1, S, M)`.
         utility: what the sender gets with it, by the receiver's answer to it.
         predicted: what the method expected; NaN where it has no model of the receiver.
-        queries: policies that the receiver has answered, this one included.
-        utilities: what each query was worth, in order, `queries` of them.
+        queries: policies that the receiver has answered, this one included; 0 where it is known.
+        utilities: what each query was worth, in order; where the receiver is known, what the policy
+            was worth on its way.
         accuracy: share of right predictions of the receiver's most frequent action after messages
             that the model was trained on, and after others; NaN where there is none.
         converged: whether the method's own stopping rule ended it, and not its budget.
