@@ -3,8 +3,9 @@
 Random matrix games of 32 states and actions. With fewer messages than actions optimal persuasion is
 NP-hard; beside the paper's method, whose receiver is unknown, stand what gradients reach where it
 is known, the policy that branch and bound has after some time, and its proven upper bound. All are
-true utilities as shares of the optimum with a message for every action. Policy and bound of branch
-and bound depend on how fast the machine is, all else does not.
+true utilities as shares of the optimum with a message for every action, where one linear program
+replaces branch and bound. Its policy and bound depend on how fast the machine is, all else does
+not.
 """
 
 import importlib
@@ -171,7 +172,7 @@ def draw(summary: pd.DataFrame, points: pd.DataFrame, size: int, path: Path) -> 
     """Shares of the optimum against messages, and against iterations with 16 of them."""
     from matplotlib.figure import Figure  # here: it takes a second to load
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     for way, label in LABELS.items():
         left.errorbar(
@@ -191,17 +192,15 @@ def draw(summary: pd.DataFrame, points: pd.DataFrame, size: int, path: Path) -> 
     left.minorticks_off()
     left.set_xlabel("messages")
     left.set_ylabel("share of the optimum (mean and std over games)")
-    left.legend(loc="lower right", frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=len(LABELS), frameon=False, fontsize=8)
     left.set_title(f"{size} x {size} games")
     mean = points.groupby("iteration")["share"].mean()
-    right.plot(mean.index, mean, color=COLOURS["gradients"], label=LABELS["gradients"])
+    right.plot(mean.index, mean, color=COLOURS["gradients"])
     bound = summary.loc[summary["messages"] == CURVE_MESSAGES, "bound_share"]
     for share in bound:
-        right.axhline(share, color=COLOURS["bound"], linestyle="--", label=LABELS["bound"])
+        right.axhline(share, color=COLOURS["bound"], linestyle="--")
     right.set_xlabel("iterations")
     right.set_ylabel("share of the optimum (mean over games)")
-    if len(points):
-        right.legend(loc="lower right", frameon=False, fontsize=8)
     right.set_title(f"{CURVE_MESSAGES} messages, best of the restarts")
     figure.savefig(path, dpi=150)
 
