@@ -191,7 +191,7 @@ def draw(summary: pd.DataFrame, points: pd.DataFrame, size: int, path: Path) -> 
     left.set_xticks(summary["messages"], [str(count) for count in summary["messages"]])
     left.minorticks_off()
     left.set_xlabel("messages")
-    left.set_ylabel("share of the optimum (mean and std over games)")
+    left.set_ylabel("share of the optimum (mean and std)")
     figure.legend(loc="outside lower center", ncols=len(LABELS), frameon=False, fontsize=8)
     left.set_title(f"{size} x {size} games")
     mean = points.groupby("iteration")["share"].mean()
