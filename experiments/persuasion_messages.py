@@ -1,0 +1,209 @@
+"""Figure 3 of "Learning to Persuade": how much a sender loses by having few messages.
+
+Random matrix games of 32 states and actions. With fewer messages than actions optimal persuasion is
+NP-hard; beside the paper's method, whose receiver is unknown, stand what gradients reach where it
+is known, the policy that branch and bound has after some time, and its proven upper bound. All are
+true utilities as shares of the optimum with a message for every action, where one linear program
+replaces branch and bound. Its policy and bound depend on how fast the machine is, all else does
+not.
+"""
+
+import importlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+
+from dnl import cli, optimal_persuasion
+from dnl.learning_to_persuade import (
+    AlternatingConfig,
+    SenderProblem,
+    WarmUpConfig,
+    learn_alternating,
+    persuade_known,
+)
+from dnl.results import write_table
+from experiments.persuasion_known import curves, in_words, within
+from experiments.resumable import Key, Row, table_of
+from games import checks
+from games.matrix import random_matrix_game
+from games.receivers import RationalReceiver
+
+importlib.import_module("dnl.training")  # loading Lightning is no part of any way's time
+
+MESSAGES = (2, 4, 8, 12, 16, 24, 32)
+CURVE_MESSAGES = 16  # of the rows whose utilities on the way are kept
+KEYS = ["messages", "instance"]
+LABELS = {
+    "bound": "proven upper bound",
+    "gradients": "gradients, receiver known",
+    "exact": "branch and bound, receiver known",
+    "alternating": "the paper's method, receiver unknown",
+}
+COLOURS = {
+    "bound": "black",
+    "gradients": "#0072B2",
+    "exact": "#009E73",
+    "alternating": "#D55E00",
+}
+
+
+@dataclass(frozen=True)
+class Ways:
+    """How a game is computed; the paper states no settings, all are the library's defaults.
+
+    Attributes:
+        size: states, and actions.
+        time_limit: seconds of branch and bound.
+        gradients: of `persuade_known`.
+        alternating: of `learn_alternating`.
+    """
+
+    size: int
+    time_limit: float
+    gradients: WarmUpConfig
+    alternating: AlternatingConfig
+
+
+def main(
+    *,
+    messages: Annotated[tuple[int, ...], cli.MANY] = MESSAGES,
+    instances: int = 25,
+    time_limit: float = 20.0,
+    workers: int = 2,
+    out: Path = Path("results/learning_to_persuade/messages"),
+    small: bool = False,
+) -> int:
+    """Persuade with few messages; finished games are not computed again.
+
+    Args:
+        messages: Numbers of messages.
+        instances: Games, the same ones for each number of messages.
+        time_limit: Seconds of branch and bound per game, where messages are fewer than actions.
+        workers: Processes; one game each at a time.
+        out: Folder of the tables and the figure.
+        small: A run of seconds.
+    """
+    for count in messages:
+        checks.positive_integer("messages", count)
+    for name, value in (("instances", instances), ("workers", workers)):
+        checks.positive_integer(name, value)
+    time_limit = checks.positive_number("time_limit", time_limit)
+    ways = Ways(32, time_limit, WarmUpConfig(), AlternatingConfig())
+    if small:
+        few = AlternatingConfig(schemes=16, fit_steps=50, tune_steps=10, sender_steps=20, rounds=2)
+        ways = Ways(18, 0.5, WarmUpConfig(iterations=20), few)
+        messages, instances, workers = (2, CURVE_MESSAGES, ways.size), 1, 1
+    keys = [(count, instance) for count in dict.fromkeys(messages) for instance in range(instances)]
+    configuration = {
+        "size": ways.size,
+        "time_limit": ways.time_limit,
+        "iterations": ways.gradients.iterations,
+        "schemes": ways.alternating.asked_first(ways.size),
+    }
+    rows = table_of(out, KEYS, keys, row_of, configuration, (ways,), workers, quiet=small)
+    summary = summarise(rows)
+    write_table(summary, out / "summary.csv")
+    print(summary.to_string(index=False))
+    games = rows[rows["messages"] == CURVE_MESSAGES]
+    points = curves(games, KEYS, "gradients", ways.gradients)
+    write_table(points, out / "curves.csv")
+    draw(summary, points, ways.size, out / "messages.png")
+    return 0
+
+
+def row_of(key: Key, ways: Ways) -> Row:
+    """The row of one game and number of messages; `_share` is of `optimum`, that of all messages.
+
+    With 16 messages `gradients_curve` has the best restart's utility at each iteration that was
+    looked at, not the best one so far. `queries` were answered to the paper's method, which
+    `converged` where its own rule ended it.
+    """
+    messages, instance = (int(value) for value in key)
+    optimum = optimal_persuasion(random_matrix_game(ways.size, ways.size, instance)).upper_bound
+    game = random_matrix_game(ways.size, ways.size, instance, messages)
+    began = time.perf_counter()
+    exact = optimal_persuasion(game, ways.time_limit)
+    exact_seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    gradients = persuade_known(game, ways.gradients)
+    gradients_seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    learned = learn_alternating(SenderProblem.of(game), RationalReceiver(game), ways.alternating)
+    alternating_seconds = time.perf_counter() - began
+    utilities = {
+        "bound": exact.upper_bound,
+        "exact": exact.utility,
+        "gradients": gradients.utility,
+        "alternating": learned.utility,
+    }
+    for way, utility in utilities.items():
+        within(exact.upper_bound, utility, f"{way}, game {instance}, {messages} messages")
+    row = dict(zip(KEYS, key, strict=True)) | {"optimum": optimum} | utilities
+    row |= {f"{way}_share": utility / optimum for way, utility in utilities.items()}
+    keep = messages == CURVE_MESSAGES
+    return row | {
+        "status": str(exact.status),
+        "queries": learned.queries,
+        "converged": learned.converged,
+        "exact_seconds": exact_seconds,
+        "gradients_seconds": gradients_seconds,
+        "alternating_seconds": alternating_seconds,
+        "gradients_curve": in_words(gradients.utilities) if keep else None,
+    }
+
+
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per number of messages: mean shares of the optimum, and mean seconds."""
+    groups = rows.groupby("messages")
+    table = {"games": groups.size(), "optimum": groups["optimum"].mean()}
+    for way in LABELS:
+        share = groups[f"{way}_share"]
+        table |= {f"{way}_share": share.mean(), f"{way}_share_std": share.std()}
+    table["queries"] = groups["queries"].mean()
+    for way in ("exact", "gradients", "alternating"):
+        table[f"{way}_seconds"] = groups[f"{way}_seconds"].mean()
+    return pd.DataFrame(table).reset_index().round(5)
+
+
+def draw(summary: pd.DataFrame, points: pd.DataFrame, size: int, path: Path) -> None:
+    """Shares of the optimum against messages, and against iterations with 16 of them."""
+    from matplotlib.figure import Figure  # here: it takes a second to load
+
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for way, label in LABELS.items():
+        left.errorbar(
+            summary["messages"],
+            summary[f"{way}_share"],
+            None if way == "bound" else summary[f"{way}_share_std"].fillna(0),
+            color=COLOURS[way],
+            label=label,
+            linestyle="--" if way == "bound" else "-",
+            marker="" if way == "bound" else "o",
+            markersize=4,
+            elinewidth=0.9,
+            capsize=2,
+        )
+    left.set_xscale("log", base=2)
+    left.set_xticks(summary["messages"], [str(count) for count in summary["messages"]])
+    left.minorticks_off()
+    left.set_xlabel("messages")
+    left.set_ylabel("share of the optimum (mean and std)")
+    figure.legend(loc="outside lower center", ncols=len(LABELS), frameon=False, fontsize=8)
+    left.set_title(f"{size} x {size} games")
+    mean = points.groupby("iteration")["share"].mean()
+    right.plot(mean.index, mean, color=COLOURS["gradients"])
+    bound = summary.loc[summary["messages"] == CURVE_MESSAGES, "bound_share"]
+    for share in bound:
+        right.axhline(share, color=COLOURS["bound"], linestyle="--")
+    right.set_xlabel("iterations")
+    right.set_ylabel("share of the optimum (mean over games)")
+    right.set_title(f"{CURVE_MESSAGES} messages, best of the restarts")
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.run(main, "experiments.persuasion_messages"))
