@@ -20,7 +20,7 @@ from games import PersuasionGame, prosecutor_game, random_matrix_game
 from games.receivers import BaseReceiver, QuantalReceiver, RationalReceiver
 
 FEW = AskingConfig(queries=40)
-QUICK = AskingConfig(queries=8, steps=30)
+QUICK = AskingConfig(queries=13, steps=30)
 
 
 class Scripted(BaseReceiver):
@@ -56,7 +56,6 @@ def test_an_interview_keeps_what_was_said() -> None:
     assert interview.columns.sum(-1).sum().item() == pytest.approx(6)
     torch.testing.assert_close(interview.columns[0], game.prior * policies[0, 0, :, 0])
     assert response.shape == (6, 4, 4)
-    assert interview.best is not None
     assert torch.equal(interview.best, policies[value.argmax()])
     assert interview.utilities == value.tolist()
 
@@ -158,18 +157,18 @@ def test_it_ends_where_nobody_promises_more() -> None:
     patient = learn(game, queries=60)
     assert patient.converged
     assert patient.queries < 60
-    assert not learn(game, queries=6, tolerance=0).converged
-    assert learn(game, queries=6, tolerance=0).queries == 6
+    assert not learn(game, queries=9, tolerance=0).converged
+    assert learn(game, queries=9, tolerance=0).queries == 9
 
 
 def test_determinism() -> None:
     game = random_matrix_game(3, 3, seed=100)
     torch.manual_seed(5)
-    first, state = learn(game, queries=8, steps=30), torch.get_rng_state()
+    first, state = learn(game, queries=13, steps=30), torch.get_rng_state()
     torch.manual_seed(5)
     assert torch.equal(torch.get_rng_state(), state)
-    assert learn(game, queries=8, steps=30).utilities == first.utilities
-    assert learn(game, seed=1, queries=8, steps=30).utilities != first.utilities
+    assert learn(game, queries=13, steps=30).utilities == first.utilities
+    assert learn(game, seed=1, queries=13, steps=30).utilities != first.utilities
 
 
 def test_a_receiver_who_errs() -> None:
@@ -183,7 +182,7 @@ def test_a_receiver_who_errs() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"queries": 5}, "queries must be an integer of at least 6, got 5"),
+        ({"queries": 8}, "queries must be an integer of at least 9, got 8"),
         ({"members": 0}, "members must be an integer of at least 1, got 0"),
         ({"lr": -1.0}, "lr must be finite and above 0, got -1"),
         ({"tolerance": float("nan")}, "tolerance must be finite and at least 0, got nan"),

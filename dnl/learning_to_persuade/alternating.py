@@ -150,7 +150,7 @@ class _Learner:
             if converged:
                 break
             self.fit(kept_apart, config.tune_steps, config.tune_lr)
-        if not converged and interview.best is not None:
+        if not converged:
             policy, value = interview.best, max(interview.utilities)
         return LearnedPolicy(
             method="alternating",

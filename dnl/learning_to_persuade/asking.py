@@ -24,7 +24,6 @@ from games import PersuasionGame, checks
 from games.randomness import stream
 from games.receivers import BaseReceiver
 
-FINAL = 5  # times the usual steps, once, before the last query
 CONCENTRATION = 0.1  # of the Dirichlet law of random policies: few messages per state
 
 
@@ -35,8 +34,9 @@ class AskingConfig:
     In every turn the ensemble is fitted, and the best policy against each of its members asked.
 
     Attributes:
-        queries: policies asked at most, with the random ones and the last.
+        queries: policies asked at most, with the random ones, the finalists and the last.
         random_queries: before the first fit.
+        finalists: the policies worth most, which are asked once more before one is chosen.
         members: of the ensemble.
         steps: of Adam, in every turn.
         lr: its rate at the start of each fit.
@@ -48,16 +48,18 @@ class AskingConfig:
 
     queries: int = 80
     random_queries: int = 5
+    finalists: int = 3
     members: int = 4
     steps: int = 200
     lr: float = 0.03
-    margins: tuple[float, ...] = (0.01, 0.003, -0.03)
+    margins: tuple[float, ...] = (0.03, 0.01, 0.003, -0.03)
     tolerance: float = 0.003
 
     def __post_init__(self) -> None:
-        for name in ("random_queries", "members", "steps"):
+        for name in ("random_queries", "finalists", "members", "steps"):
             checks.positive_integer(name, getattr(self, name))
-        checks.positive_integer("queries", self.queries, least=self.random_queries + 1)
+        least = self.random_queries + self.finalists + 1
+        checks.positive_integer("queries", self.queries, least=least)
         checks.positive_number("lr", self.lr)
         checks.positive_number("tolerance", self.tolerance, allow_zero=True)
         margins = tuple(self.margins)
@@ -81,7 +83,9 @@ def learn_by_asking(
         seed: of random queries and of the models' initial values.
 
     Returns:
-        The best policy that was asked, after asking it once more.
+        The best policy that was asked, by the worse of two answers; their mean is what is
+        `predicted` of a third, its `utility`. `accuracy` is of the ensemble: on answers it was
+        fitted to, and on those to each turn's queries before it saw them.
 
     Raises:
         ValueError: for fewer messages than actions, a receiver of another game or a bad seed.
@@ -104,7 +108,7 @@ def learn_by_asking(
         ensemble.fit(interview, config.steps, config.lr)
         promised = _promise(problem, ensemble) > max(interview.utilities) + slack
         idle = 0 if promised else idle + 1
-        left = config.queries - 1 - len(interview.utilities)
+        left = config.queries - config.finalists - 1 - len(interview.utilities)
         if idle == len(config.margins) or left == 0:
             break
         margin = config.margins[turn % len(config.margins)]
@@ -114,16 +118,13 @@ def learn_by_asking(
             asked = [*_random(problem, 1, stream("starts", "asking", seed, turn))]
         foreseen.append(_foresight(interview, ensemble, torch.stack(asked)))
         turn += 1
-    best = interview.best
-    assert best is not None
-    ensemble.fit(interview, FINAL * config.steps, config.lr, enough=0.0)  # to foretell it well
-    predicted = problem.value(best.unsqueeze(0), ensemble.response(_columns(problem, best))[None])
+    best, answers = _confirmed(interview, config.finalists)
     _, utility = interview.ask(best.unsqueeze(0))
     return LearnedPolicy(
         method="asking",
         policies=best,
         utility=utility.item(),
-        predicted=predicted.item(),
+        predicted=sum(answers) / len(answers),
         queries=len(interview.utilities),
         utilities=tuple(interview.utilities),
         accuracy=(
@@ -132,6 +133,24 @@ def learn_by_asking(
         ),
         converged=idle == len(config.margins),
     )
+
+
+def _confirmed(interview: Interview, finalists: int) -> tuple[Tensor, tuple[float, float]]:
+    """Of the policies worth most, asked again, the one whose worse answer is best.
+
+    A receiver who learns may settle elsewhere next time where it hardly matters to it. The best of
+    many answers is then a lucky one.
+
+    Returns:
+        The policy `(1, S, M)`, and what it was worth both times.
+    """
+    order = sorted(range(len(interview.policies)), key=lambda i: -interview.utilities[i])
+    chosen = [interview.policies[i] for i in order[:finalists]]
+    before = [interview.utilities[i] for i in order[:finalists]]
+    _, again = interview.ask(torch.stack(chosen))
+    answers = list(zip(before, again.tolist(), strict=True))
+    best = max(range(len(chosen)), key=lambda i: min(answers[i]))
+    return chosen[best], answers[best]
 
 
 def _random(problem: SenderProblem, count: int, generator: torch.Generator) -> Tensor:
@@ -160,11 +179,6 @@ def _recommended(problem: SenderProblem, plan: Tensor) -> float:
     """The sender's utility if every recommendation of `plan (1, S, M)` is followed."""
     n_actions = problem.utility.shape[1]
     return (problem.prior.unsqueeze(-1) * plan[0, :, :n_actions] * problem.utility).sum().item()
-
-
-def _columns(problem: SenderProblem, policies: Tensor) -> Tensor:
-    """Joint probabilities of messages and states `(M, S)` under `(1, S, M)`."""
-    return (problem.prior.unsqueeze(-1) * policies[0]).mT
 
 
 def _foresight(interview: Interview, ensemble: ReceiverEnsemble, plans: Tensor) -> float:

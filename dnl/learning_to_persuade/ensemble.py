@@ -14,7 +14,7 @@ from dnl.stacking import NetworkStack
 from games.randomness import stream
 
 TEMPERATURE = 0.02  # of a new model, in units of the spread of its score weights
-ENOUGH = 0.05
+ENOUGH = 0.05  # nats
 LAST = 0.02  # share of the learning rate at the end of a fit
 
 
@@ -65,14 +65,11 @@ class ReceiverEnsemble:
     def __len__(self) -> int:
         return len(self.stack)
 
-    def fit(self, interview: Interview, steps: int, lr: float, enough: float = ENOUGH) -> None:
-        """Go on fitting to all answers so far, by cross-entropy (equation 7).
+    def fit(self, interview: Interview, steps: int, lr: float) -> None:
+        """Go on fitting to all answers so far by Adam, at a rate that falls linearly.
 
-        Args:
-            interview: what was asked and answered.
-            steps, lr: of Adam; the rate falls linearly.
-            enough: how much worse than possible an answer may be told, in nats, before it counts:
-                members who told every answer as well as they can would all become alike.
+        By cross-entropy (equation 7), as far as an answer is told by `ENOUGH` worse than possible:
+        members who told all answers as well as they can would become alike.
         """
         from dnl import training  # here, so that importing this does not load Lightning
 
@@ -80,7 +77,7 @@ class ReceiverEnsemble:
         posteriors = (interview.columns / mass).float()  # (X, S)
         frequencies = interview.frequencies.float()  # (X, A)
 
-        surprise = torch.special.entr(frequencies).sum(-1) + enough  # (X,)
+        surprise = torch.special.entr(frequencies).sum(-1) + ENOUGH  # (X,)
 
         def cross_entropy(stack: nn.Module, step: int) -> Tensor:
             errors: Tensor = -(stack(posteriors) * frequencies).sum(-1)  # (K, X)

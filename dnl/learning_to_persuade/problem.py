@@ -74,8 +74,8 @@ class Interview:
         columns: `(X, S)`, joint probabilities of state and message, one row for each message that
             was sent.
         frequencies: `(X, A)`, what followed them.
-        utilities: of each query, in order.
-        best: the query that was worth most so far, `(1, S, M)`.
+        policies: `(1, S, M)` each, in the order of asking, one per query.
+        utilities: what they were worth.
     """
 
     def __init__(self, problem: SenderProblem, receiver: BaseReceiver) -> None:
@@ -88,8 +88,19 @@ class Interview:
         self.problem, self.receiver = problem, receiver
         self.columns = problem.prior.new_zeros(0, n_states)
         self.frequencies = problem.prior.new_zeros(0, n_actions)
+        self.policies: list[Tensor] = []
         self.utilities: list[float] = []
-        self.best: Tensor | None = None
+
+    @property
+    def best(self) -> Tensor:
+        """The policy that was worth most so far, `(1, S, M)`; the first of equals.
+
+        Raises:
+            ValueError: before the first query.
+        """
+        if not self.policies:
+            raise ValueError("policies must hold at least one that was asked, got none")
+        return self.policies[self.utilities.index(max(self.utilities))]
 
     def ask(self, policies: Tensor) -> tuple[Tensor, Tensor]:
         """Answers `(B, M, A)` to policies `(B, 1, S, M)`, and what those are worth, `(B,)`."""
@@ -100,7 +111,6 @@ class Interview:
         sent = columns.sum(-1) > 0
         self.columns = torch.cat([self.columns, columns[sent]])
         self.frequencies = torch.cat([self.frequencies, response.flatten(0, 1)[sent]])
-        if value.max().item() > max(self.utilities, default=float("-inf")):
-            self.best = policies[value.argmax()]
+        self.policies += policies
         self.utilities += value.tolist()
         return response, value
