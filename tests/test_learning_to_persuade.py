@@ -102,6 +102,7 @@ def test_the_prosecutor_persuades_the_judge() -> None:
     assert ask(prosecutor_game(), learned.policies) == pytest.approx(learned.utility, abs=1e-12)
     assert learned.predicted == pytest.approx(learned.utility, abs=0.02)
     assert (learned.queries, max(learned.utilities)) == (0, learned.utility)
+    assert learned.policies.sum(-1).tolist() == [pytest.approx([1, 1], abs=1e-15)]  # in float64
 
 
 @pytest.mark.parametrize("size", [3, 5])

@@ -129,7 +129,8 @@ def persuade_known(
     best = Best()
 
     def look_up() -> None:
-        policies = table().detach().double().unsqueeze(1)  # (R, 1, S, M)
+        # Rows of single precision sum to 1 within 1e-7 only, which would pay.
+        policies = table.logits.detach().double().softmax(-1).unsqueeze(1)  # (R, 1, S, M)
         values = problem.value(policies, receiver.respond(policies))
         history.append(values)
         best.update(policies, values)
