@@ -11,7 +11,7 @@ from dnl.exact.response import MISSED, best_response
 from dnl.exact.status import Status
 from games import PersuasionGame, checks
 
-ROUNDING = 1e-9  # probability that a solver may leave where it means none
+ROUNDING = 1e-9  # of probabilities and utilities: what a solver may leave where it means none
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,8 @@ def optimal_persuasion(game: PersuasionGame, time_limit: float = 60.0) -> Optima
     utilities = [game.ex_ante_utility(policies).item() for policies in tried]
     best = max(range(len(tried)), key=utilities.__getitem__)
     bound = max(ceiling, utilities[best])
-    missed = bound - utilities[best] > MISSED * game.payoff_range.item()
+    noise = ROUNDING * game.sender_utility.abs().max().item()
+    missed = bound - utilities[best] > MISSED * game.payoff_range.item() + noise
     status = Status.NOT_ATTAINED if missed else Status.OPTIMAL
     return OptimalPersuasion(tried[best], utilities[best], bound, status)
 

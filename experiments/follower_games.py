@@ -87,7 +87,7 @@ def main(
         iterations: Of extra-gradient.
         margin: Distance that the program keeps from learned cliffs.
         together: Games whose networks are trained as one model, `instances` and `first` in
-            multiples of it.
+            multiples of it. In single precision company changes what training amplifies.
         workers: Processes; one such group each at a time.
         out: Folder of the tables and the figure.
         small: A run of seconds.
@@ -111,7 +111,7 @@ def main(
     keys = [(*size, group) for size in SIZES for group in groups]
     if small:
         keys, workers = [("security", 3, 1, 0), ("pricing", 2, 2, 0)], 1
-        configuration |= {"together": 1}
+        configuration |= {"together": 2}
         configuration |= {"rounds": 2, "samples": 500, "epochs": 2, "starts": 3, "iterations": 3}
     arguments = tuple(configuration.values())
     rows = table_of(

@@ -59,7 +59,7 @@ def main(
         sizes, instances, workers = (4, 8), 2, 1
         configs = {way: replace(config, iterations=20) for way, config in configs.items()}
     keys = [(size, instance) for size in dict.fromkeys(sizes) for instance in range(instances)]
-    configuration = {f"{way}_iterations": config.iterations for way, config in configs.items()}
+    configuration = {way: repr(config) for way, config in configs.items()}
     rows = table_of(out, KEYS, keys, row_of, configuration, (configs,), workers, quiet=small)
     summary = summarise(rows)
     write_table(summary, out / "summary.csv")
@@ -87,7 +87,7 @@ def row_of(key: Key, configs: dict[str, WarmUpConfig]) -> Row:
     }
     for way, config in configs.items():
         began = time.perf_counter()
-        found = persuade_known(game, config)
+        found = persuade_known(game, config, seed=instance)
         row |= {
             way: found.utility,
             f"{way}_share": found.utility / optimum,

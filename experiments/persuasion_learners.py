@@ -6,6 +6,7 @@ the baselines, whose senders adapt while their receivers do, each with the recei
 paper does not say which learner its receiver is. What each expected stands beside what it got.
 """
 
+import importlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,7 @@ from games.receivers import (
     ReinforceReceiver,
 )
 
+importlib.import_module("dnl.training")  # loading Lightning is no part of any method's time
 SIZES = (4, 8, 12, 16, 20, 24, 28, 32)
 # Table 2: predicted and actual utility of the paper's method, its ModelR, Info-Q, Info-Policy.
 PAPER = {

@@ -97,12 +97,7 @@ def main(
         ways = Ways(18, 0.5, WarmUpConfig(iterations=20), few)
         messages, instances, workers = (2, CURVE_MESSAGES, ways.size), 1, 1
     keys = [(count, instance) for count in dict.fromkeys(messages) for instance in range(instances)]
-    configuration = {
-        "size": ways.size,
-        "time_limit": ways.time_limit,
-        "iterations": ways.gradients.iterations,
-        "schemes": ways.alternating.asked_first(ways.size),
-    }
+    configuration = {"ways": repr(ways)}
     rows = table_of(out, KEYS, keys, row_of, configuration, (ways,), workers, quiet=small)
     summary = summarise(rows)
     write_table(summary, out / "summary.csv")
@@ -128,10 +123,11 @@ def row_of(key: Key, ways: Ways) -> Row:
     exact = optimal_persuasion(game, ways.time_limit)
     exact_seconds = time.perf_counter() - began
     began = time.perf_counter()
-    gradients = persuade_known(game, ways.gradients)
+    gradients = persuade_known(game, ways.gradients, seed=instance)
     gradients_seconds = time.perf_counter() - began
     began = time.perf_counter()
-    learned = learn_alternating(SenderProblem.of(game), RationalReceiver(game), ways.alternating)
+    problem, receiver = SenderProblem.of(game), RationalReceiver(game)
+    learned = learn_alternating(problem, receiver, ways.alternating, seed=instance)
     alternating_seconds = time.perf_counter() - began
     utilities = {
         "bound": exact.upper_bound,

@@ -65,7 +65,7 @@ def table_of(
                 f"out holds games of {there}, got {configuration} and out={str(out)!r}: "
                 "choose another folder"
             )
-    missing = [key for key in keys if key not in done]
+    missing = [key for key in dict.fromkeys(keys) if key not in done]
     if not done:
         write_record(out, configuration)
     elif missing:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 Array = Any  # whatever torch.as_tensor takes: nested lists, numpy arrays, tensors
 
+Kind = TypeVar("Kind")
 SUM_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
 
 
@@ -73,6 +74,20 @@ def one_of(name: str, value: object, choices: Sequence[str]) -> None:
     """Raise unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def sequence(name: str, value: object) -> tuple[Any, ...]:
+    """`value` as a tuple if it is a tuple or a list."""
+    if not isinstance(value, tuple | list):
+        raise ValueError(f"{name} must be a tuple or a list, got {value!r}")
+    return tuple(value)
+
+
+def instance(name: str, value: object, kind: type[Kind]) -> Kind:
+    """`value` if it is a `kind`."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
+    return value
 
 
 def distributions(name: str, rows: Tensor) -> None:

@@ -17,10 +17,10 @@ from dnl.learning_to_persuade import (
 )
 from dnl.learning_to_persuade.ensemble import ENOUGH, ReceiverEnsemble
 from games import PersuasionGame, prosecutor_game, random_matrix_game
-from games.receivers import BaseReceiver, QuantalReceiver, RationalReceiver
+from games.receivers import BanditReceiver, BaseReceiver, QuantalReceiver, RationalReceiver
 
 FEW = AskingConfig(queries=40)
-QUICK = AskingConfig(queries=13, steps=30)
+QUICK = AskingConfig(queries=14, steps=30)
 
 
 class Scripted(BaseReceiver):
@@ -157,18 +157,18 @@ def test_it_ends_where_nobody_promises_more() -> None:
     patient = learn(game, queries=60)
     assert patient.converged
     assert patient.queries < 60
-    assert not learn(game, queries=9, tolerance=0).converged
-    assert learn(game, queries=9, tolerance=0).queries == 9
+    assert not learn(game, queries=10, tolerance=0).converged
+    assert learn(game, queries=10, tolerance=0).queries == 10
 
 
 def test_determinism() -> None:
     game = random_matrix_game(3, 3, seed=100)
     torch.manual_seed(5)
-    first, state = learn(game, queries=13, steps=30), torch.get_rng_state()
+    first, state = learn(game, queries=14, steps=30), torch.get_rng_state()
     torch.manual_seed(5)
     assert torch.equal(torch.get_rng_state(), state)
-    assert learn(game, queries=13, steps=30).utilities == first.utilities
-    assert learn(game, seed=1, queries=13, steps=30).utilities != first.utilities
+    assert learn(game, queries=14, steps=30).utilities == first.utilities
+    assert learn(game, seed=1, queries=14, steps=30).utilities != first.utilities
 
 
 def test_a_receiver_who_errs() -> None:
@@ -182,7 +182,7 @@ def test_a_receiver_who_errs() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"queries": 8}, "queries must be an integer of at least 9, got 8"),
+        ({"queries": 9}, "queries must be an integer of at least 10, got 9"),
         ({"members": 0}, "members must be an integer of at least 1, got 0"),
         ({"lr": -1.0}, "lr must be finite and above 0, got -1"),
         ({"tolerance": float("nan")}, "tolerance must be finite and at least 0, got nan"),
@@ -193,6 +193,56 @@ def test_a_receiver_who_errs() -> None:
 def test_bad_configurations(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(FEW, **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prior": [0.5, 0.6]}, "prior must sum to 1"),
+        ({"prior": [0.5, 0.25, 0.25]}, r"receiver_utility must have shape \(S, A\)|utility"),
+        ({"utility": [[1.0, float("nan")], [0, 0]]}, "utility must be finite"),
+        ({"utility": [1.0, 2.0]}, r"utility must have shape \(S, A\)"),
+        ({"n_signals": 0}, "n_signals must be an integer of at least 1, got 0"),
+    ],
+)
+def test_bad_problems(changes: dict[str, Any], message: str) -> None:
+    right: dict[str, Any] = {"prior": [0.5, 0.5], "utility": [[1, 0], [0, 1]], "n_signals": 2}
+    assert SenderProblem(**right).prior.dtype == torch.float64
+    with pytest.raises(ValueError, match=message):
+        SenderProblem(**(right | changes))
+
+
+def test_wrong_objects_are_named() -> None:
+    game = random_matrix_game(2, 2, seed=0)
+    problem, receiver = SenderProblem.of(game), RationalReceiver(game)
+    with pytest.raises(ValueError, match="problem must be a SenderProblem, got PersuasionGame"):
+        learn_by_asking(game, receiver)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="receiver must be a BaseReceiver, got PersuasionGame"):
+        learn_by_asking(problem, game)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="config must be a AskingConfig, got 3"):
+        learn_by_asking(problem, receiver, 3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="margins must be a tuple or a list"):
+        AskingConfig(margins=0.03)  # type: ignore[arg-type]
+    interview = Interview(problem, receiver)
+    with pytest.raises(ValueError, match=r"policies must be a tensor \(B, 1, S, M\)"):
+        interview.ask(game.sample_policies(1)[0])
+    assert receiver.queries == 0
+
+
+def test_a_forecast_is_no_lucky_answer() -> None:
+    forecasts, truths = [], []
+    for seed in range(4):
+        game = random_matrix_game(4, 4, seed)
+        receiver = BanditReceiver(game, visits=50, seed=seed)  # far from settled
+        config = AskingConfig(queries=20, steps=20)
+        found = learn_by_asking(SenderProblem.of(game), receiver, config, seed)
+        again = receiver.respond(found.policies.expand(30, -1, -1, -1))
+        value = SenderProblem.of(game).value(found.policies.expand(30, -1, -1, -1), again)
+        forecasts += [found.predicted, found.utility]
+        truths += [value.mean().item()] * 2
+        assert max(found.utilities) > value.mean() + 0.02  # the best answer was a lucky one
+    errors = torch.tensor(forecasts) - torch.tensor(truths)
+    assert errors.mean().abs() < 0.02
 
 
 def test_bad_arguments() -> None:

@@ -237,6 +237,13 @@ def test_the_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         assert ways == dict.fromkeys((*experiment.SURROGATES, experiment.TRUTH), "ascent") | {
             "follower-dnl": way
         }
+    assert table.groupby("game")["instance"].unique().map(set).tolist() == [{0, 1}, {0, 1}]
+    for instance in range(2):  # each game its own rows
+        game = random_security_game(3, 1, instance)
+        best, worst = dnl.follower_optimum(game).utility, dnl.follower_worst(game).utility
+        rows = table[(table["game"] == "security") & (table["instance"] == instance)]
+        expected = (rows["reached"] - worst) / (best - worst)
+        assert rows["place"].tolist() == pytest.approx(expected.tolist())
     assert table["place"].dropna().between(0, 1).all()
     assert (table["gain"].dropna() >= 0).all()
     assert table["place"].notna().eq(table["game"] == "security").all()
@@ -245,6 +252,8 @@ def test_the_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     written = (tmp_path / "games.csv").read_bytes()
     assert experiment.main(small=True, out=tmp_path) == 0  # finished games are kept
     assert (tmp_path / "games.csv").read_bytes() == written
+    with pytest.raises(ValueError, match="instances must be a multiple of together=10, got 15"):
+        experiment.main(instances=15, out=tmp_path)
     with pytest.raises(ValueError, match=r"out holds games of .* choose another folder"):
         experiment.main(small=True, margin=0.1, out=tmp_path)
 
@@ -257,3 +266,17 @@ def test_the_surrogate_chooses_among_all_that_is_visited() -> None:
     ends = dnl.extragradient(fitted, starts, dnl.ExtragradientConfig(iterations=5)).policies
     best = torch.cat([fitted(starts), fitted(ends)]).max().item()
     assert fitted(found).item() >= best - 1e-9
+
+
+def test_games_together_end_where_they_end_alone() -> None:
+    key, settings = ("security", 3, 1), (2, 2_000, 3, 5, 3)
+    together = pd.DataFrame(experiment.rows_of((*key, 0), *settings, 2, 0.004))
+    alone = pd.concat(
+        pd.DataFrame(experiment.rows_of((*key, i), *settings, 1, 0.004)) for i in range(2)
+    )
+    for surrogate in (experiment.TRUTH, "relu", "follower-dnl"):
+        pairs = [
+            table[table["surrogate"] == surrogate].sort_values("instance")["place"].tolist()
+            for table in (together, alone)
+        ]
+        assert pairs[0] == pytest.approx(pairs[1], abs=0.02)

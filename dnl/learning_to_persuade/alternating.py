@@ -71,7 +71,7 @@ class AlternatingConfig:
         if self.schemes is not None:
             checks.positive_integer("schemes", self.schemes, least=2)
         checks.open_share("test_share", self.test_share)
-        object.__setattr__(self, "hidden", tuple(self.hidden))
+        object.__setattr__(self, "hidden", checks.sequence("hidden", self.hidden))
         for width in self.hidden:
             checks.positive_integer("hidden", width)
         for name in ("fit_steps", "tune_steps", "sender_steps"):
@@ -103,14 +103,14 @@ def learn_alternating(
 
     Returns:
         The last policy asked for, which is where the paper's algorithm returns, or the best one of
-        all where `rounds` ended it; `predicted` is of the last one either way. Every policy asked
-        is a query. `accuracy` is of the receiver network before any fine-tuning, on answers to
-        random policies that it was trained on and on those kept apart, as in the paper's table 1.
+        all where `rounds` ended it, asked once more. Every policy asked is a query. `accuracy` is
+        of the receiver network before any fine-tuning, on answers to random policies that it was
+        trained on and on those kept apart, as in the paper's table 1.
 
     Raises:
         ValueError: if the receiver plays games of another shape, or for a bad seed.
     """
-    config = config or AlternatingConfig()
+    config = checks.instance("config", config or AlternatingConfig(), AlternatingConfig)
     seed = checks.positive_integer("seed", seed, least=0)
     learner = _Learner(problem, Interview(problem, receiver), config, seed)
     return learner.run()
@@ -139,8 +139,7 @@ class _Learner:
         kept_apart = self.ask_at_random()
         self.fit(kept_apart, config.fit_steps, config.fit_lr, last=0.01)
         accuracy = self.accuracy(kept_apart, None), self.accuracy(0, kept_apart)
-        utility = self.problem.utility
-        threshold = config.threshold * (utility.max() - utility.min()).item()
+        threshold = self.problem.distance(config.threshold)
         converged = False
         for _ in range(config.rounds):
             policy, predicted = self.persuade()
@@ -151,7 +150,10 @@ class _Learner:
                 break
             self.fit(kept_apart, config.tune_steps, config.tune_lr)
         if not converged:
-            policy, value = interview.best, max(interview.utilities)
+            policy = interview.best
+            predicted = self.expected(policy.float()).item()
+            _, values = interview.ask(policy.unsqueeze(0))  # the best of many answers may be luck
+            value = values.item()
         return LearnedPolicy(
             method="alternating",
             policies=policy,
@@ -190,6 +192,12 @@ class _Learner:
 
         minimise(self.network, loss, steps, lr, cosine(last))
 
+    def expected(self, policies: Tensor) -> Tensor:
+        """What the network promises `(...)` of policies `(..., S, M)`: equation 8."""
+        columns = columns_of(policies, self.problem.prior.float())
+        response = self.network(columns).softmax(-1)
+        return expected_utility(columns, response, self.problem.utility.float())
+
     @torch.no_grad()
     def accuracy(self, start: int, stop: int | None) -> float:
         """Share of messages of `[start, stop)` whose most frequent action is predicted."""
@@ -202,23 +210,17 @@ class _Learner:
         """Equation 8: a policy `(1, S, M)` against the network, and what it should be worth."""
         from dnl.training import minimise
 
-        prior, utility = self.problem.prior.float(), self.problem.utility.float()
         self.network.requires_grad_(False)
-
-        def values(policies: Tensor) -> Tensor:
-            columns = columns_of(policies, prior)
-            return expected_utility(columns, self.network(columns).softmax(-1), utility)
-
         minimise(
             self.table,
-            lambda table, step: -values(table()).sum(),
+            lambda table, step: -self.expected(table()).sum(),
             self.config.sender_steps,
             self.config.sender_lr,
         )
         self.network.requires_grad_(True)
         with torch.no_grad():
             policies = self.table()
-            predicted = values(policies)
+            predicted = self.expected(policies)
         best = int(predicted.argmax())
         exact = self.table.logits.detach()[best].double().softmax(-1)
         return exact.unsqueeze(0), predicted[best].item()

@@ -24,6 +24,7 @@ from games import PersuasionGame, checks
 from games.randomness import stream
 from games.receivers import BaseReceiver
 
+LAST = 2  # queries, both of the policy chosen
 CONCENTRATION = 0.1  # of the Dirichlet law of random policies: few messages per state
 
 
@@ -34,7 +35,7 @@ class AskingConfig:
     In every turn the ensemble is fitted, and the best policy against each of its members asked.
 
     Attributes:
-        queries: policies asked at most, with the random ones, the finalists and the last.
+        queries: policies asked at most, with the random ones, the finalists and the last two.
         random_queries: before the first fit.
         finalists: the policies worth most, which are asked once more before one is chosen.
         members: of the ensemble.
@@ -58,13 +59,13 @@ class AskingConfig:
     def __post_init__(self) -> None:
         for name in ("random_queries", "finalists", "members", "steps"):
             checks.positive_integer(name, getattr(self, name))
-        least = self.random_queries + self.finalists + 1
+        least = self.random_queries + self.finalists + LAST
         checks.positive_integer("queries", self.queries, least=least)
         checks.positive_number("lr", self.lr)
         checks.positive_number("tolerance", self.tolerance, allow_zero=True)
-        margins = tuple(self.margins)
+        margins = checks.sequence("margins", self.margins)
         if not margins or not all(isinstance(m, int | float) and abs(m) < 1 for m in margins):
-            raise ValueError(f"margins must hold numbers between -1 and 1, got {self.margins!r}")
+            raise ValueError(f"margins must hold numbers between -1 and 1, got {margins!r}")
         object.__setattr__(self, "margins", margins)
 
 
@@ -83,14 +84,14 @@ def learn_by_asking(
         seed: of random queries and of the models' initial values.
 
     Returns:
-        The best policy that was asked, by the worse of two answers; their mean is what is
-        `predicted` of a third, its `utility`. `accuracy` is of the ensemble: on answers it was
-        fitted to, and on those to each turn's queries before it saw them.
+        The best policy that was asked, by the worse of two answers. A third, which chose nothing,
+        is what is `predicted`; the fourth and last its `utility`. `accuracy` is of the ensemble: on
+        answers it was fitted to, and on those to each turn's queries before it saw them.
 
     Raises:
         ValueError: for fewer messages than actions, a receiver of another game or a bad seed.
     """
-    config = config or AskingConfig()
+    config = checks.instance("config", config or AskingConfig(), AskingConfig)
     seed = checks.positive_integer("seed", seed, least=0)
     interview = Interview(problem, receiver)
     n_states, n_actions = problem.utility.shape
@@ -101,14 +102,14 @@ def learn_by_asking(
         )
     interview.ask(_random(problem, config.random_queries, stream("starts", "asking", seed)))
     ensemble = ReceiverEnsemble(n_states, n_actions, config.members, "asking", seed)
-    slack = config.tolerance * (problem.utility.max() - problem.utility.min()).item()
+    slack = problem.distance(config.tolerance)
     foreseen: list[float] = []
     turn = idle = 0
     while True:
         ensemble.fit(interview, config.steps, config.lr)
         promised = _promise(problem, ensemble) > max(interview.utilities) + slack
         idle = 0 if promised else idle + 1
-        left = config.queries - config.finalists - 1 - len(interview.utilities)
+        left = config.queries - config.finalists - LAST - len(interview.utilities)
         if idle == len(config.margins) or left == 0:
             break
         margin = config.margins[turn % len(config.margins)]
@@ -118,39 +119,33 @@ def learn_by_asking(
             asked = [*_random(problem, 1, stream("starts", "asking", seed, turn))]
         foreseen.append(_foresight(interview, ensemble, torch.stack(asked)))
         turn += 1
-    best, answers = _confirmed(interview, config.finalists)
-    _, utility = interview.ask(best.unsqueeze(0))
+    fitted = _agreement(ensemble.response(interview.columns), interview.frequencies)
+    best = _confirmed(interview, config.finalists)
+    _, (predicted, utility) = interview.ask(torch.stack([best, best]))
     return LearnedPolicy(
         method="asking",
         policies=best,
         utility=utility.item(),
-        predicted=sum(answers) / len(answers),
+        predicted=predicted.item(),
         queries=len(interview.utilities),
         utilities=tuple(interview.utilities),
-        accuracy=(
-            _agreement(ensemble.response(interview.columns), interview.frequencies),
-            sum(foreseen) / len(foreseen) if foreseen else float("nan"),
-        ),
+        accuracy=(fitted, sum(foreseen) / len(foreseen) if foreseen else float("nan")),
         converged=idle == len(config.margins),
     )
 
 
-def _confirmed(interview: Interview, finalists: int) -> tuple[Tensor, tuple[float, float]]:
-    """Of the policies worth most, asked again, the one whose worse answer is best.
+def _confirmed(interview: Interview, finalists: int) -> Tensor:
+    """Of the policies worth most, asked again, the one `(1, S, M)` whose worse answer is best.
 
     A receiver who learns may settle elsewhere next time where it hardly matters to it. The best of
     many answers is then a lucky one.
-
-    Returns:
-        The policy `(1, S, M)`, and what it was worth both times.
     """
     order = sorted(range(len(interview.policies)), key=lambda i: -interview.utilities[i])
     chosen = [interview.policies[i] for i in order[:finalists]]
     before = [interview.utilities[i] for i in order[:finalists]]
     _, again = interview.ask(torch.stack(chosen))
-    answers = list(zip(before, again.tolist(), strict=True))
-    best = max(range(len(chosen)), key=lambda i: min(answers[i]))
-    return chosen[best], answers[best]
+    worse = [min(pair) for pair in zip(before, again.tolist(), strict=True)]
+    return chosen[worse.index(max(worse))]
 
 
 def _random(problem: SenderProblem, count: int, generator: torch.Generator) -> Tensor:

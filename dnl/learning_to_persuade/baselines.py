@@ -55,7 +55,7 @@ def play(
     """
     checks.one_of("method", method, tuple(METHODS))
     make, kind = METHODS[method]
-    config = PlayConfig() if config is None else config
+    config = checks.instance("config", config or PlayConfig(), PlayConfig)
     if len(problems) != len(receivers) or not receivers:
         raise ValueError(
             f"receivers must be as many as problems and at least one, got {len(receivers)} "

@@ -8,23 +8,41 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from games import PersuasionGame
+from games import PersuasionGame, checks
 from games.receivers import BaseReceiver
+
+ROUNDING = 1e-6  # of utilities: what single precision may make of them
 
 
 @dataclass(frozen=True, eq=False)
 class SenderProblem:
     """A persuasion game as its sender knows it: without the receiver's utility.
 
-    Attributes:
-        prior: `(S,)`.
+    Args:
+        prior: `(S,)`, as of a `PersuasionGame`.
         utility: `(S, A)`, the sender's own.
         n_signals: `M`.
+
+    Both tables become float64 on the CPU.
+
+    Raises:
+        ValueError: naming the argument that is malformed, and what came.
     """
 
     prior: Tensor
     utility: Tensor
     n_signals: int
+
+    def __post_init__(self) -> None:
+        utility = checks.as_float_tensor("utility", self.utility)
+        if utility.ndim != 2 or 0 in utility.shape:
+            raise checks.shape_error("utility", "(S, A)", ("S >= 1", "A >= 1"), utility)
+        # A game checks the rest; its receiver wants nothing.
+        game = PersuasionGame(
+            self.prior, torch.zeros_like(utility), utility.unsqueeze(0), self.n_signals
+        ).to("cpu", torch.float64)
+        object.__setattr__(self, "prior", game.prior)
+        object.__setattr__(self, "utility", game.sender_utility[0])
 
     @classmethod
     def of(cls, game: PersuasionGame) -> "SenderProblem":
@@ -34,13 +52,19 @@ class SenderProblem:
         known = game.to("cpu", torch.float64)
         return cls(known.prior, known.sender_utility[0], known.n_signals)
 
+    def distance(self, share: float) -> float:
+        """This share of the range of the sender's utility, or what single precision may hide."""
+        low, high = self.utility.min(), self.utility.max()
+        noise = ROUNDING * max(low.abs().item(), high.abs().item())
+        return max(share * (high - low).item(), noise)
+
     def value(self, policies: Tensor, response: Tensor) -> Tensor:
         """The sender's utility `(B,)` if `response (B, M, A)` follows policies `(B, 1, S, M)`."""
         joint = self.prior.to(policies).unsqueeze(-1) * policies[:, 0]  # (B, S, M)
         return torch.einsum("bsm,bma,sa->b", joint, response, self.utility.to(policies))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LearnedPolicy:
     """The policy that a sender ends with.
 
@@ -54,7 +78,8 @@ class LearnedPolicy:
             was worth on its way.
         accuracy: share of right predictions of the receiver's most frequent action after messages
             that the model was trained on, and after others; NaN where there is none.
-        converged: whether the method's own stopping rule ended it, and not its budget.
+        converged: whether the method's own stopping rule ended it, and not its budget; true where
+            it has no such rule.
     """
 
     method: str
@@ -79,6 +104,9 @@ class Interview:
     """
 
     def __init__(self, problem: SenderProblem, receiver: BaseReceiver) -> None:
+        checks.instance("problem", problem, SenderProblem)
+        if not isinstance(receiver, BaseReceiver):
+            raise ValueError(f"receiver must be a BaseReceiver, got {receiver!r}")
         n_states, n_actions = problem.utility.shape
         expected = (1, problem.n_signals, n_states, n_actions)
         if receiver.game.shape != expected:
@@ -103,7 +131,13 @@ class Interview:
         return self.policies[self.utilities.index(max(self.utilities))]
 
     def ask(self, policies: Tensor) -> tuple[Tensor, Tensor]:
-        """Answers `(B, M, A)` to policies `(B, 1, S, M)`, and what those are worth, `(B,)`."""
+        """Answers `(B, M, A)` to policies `(B, 1, S, M)`, and what those are worth, `(B,)`.
+
+        Raises:
+            ValueError: if `policies` has the wrong shape or holds rows that are no distributions.
+        """
+        if not isinstance(policies, Tensor) or policies.ndim != 4:
+            raise ValueError(f"policies must be a tensor (B, 1, S, M), got {policies!r}")
         policies = policies.detach().to(self.problem.prior)
         response = self.receiver.respond(policies)
         value = self.problem.value(policies, response)

@@ -54,7 +54,7 @@ class WarmUpConfig:
             checks.positive_integer(name, getattr(self, name))
         checks.positive_number("lean", self.lean, allow_zero=True)
         for name in ("lr", "precision"):
-            pair = tuple(getattr(self, name))
+            pair = checks.sequence(name, getattr(self, name))
             object.__setattr__(self, name, pair)
             if len(pair) != 2:
                 raise ValueError(f"{name} must be the first and the last, got {pair}")
@@ -119,7 +119,7 @@ def persuade_known(
     """
     from dnl.training import minimise  # here, so that importing dnl does not load Lightning
 
-    config = config or WarmUpConfig()
+    config = checks.instance("config", config or WarmUpConfig(), WarmUpConfig)
     seed = checks.positive_integer("seed", seed, least=0)
     receiver = RationalReceiver(game)
     problem, known = SenderProblem.of(game), KnownReceiver.of(game)
