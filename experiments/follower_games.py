@@ -1,23 +1,25 @@
 """Other games with cliffs: contracts, security, pricing, optimised through surrogates alone.
 
 Every surrogate is fitted to as many samples and optimised from the same random starts by the same
-extra-gradient; of all points on the way it keeps the one that *it* thinks best, and the true game
-is asked about that one only. For a single leader's follower network, whose pieces are known to be
+extra-gradient; of all points on the way it keeps those that *it* thinks best, and the true game is
+asked about those few only. For a single leader's follower network, whose pieces are known to be
 linear, the optimum of what was learned is computed instead ("program"). The same ascent on the true
 utility, whose gradient knows as little of cliffs, tells what is the ascent's fault and not the
 surrogate's.
 
 Uniform samples do not show what a follower does near an optimum only. So a single leader zooms in:
 round by round on a smaller part of the game around the best point so far, with fresh samples there.
+In every round the true game is asked about four points: the best from each quarter of the starts,
+or the program's at four distances from learned cliffs, which may be a little off.
 
 Single leaders: `place` = (reached - worst) / (optimum - worst), exact at both ends. Sellers:
 `gain` = the most that one of them still gains by another price, exact, in payoff ranges.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
@@ -54,6 +56,7 @@ SIZES = (("contract", 6, 4), ("security", 6, 2), ("pricing", 2, 6))
 SURROGATES = ("relu", "delu", "dnl", "follower-dnl")
 TRUTH = "the game itself"
 SHRINK = 0.7  # of the part of the game that is left, from round to round
+MARGINS = (0.004, 0.015, 0.05, 0.15)  # Euclidean, between profiles of the part that is left
 DEVIATIONS = 100  # random decisions of each leader by which a surrogate judges a profile
 SIZE = ["game", "size_1", "size_2"]
 KEYS = [*SIZE, "group"]
@@ -69,7 +72,7 @@ def main(
     epochs: int = 10,
     starts: int = 200,
     iterations: int = 100,
-    margin: float = 0.004,
+    margins: Annotated[tuple[float, ...], cli.MANY] = MARGINS,
     together: int = 10,
     workers: int = 2,
     out: Path = Path("results/follower_games"),
@@ -85,7 +88,7 @@ def main(
         epochs: Passes over them.
         starts: Random starting points of the ascent.
         iterations: Of extra-gradient.
-        margin: Distance that the program keeps from learned cliffs.
+        margins: Distances that the program keeps from learned cliffs; as many points are asked.
         together: Games whose networks are trained as one model, `instances` and `first` in
             multiples of it. In single precision company changes what training amplifies.
         workers: Processes; one such group each at a time.
@@ -106,7 +109,7 @@ def main(
     for name, value in {"instances": instances, "first": first}.items():
         if value % together:
             raise ValueError(f"{name} must be a multiple of together={together}, got {value}")
-    configuration["margin"] = checks.positive_number("margin", margin)
+    configuration["margins"] = [checks.positive_number("margins", one) for one in margins]
     groups = range(first // together, (first + instances) // together)
     keys = [(*size, group) for size in SIZES for group in groups]
     if small:
@@ -150,7 +153,7 @@ def rows_of(
     starts: int,
     iterations: int,
     together: int,
-    margin: float,
+    margins: Sequence[float],
 ) -> list[Row]:
     """The rows of a group of games: for each, one per surrogate, and the game itself."""
     law, size_1, size_2, group = key
@@ -172,13 +175,28 @@ def rows_of(
 
         def optimum(fitted: FittedSurrogate, task: Task, program: bool = program) -> Tensor:
             if program:
-                return learned_optimum(fitted, margin)
-            return ascend(fitted, task.game, task.starts.to(fitted.networks.dtype), ascent)
+                return programmed(fitted, margins)
+            starts = task.starts.to(fitted.networks.dtype)
+            lots = starts.chunk(len(margins)) if task.game.shape[0] == 1 else [starts]
+            return torch.stack([ascend(fitted, task.game, lot, ascent) for lot in lots])
 
         way = {"surrogate": surrogate, "way": "program" if program else "ascent"}
         for task, led in zip(tasks, zoom(tasks, surrogate, config, optimum, rounds), strict=True):
             rows.append(itself | {"instance": task.instance} | way | led)
     return rows
+
+
+def programmed(fitted: FittedSurrogate, margins: Sequence[float]) -> Tensor:
+    """Optima of what was learned, `(few, 1, S, M)`, one for each margin that leaves room."""
+    points = []
+    for margin in sorted(margins):
+        try:
+            points.append(learned_optimum(fitted, margin))
+        except ValueError:  # no choice has so much room
+            break
+    if not points:
+        raise ValueError(f"margins must leave room in the piece of some choice, got {margins!r}")
+    return torch.stack(points)
 
 
 def zoom(
@@ -201,10 +219,12 @@ def zoom(
     for turn in range(rounds):
         fits = fit_many(parts, surrogate, config)
         for i, (task, part, fitted) in enumerate(zip(tasks, parts, fits, strict=True)):
-            policies = optimum(fitted, task)
-            predicted = fitted(policies).sum().item()
-            policies = part.real(policies) if isinstance(part, Zoomed) else policies
-            reached = task.score(policies)
+            points = optimum(fitted, task)  # (few, N, S, M)
+            real = part.real(points) if isinstance(part, Zoomed) else points
+            scores = [task.score(point) for point in real]
+            best = max(range(len(scores)), key=lambda k: scores[k]["reached"])
+            reached, policies = scores[best], real[best]
+            predicted = fitted(points[best]).sum().item()
             if turn == 0:
                 rows[i] = {
                     "unexplained": fitted.unexplained.mean().item(),

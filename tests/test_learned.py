@@ -255,7 +255,7 @@ def test_the_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(ValueError, match="instances must be a multiple of together=10, got 15"):
         experiment.main(instances=15, out=tmp_path)
     with pytest.raises(ValueError, match=r"out holds games of .* choose another folder"):
-        experiment.main(small=True, margin=0.1, out=tmp_path)
+        experiment.main(small=True, margins=(0.1,), out=tmp_path)
 
 
 def test_the_surrogate_chooses_among_all_that_is_visited() -> None:
@@ -270,9 +270,9 @@ def test_the_surrogate_chooses_among_all_that_is_visited() -> None:
 
 def test_games_together_end_where_they_end_alone() -> None:
     key, settings = ("security", 3, 1), (2, 2_000, 3, 5, 3)
-    together = pd.DataFrame(experiment.rows_of((*key, 0), *settings, 2, 0.004))
+    together = pd.DataFrame(experiment.rows_of((*key, 0), *settings, 2, (0.004, 0.05)))
     alone = pd.concat(
-        pd.DataFrame(experiment.rows_of((*key, i), *settings, 1, 0.004)) for i in range(2)
+        pd.DataFrame(experiment.rows_of((*key, i), *settings, 1, (0.004, 0.05))) for i in range(2)
     )
     for surrogate in (experiment.TRUTH, "relu", "follower-dnl"):
         pairs = [
