@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -12,6 +12,11 @@ from torch import nn
 
 from dnl.layers import PATTERN_GRADIENTS, ActivationPattern, EmittedLinear, PatternBias
 from games import checks
+
+
+def cosine(last: float) -> Callable[[float], float]:
+    """The share of a learning rate that falls from 1 to `last` by a half cosine."""
+    return lambda progress: last + (1 - last) * (1 + math.cos(math.pi * progress)) / 2
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Recipe:
 
     def rate(self, progress: float) -> float:
         """The share of the first rate at `progress` from 0 to 1."""
-        return self.last + (1 - self.last) * (1 + math.cos(math.pi * progress)) / 2
+        return cosine(self.last)(progress)
 
     def heat(self, progress: float) -> float:
         """The temperature at `progress`."""

@@ -101,8 +101,8 @@ def main(
         "epochs": epochs,
         "starts": starts,
         "iterations": iterations,
+        "together": together,
     }
-    configuration["together"] = together
     for name, value in {"instances": instances, "workers": workers, **configuration}.items():
         checks.positive_integer(name, value)
     checks.positive_integer("first", first, least=0)
@@ -114,8 +114,8 @@ def main(
     keys = [(*size, group) for size in SIZES for group in groups]
     if small:
         keys, workers = [("security", 3, 1, 0), ("pricing", 2, 2, 0)], 1
-        configuration |= {"together": 2}
         configuration |= {"rounds": 2, "samples": 500, "epochs": 2, "starts": 3, "iterations": 3}
+        configuration["together"] = 2
     arguments = tuple(configuration.values())
     rows = table_of(
         out,

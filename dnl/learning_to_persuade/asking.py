@@ -18,7 +18,12 @@ import torch
 from torch import Tensor
 
 from dnl.learning_to_persuade.ensemble import ReceiverEnsemble
-from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
+from dnl.learning_to_persuade.problem import (
+    Interview,
+    LearnedPolicy,
+    SenderProblem,
+    agreement,
+)
 from dnl.persuasion import obeyed
 from games import PersuasionGame, checks
 from games.randomness import stream
@@ -107,19 +112,20 @@ def learn_by_asking(
     turn = idle = 0
     while True:
         ensemble.fit(interview, config.steps, config.lr)
-        promised = _promise(problem, ensemble) > max(interview.utilities) + slack
+        games = _games(problem, ensemble)
+        promised = _promise(problem, games) > max(interview.utilities) + slack
         idle = 0 if promised else idle + 1
         left = config.queries - config.finalists - LAST - len(interview.utilities)
         if idle == len(config.margins) or left == 0:
             break
         margin = config.margins[turn % len(config.margins)]
-        plans = [obeyed(game, margin) for game in _games(problem, ensemble)][:left]
+        plans = [obeyed(game, margin) for game in games][:left]
         asked = [plan for plan in plans if plan is not None]
         if not asked:  # no member obeys anything by such a margin
             asked = [*_random(problem, 1, stream("starts", "asking", seed, turn))]
         foreseen.append(_foresight(interview, ensemble, torch.stack(asked)))
         turn += 1
-    fitted = _agreement(ensemble.response(interview.columns), interview.frequencies)
+    fitted = agreement(ensemble.response(interview.columns), interview.frequencies)
     best = _confirmed(interview, config.finalists)
     _, (predicted, utility) = interview.ask(torch.stack([best, best]))
     return LearnedPolicy(
@@ -163,9 +169,9 @@ def _games(problem: SenderProblem, ensemble: ReceiverEnsemble) -> list[Persuasio
     return [PersuasionGame(problem.prior, v, u, problem.n_signals, "senders") for v in utilities]
 
 
-def _promise(problem: SenderProblem, ensemble: ReceiverEnsemble) -> float:
+def _promise(problem: SenderProblem, games: list[PersuasionGame]) -> float:
     """The most that a member promises."""
-    plans = [obeyed(game, 0.0) for game in _games(problem, ensemble)]
+    plans = [obeyed(game, 0.0) for game in games]
     promises = [_recommended(problem, plan) for plan in plans if plan is not None]
     return max(promises, default=float("-inf"))
 
@@ -181,9 +187,4 @@ def _foresight(interview: Interview, ensemble: ReceiverEnsemble, plans: Tensor) 
     before = len(interview.columns)
     interview.ask(plans)
     columns = interview.columns[before:]
-    return _agreement(ensemble.response(columns), interview.frequencies[before:])
-
-
-def _agreement(first: Tensor, second: Tensor) -> float:
-    """Share of rows `(X, A)` whose largest entries are at the same place."""
-    return (first.argmax(-1) == second.argmax(-1)).double().mean().item()
+    return agreement(ensemble.response(columns), interview.frequencies[before:])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dnl.learning_to_persuade.networks import columns_of
 from games import PersuasionGame, checks
 from games.receivers import BaseReceiver
 
@@ -37,9 +38,12 @@ class SenderProblem:
         utility = checks.as_float_tensor("utility", self.utility)
         if utility.ndim != 2 or 0 in utility.shape:
             raise checks.shape_error("utility", "(S, A)", ("S >= 1", "A >= 1"), utility)
+        prior = checks.as_float_tensor("prior", self.prior)
+        if prior.shape != utility.shape[:1]:
+            raise checks.shape_error("prior", "(S,)", utility.shape[:1], prior)
         # A game checks the rest; its receiver wants nothing.
         game = PersuasionGame(
-            self.prior, torch.zeros_like(utility), utility.unsqueeze(0), self.n_signals
+            prior, torch.zeros_like(utility), utility.unsqueeze(0), self.n_signals
         ).to("cpu", torch.float64)
         object.__setattr__(self, "prior", game.prior)
         object.__setattr__(self, "utility", game.sender_utility[0])
@@ -141,10 +145,15 @@ class Interview:
         policies = policies.detach().to(self.problem.prior)
         response = self.receiver.respond(policies)
         value = self.problem.value(policies, response)
-        columns = (self.problem.prior.unsqueeze(-1) * policies[:, 0]).mT.flatten(0, 1)
+        columns = columns_of(policies[:, 0], self.problem.prior).flatten(0, 1)
         sent = columns.sum(-1) > 0
         self.columns = torch.cat([self.columns, columns[sent]])
         self.frequencies = torch.cat([self.frequencies, response.flatten(0, 1)[sent]])
         self.policies += policies
         self.utilities += value.tolist()
         return response, value
+
+
+def agreement(first: Tensor, second: Tensor) -> float:
+    """Share of rows `(X, A)` whose largest entries are at the same place."""
+    return (first.argmax(-1) == second.argmax(-1)).double().mean().item()

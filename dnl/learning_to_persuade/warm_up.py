@@ -7,7 +7,6 @@ this way also works where messages are fewer than actions and the program has no
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from dnl.layers import quantal_response
 from dnl.learning_to_persuade.networks import TableNet, columns_of, expected_utility
 from dnl.learning_to_persuade.problem import LearnedPolicy, SenderProblem
+from dnl.recipes import cosine
 from games import PersuasionGame, checks
 from games.randomness import stream
 from games.receivers import RationalReceiver
@@ -189,11 +189,6 @@ class Best:
         index = int(values.argmax())
         if values[index] > self.value:
             self.value, self.index, self.policy = float(values[index]), index, policies[index]
-
-
-def cosine(last: float) -> Callable[[float], float]:
-    """The share of a learning rate that falls from 1 to `last` by a half cosine."""
-    return lambda progress: last + (1 - last) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def _in_ranges(table: Tensor) -> Tensor:
