@@ -16,6 +16,8 @@ from torch import Tensor
 
 from dnl.devices import pick_device
 from dnl.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
+from dnl.layers import FollowerNetwork
+from dnl.pieces import settle
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import Recipe
 from dnl.stacking import NetworkStack
@@ -132,6 +134,8 @@ def fit_many(
     best = [0] * len(games)
     if recipe.restarts > 1:  # one that diverged is none
         best = module.judge().nan_to_num(float("inf")).argmin(1).tolist()
+    if recipe.settle:
+        _settle(games, networks, best, profiles, targets, seed)
     seconds = (time.perf_counter() - began) / len(games)
     del module, profiles, utilities, targets
 
@@ -235,6 +239,36 @@ def _initialise(
                     network.prior.copy_(game.prior)
                 networks.append(network)
     return NetworkStack(networks).to(DTYPES[config.dtype])
+
+
+def _settle(
+    games: Sequence[FollowerGame],
+    networks: NetworkStack,
+    best: Sequence[int],
+    profiles: Tensor,
+    targets: Tensor,
+    seed: int,
+) -> None:
+    """Put right what descent has left a little off in each game's best network.
+
+    Args:
+        best: `G` numbers of restarts.
+        profiles: `(G, samples, N, S, M)`.
+        targets: `(G, samples, N)`.
+    """
+    restarts = len(networks) // len(games)
+    for g, game in enumerate(games):
+        index = g * restarts + best[g]
+        network = networks.network(index)
+        if (
+            isinstance(network, FollowerNetwork)
+            and network.choice.n_followers == 1
+            and network.choice.scorer is None
+            and not network.hidden
+        ):
+            generator = stream("initialisation", seed, game.identity, "pieces")
+            if settle(network, profiles[g].flatten(1).cpu(), targets[g].cpu(), generator):
+                networks.set_network(index, network)
 
 
 def _labels(n_games: int, restarts: int, n_senders: int) -> list[str]:

@@ -37,6 +37,8 @@ class Recipe:
         refit: steps, at most, after which heads that are linear in features are set by least
             squares, as they are at the end; 0 for never.
         restarts: networks trained side by side; the one with the smallest error is kept.
+        settle: whether a network of one follower without hidden layers is put right at the end by
+            pieces that are exactly affine (`dnl.pieces`), where these predict better.
     """
 
     lr: float
@@ -51,6 +53,7 @@ class Recipe:
     temperature: tuple[float, float] = (0.1, 0.1)
     refit: int = 0
     restarts: int = 1
+    settle: bool = False
 
     def __post_init__(self) -> None:
         for name in ("lr", "lr_inputs", "slope", "unit"):
@@ -111,7 +114,13 @@ FOLLOWER = Recipe(
 )
 # Small batches and a hot start halve the error on contracts and security games.
 FLAT_FOLLOWER = Recipe(
-    lr=0.02, last=0.005, batch_size=64, temperature=(0.2, 0.001), refit=800, restarts=4
+    lr=0.02,
+    last=0.005,
+    batch_size=64,
+    temperature=(0.2, 0.001),
+    refit=800,
+    restarts=4,
+    settle=True,
 )
 # At the paper's rate networks of 200 inputs, N = 2 and (10, 10, 10), learn nothing, and at a
 # tenth of it 40 %; of 8 inputs, (2, 2, 2), that rate with a cosine is best for ReLU and DeLU.

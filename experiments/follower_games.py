@@ -7,10 +7,12 @@ linear, the optimum of what was learned is computed instead ("program"). The sam
 utility, whose gradient knows as little of cliffs, tells what is the ascent's fault and not the
 surrogate's.
 
-Uniform samples do not show what a follower does near an optimum only. So a single leader zooms in:
-round by round on a smaller part of the game around the best point so far, with fresh samples there.
-In every round the true game is asked about four points: the best from each quarter of the starts,
-or the program's at four distances from learned cliffs, which may be a little off.
+Uniform samples do not show what a follower does near an optimum only. So single leaders go round by
+round, with fresh samples: on a smaller part of the game each time around the best point so far, or,
+for the follower network, whose pieces tell one another apart, on that part and all earlier ones
+together. In every round the true game is asked about four points: the best from each quarter of the
+starts, or the program's at four distances from learned cliffs, which may be a little off. A point
+where the follower network was wrong shows a choice that it has hardly seen: it is shown more there.
 
 Single leaders: `place` = (reached - worst) / (optimum - worst), exact at both ends. Sellers:
 `gain` = the most that one of them still gains by another price, exact, in payoff ranges.
@@ -40,7 +42,7 @@ from dnl.exact.learned import learned_optimum
 from dnl.results import write_table
 from dnl.solver import Utility
 from experiments.resumable import Key, Row, table_of
-from games import FollowerGame, Zoomed, checks
+from games import Focused, FollowerGame, Zoomed, checks
 from games.contracts import ContractGame, random_contract_game
 from games.pricing import PricingGame, random_pricing_game
 from games.randomness import stream
@@ -56,7 +58,9 @@ SIZES = (("contract", 6, 4), ("security", 6, 2), ("pricing", 2, 6))
 SURROGATES = ("relu", "delu", "dnl", "follower-dnl")
 TRUTH = "the game itself"
 SHRINK = 0.7  # of the part of the game that is left, from round to round
-MARGINS = (0.004, 0.015, 0.05, 0.15)  # Euclidean, between profiles of the part that is left
+MARGINS = (0.004, 0.015, 0.05, 0.15)  # Euclidean; shrinks with the part of the game that is left
+WRONG = 0.01  # of the spread of utilities: a larger error of a prediction is a surprise
+PROFILES = 10_000  # by which a learned choice is known to occur
 DEVIATIONS = 100  # random decisions of each leader by which a surrogate judges a profile
 SIZE = ["game", "size_1", "size_2"]
 KEYS = [*SIZE, "group"]
@@ -173,9 +177,11 @@ def rows_of(
     for surrogate in SURROGATES:
         program = surrogate == "follower-dnl" and tasks[0].game.shape[0] == 1
 
-        def optimum(fitted: FittedSurrogate, task: Task, program: bool = program) -> Tensor:
+        def optimum(
+            fitted: FittedSurrogate, task: Task, part: FollowerGame, program: bool = program
+        ) -> Tensor:
             if program:
-                return programmed(fitted, margins)
+                return programmed(fitted, part, margins)
             starts = task.starts.to(fitted.networks.dtype)
             lots = starts.chunk(len(margins)) if task.game.shape[0] == 1 else [starts]
             return torch.stack([ascend(fitted, task.game, lot, ascent) for lot in lots])
@@ -186,12 +192,17 @@ def rows_of(
     return rows
 
 
-def programmed(fitted: FittedSurrogate, margins: Sequence[float]) -> Tensor:
-    """Optima of what was learned, `(few, 1, S, M)`, one for each margin that leaves room."""
+def programmed(fitted: FittedSurrogate, part: FollowerGame, margins: Sequence[float]) -> Tensor:
+    """Optima of what was learned, `(few, 1, S, M)`, one for each margin that leaves room.
+
+    Margins are of the smallest part that the surrogate was shown.
+    """
+    sizes = [zoomed.size for zoomed in part.parts] if isinstance(part, Focused) else []
+    profiles = part.sample_policies(PROFILES, stream("learned optimum", 0, part.identity))
     points = []
     for margin in sorted(margins):
         try:
-            points.append(learned_optimum(fitted, margin))
+            points.append(learned_optimum(fitted, margin * min(sizes, default=1.0), profiles))
         except ValueError:  # no choice has so much room
             break
     if not points:
@@ -203,13 +214,13 @@ def zoom(
     tasks: list[Task],
     surrogate: str,
     config: FitConfig,
-    optimum: Callable[[FittedSurrogate, Task], Tensor],
+    optimum: Callable[[FittedSurrogate, Task, FollowerGame], Tensor],
     rounds: int,
 ) -> list[Row]:
     """What surrogates lead to. Several leaders: one, of all rounds' samples.
 
-    A single leader: the best of all rounds, each around the best before. Their error is that of the
-    first one, on uniform profiles.
+    A single leader: the best of all rounds. Their error is that of the first one, on uniform
+    profiles.
     """
     if tasks[0].game.shape[0] > 1:
         config, rounds = replace(config, samples=rounds * config.samples), 1
@@ -219,26 +230,32 @@ def zoom(
     for turn in range(rounds):
         fits = fit_many(parts, surrogate, config)
         for i, (task, part, fitted) in enumerate(zip(tasks, parts, fits, strict=True)):
-            points = optimum(fitted, task)  # (few, N, S, M)
+            points = optimum(fitted, task, part)  # (few, N, S, M)
             real = part.real(points) if isinstance(part, Zoomed) else points
             scores = [task.score(point) for point in real]
             best = max(range(len(scores)), key=lambda k: scores[k]["reached"])
-            reached, policies = scores[best], real[best]
-            predicted = fitted(points[best]).sum().item()
+            predicted = [fitted(point).sum().item() for point in points]
             if turn == 0:
                 rows[i] = {
                     "unexplained": fitted.unexplained.mean().item(),
                     "parameters": fitted.parameter_count,
                     "fit_seconds": 0.0,
                 }
-            if turn == 0 or reached["reached"] > rows[i]["reached"]:
-                rows[i] |= {"predicted": predicted, "round": turn, **reached}
-                centres[i] = policies
+            if turn == 0 or scores[best]["reached"] > rows[i]["reached"]:
+                rows[i] |= {"predicted": predicted[best], "round": turn, **scores[best]}
+                centres[i] = real[best]
             rows[i]["fit_seconds"] += fitted.fit_seconds
-        parts = [
-            Zoomed(task.game, centre, SHRINK ** (turn + 1))
-            for task, centre in zip(tasks, centres, strict=True)
-        ]
+            size = SHRINK ** (turn + 1)
+            around = Zoomed(task.game, centres[i], size)
+            if surrogate != "follower-dnl":
+                parts[i] = around
+                continue
+            slack = WRONG * fitted.scale.sum().item()
+            errors = [abs(p - s["reached"]) for p, s in zip(predicted, scores, strict=True)]
+            surprises = [p for p, e in zip(real, errors, strict=True) if e > slack][:1]
+            before = part.parts if isinstance(part, Focused) else ()
+            shown = (*before, around, *(Zoomed(task.game, p, size / 2) for p in surprises))
+            parts[i] = Focused(task.game, shown)
     return rows
 
 

@@ -7,6 +7,7 @@ from games.advertising import advertising_products_game, advertising_quality_gam
 from games.classic import didactic_game, prosecutor_game
 from games.contracts import ContractGame, random_contract_game
 from games.estimation import UtilityEstimate
+from games.focused import Focused
 from games.follower import FollowerGame
 from games.matrix import random_matrix_game
 from games.persuasion import PersuasionGame
@@ -23,6 +24,7 @@ __all__ = [
     "REGISTRY",
     "ContractGame",
     "Family",
+    "Focused",
     "FollowerGame",
     "GameStack",
     "PersuasionGame",

@@ -22,15 +22,18 @@ from games.randomness import stream, uniform_distributions
 PROFILES = 10_000
 
 
-def learned_optimum(fitted: FittedSurrogate, margin: float = 0.004) -> Tensor:
+def learned_optimum(
+    fitted: FittedSurrogate, margin: float = 0.004, profiles: Tensor | None = None
+) -> Tensor:
     """The decision with the highest prediction at distance `margin` from every learned cliff.
 
-    Choices that the learned follower makes at less than a thousandth of random profiles are left
-    out. A poor choice where few samples were to be had: the prediction at an optimum errs upwards.
+    Choices that the learned follower makes at less than a thousandth of `profiles` are left out. A
+    poor choice where few samples were to be had: the prediction at an optimum errs upwards.
 
     Args:
         fitted: `"follower-dnl"` of a game of one leader, with one follower and no hidden layers.
         margin: Euclidean, between profiles; any decision nearer leads to the same learned choice.
+        profiles: `(B, 1, S, M)`, such as it was fitted to; None for 10,000 uniform ones.
 
     Returns:
         `(1, S, M)`, float64 on the CPU.
@@ -53,10 +56,12 @@ def learned_optimum(fitted: FittedSurrogate, margin: float = 0.004) -> Tensor:
             "fitted must be a 'follower-dnl' of one leader and one follower without hidden layers, "
             f"got {fitted.surrogate!r} of shape {fitted.shape}"
         )
-    with torch.no_grad():
+    if profiles is None:
         generator = stream("learned optimum", fitted.game)
-        random = uniform_distributions((PROFILES, n_rows, n_entries), generator).flatten(1)
-        supported = network.choice(random).mean(0) >= SUPPORT  # (C,)
+        profiles = uniform_distributions((PROFILES, 1, n_rows, n_entries), generator)
+    checks.profiles("profiles", profiles, 1, n_rows, n_entries)
+    with torch.no_grad():
+        supported = network.choice(profiles.double().flatten(1)).mean(0) >= SUPPORT  # (C,)
         weight, bias = head.emit(torch.eye(network.choice.n_choices, dtype=torch.float64))
     score, value = network.choice.weight.detach(), weight[:, 0]  # (C, D) each
     rows = np.kron(np.eye(n_rows), np.ones(n_entries))  # (S, D): every row sums to 1
