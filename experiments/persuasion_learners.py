@@ -9,6 +9,7 @@ paper does not say which learner its receiver is. What each expected stands besi
 import importlib
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -56,6 +57,8 @@ RECEIVERS: dict[str, Callable[..., LearningReceiver]] = {
     "q-learning": QLearningReceiver,
     "reinforce": ReinforceReceiver,
 }
+# Who learns from play may settle elsewhere next time: more is asked again than of a rational one.
+ASKING = AskingConfig(queries=150, finalists=10, answers=6)
 KEYS = ["size", "instance"]
 
 
@@ -85,10 +88,10 @@ def main(
     for size in sizes:
         checks.positive_integer("sizes", size, least=2)
     checks.one_of("receiver", receiver, tuple(RECEIVERS))
-    asking, alternating, playing = AskingConfig(), AlternatingConfig(), PlayConfig()
+    asking, alternating, playing = ASKING, AlternatingConfig(), PlayConfig()
     if small:
         sizes, instances, workers, visits = (2, 3), 1, 1, 200
-        asking = AskingConfig(queries=12, steps=20)
+        asking = replace(ASKING, queries=30, finalists=3, answers=2, steps=20)
         alternating = AlternatingConfig(schemes=20, fit_steps=50, sender_steps=20, rounds=2)
         playing = PlayConfig(rounds=200)
     configs = (asking, alternating, playing)

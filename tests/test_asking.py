@@ -15,6 +15,7 @@ from dnl.learning_to_persuade import (
     SenderProblem,
     learn_by_asking,
 )
+from dnl.learning_to_persuade.asking import _confirmed
 from dnl.learning_to_persuade.ensemble import ENOUGH, ReceiverEnsemble
 from games import PersuasionGame, prosecutor_game, random_matrix_game
 from games.receivers import BanditReceiver, BaseReceiver, QuantalReceiver, RationalReceiver
@@ -243,6 +244,49 @@ def test_a_forecast_is_no_lucky_answer() -> None:
         assert max(found.utilities) > value.mean() + 0.02  # the best answer was a lucky one
     errors = torch.tensor(forecasts) - torch.tensor(truths)
     assert errors.mean().abs() < 0.02
+
+
+class Moody(BaseReceiver):
+    """Obeys, but from the third asking on always acts as on the prior, unless fully informed."""
+
+    asked = 0
+
+    def _settle(self, policies: Tensor) -> Tensor:
+        right = RationalReceiver(self.game).respond(policies)
+        for b, policy in enumerate(policies):
+            if ((policy > 0) & (policy < 1)).any():
+                self.asked += 1
+                if self.asked > 2:
+                    on_prior = (self.game.prior @ self.game.receiver_utility).argmax()
+                    right[b] = torch.eye(2).to(right)[on_prior] * right[b].sum(-1, keepdim=True)
+        return right
+
+
+@pytest.mark.parametrize(("answers", "lucky"), [(1, True), (2, False), (3, False)])
+def test_finalists_must_stand_their_worst_answer(answers: int, lucky: bool) -> None:
+    game = prosecutor_game("senders")
+    interview = Interview(SenderProblem.of(game), Moody(game))
+    best = dnl.optimal_persuasion(game).policies
+    steady = torch.eye(2, dtype=torch.float64).unsqueeze(0)
+    _, (promised, safe) = interview.ask(torch.stack([best, steady]))
+    assert promised > safe
+    chosen = _confirmed(interview, 2, answers)
+    assert torch.equal(chosen, best if lucky else steady)
+    assert len(interview.utilities) == 2 + 2 * answers
+
+
+def test_what_is_asked_again_is_within_the_budget() -> None:
+    game = random_matrix_game(3, 3, seed=100)
+    config = AskingConfig(queries=22, answers=4, steps=20)
+    assert config.reserved == 17
+    found = learn_by_asking(SenderProblem.of(game), RationalReceiver(game), config)
+    assert found.queries == 22
+    assert found.utilities[-5:] == (found.utility,) * 5  # a rational receiver says the same again
+    assert found.predicted == pytest.approx(found.utility)
+    with pytest.raises(ValueError, match="queries must be an integer of at least 22, got 21"):
+        replace(config, queries=21)
+    with pytest.raises(ValueError, match="answers must be an integer of at least 1, got 0"):
+        replace(config, answers=0)
 
 
 def test_bad_arguments() -> None:

@@ -29,7 +29,6 @@ from games import PersuasionGame, checks
 from games.randomness import stream
 from games.receivers import BaseReceiver
 
-LAST = 2  # queries, both of the policy chosen
 CONCENTRATION = 0.1  # of the Dirichlet law of random policies: few messages per state
 
 
@@ -40,9 +39,11 @@ class AskingConfig:
     In every turn the ensemble is fitted, and the best policy against each of its members asked.
 
     Attributes:
-        queries: policies asked at most, with the random ones, the finalists and the last two.
+        queries: policies asked at most, with the random ones, and all that is asked again.
         random_queries: before the first fit.
-        finalists: the policies worth most, which are asked once more before one is chosen.
+        finalists: the policies worth most, which are asked again before one is chosen.
+        answers: to each finalist then, and to the one chosen once more for its prediction. Of a
+            receiver who learns, and may settle elsewhere next time, one is not enough.
         members: of the ensemble.
         steps: of Adam, in every turn.
         lr: its rate at the start of each fit.
@@ -55,6 +56,7 @@ class AskingConfig:
     queries: int = 80
     random_queries: int = 5
     finalists: int = 3
+    answers: int = 1
     members: int = 4
     steps: int = 200
     lr: float = 0.03
@@ -62,16 +64,20 @@ class AskingConfig:
     tolerance: float = 0.003
 
     def __post_init__(self) -> None:
-        for name in ("random_queries", "finalists", "members", "steps"):
+        for name in ("random_queries", "finalists", "answers", "members", "steps"):
             checks.positive_integer(name, getattr(self, name))
-        least = self.random_queries + self.finalists + LAST
-        checks.positive_integer("queries", self.queries, least=least)
+        checks.positive_integer("queries", self.queries, least=self.random_queries + self.reserved)
         checks.positive_number("lr", self.lr)
         checks.positive_number("tolerance", self.tolerance, allow_zero=True)
         margins = checks.sequence("margins", self.margins)
         if not margins or not all(isinstance(m, int | float) and abs(m) < 1 for m in margins):
             raise ValueError(f"margins must hold numbers between -1 and 1, got {margins!r}")
         object.__setattr__(self, "margins", margins)
+
+    @property
+    def reserved(self) -> int:
+        """Queries that are kept for asking again: finalists, prediction, and the last one."""
+        return (self.finalists + 1) * self.answers + 1
 
 
 def learn_by_asking(
@@ -89,9 +95,10 @@ def learn_by_asking(
         seed: of random queries and of the models' initial values.
 
     Returns:
-        The best policy that was asked, by the worse of two answers. A third, which chose nothing,
-        is what is `predicted`; the fourth and last its `utility`. `accuracy` is of the ensemble: on
-        answers it was fitted to, and on those to each turn's queries before it saw them.
+        The best policy that was asked, by its worst answer. Fresh ones, which chose nothing, are on
+        average what is `predicted`; the last of all is its `utility`. `accuracy` is of the
+        ensemble: on answers it was fitted to, and on those to each turn's queries before it saw
+        them.
 
     Raises:
         ValueError: for fewer messages than actions, a receiver of another game or a bad seed.
@@ -115,7 +122,7 @@ def learn_by_asking(
         games = _games(problem, ensemble)
         promised = _promise(problem, games) > max(interview.utilities) + slack
         idle = 0 if promised else idle + 1
-        left = config.queries - config.finalists - LAST - len(interview.utilities)
+        left = config.queries - config.reserved - len(interview.utilities)
         if idle == len(config.margins) or left == 0:
             break
         margin = config.margins[turn % len(config.margins)]
@@ -126,13 +133,13 @@ def learn_by_asking(
         foreseen.append(_foresight(interview, ensemble, torch.stack(asked)))
         turn += 1
     fitted = agreement(ensemble.response(interview.columns), interview.frequencies)
-    best = _confirmed(interview, config.finalists)
-    _, (predicted, utility) = interview.ask(torch.stack([best, best]))
+    best = _confirmed(interview, config.finalists, config.answers)
+    _, (*fresh, utility) = interview.ask(torch.stack([best] * (config.answers + 1)))
     return LearnedPolicy(
         method="asking",
         policies=best,
         utility=utility.item(),
-        predicted=predicted.item(),
+        predicted=(sum(fresh) / len(fresh)).item(),
         queries=len(interview.utilities),
         utilities=tuple(interview.utilities),
         accuracy=(fitted, sum(foreseen) / len(foreseen) if foreseen else float("nan")),
@@ -140,8 +147,8 @@ def learn_by_asking(
     )
 
 
-def _confirmed(interview: Interview, finalists: int) -> Tensor:
-    """Of the policies worth most, asked again, the one `(1, S, M)` whose worse answer is best.
+def _confirmed(interview: Interview, finalists: int, answers: int) -> Tensor:
+    """Of the policies worth most, asked again, the one `(1, S, M)` whose worst answer is best.
 
     A receiver who learns may settle elsewhere next time where it hardly matters to it. The best of
     many answers is then a lucky one.
@@ -149,9 +156,10 @@ def _confirmed(interview: Interview, finalists: int) -> Tensor:
     order = sorted(range(len(interview.policies)), key=lambda i: -interview.utilities[i])
     chosen = [interview.policies[i] for i in order[:finalists]]
     before = [interview.utilities[i] for i in order[:finalists]]
-    _, again = interview.ask(torch.stack(chosen))
-    worse = [min(pair) for pair in zip(before, again.tolist(), strict=True)]
-    return chosen[worse.index(max(worse))]
+    _, again = interview.ask(torch.stack(chosen).repeat(answers, 1, 1, 1))
+    lowest = again.view(answers, -1).amin(0).tolist()
+    worst = [min(pair) for pair in zip(before, lowest, strict=True)]
+    return chosen[worst.index(max(worst))]
 
 
 def _random(problem: SenderProblem, count: int, generator: torch.Generator) -> Tensor:
