@@ -10,6 +10,7 @@ from dnl.exact.problem import MARGINS
 from dnl.exact.response import MISSED, best_response
 from dnl.exact.status import Status
 from games import PersuasionGame, checks
+from games.persuasion import of_one_sender
 
 ROUNDING = 1e-9  # of probabilities and utilities: what a solver may leave where it means none
 
@@ -49,10 +50,8 @@ def optimal_persuasion(game: PersuasionGame, time_limit: float = 60.0) -> Optima
         ValueError: for a game of several senders or a bad limit.
         ImportError: if highspy is not installed.
     """
-    if not isinstance(game, PersuasionGame) or game.n_senders != 1:
-        raise ValueError(f"game must be a PersuasionGame of one sender, got {game!r}")
+    game = of_one_sender(game).to("cpu", torch.float64)
     time_limit = checks.positive_number("time_limit", time_limit)
-    game = game.to("cpu", torch.float64)
     ceiling = Recommendation(game, game.sender_utility[0].numpy()).bound()
     silence = torch.zeros(1, game.n_states, game.n_signals, dtype=torch.float64)
     silence[..., 0] = 1.0

@@ -3,7 +3,8 @@
 Random matrix games, implicit commitment: the sender keeps to a policy until the receiver has
 settled. The paper's method and ours against one kind of receiver, asked as often as either wants;
 the baselines, whose senders adapt while their receivers do, each with the receiver of its own. The
-paper does not say which learner its receiver is. What each expected stands beside what it got.
+paper does not say which learner its receiver is. What each expected stands beside what it got; the
+figure has the mean utilities, and dotted what the paper's method got in the paper.
 """
 
 import importlib
@@ -60,6 +61,13 @@ RECEIVERS: dict[str, Callable[..., LearningReceiver]] = {
 # Who learns from play may settle elsewhere next time: more is asked again than of a rational one.
 ASKING = AskingConfig(queries=150, finalists=10, answers=6)
 KEYS = ["size", "instance"]
+LINES = {  # label, colour and marker, in the order of the legend
+    "asking": ("ours, asking", "#D55E00", "o"),
+    "alternating": ("the paper's method", "#0072B2", "s"),
+    "model-r": ("ModelR", "#009E73", "^"),
+    "info-q": ("Info-Q", "#CC79A7", "v"),
+    "info-policy": ("Info-Policy", "#E69F00", "D"),
+}
 
 
 def main(
@@ -80,7 +88,7 @@ def main(
         receiver: Who is asked: bandit, q-learning or reinforce.
         visits: Of each message, until the receiver has settled.
         workers: Processes; one game each at a time.
-        out: Folder: table2.csv, and learners/ with the rows of all games.
+        out: Folder: table2.csv, and learners/ with the rows of all games and the figure.
         small: A run of seconds.
     """
     for name, value in {"instances": instances, "visits": visits, "workers": workers}.items():
@@ -109,6 +117,7 @@ def main(
     table = summarise(rows)
     write_table(table, out / "table2.csv")
     print(table.to_string(index=False))
+    draw(table, out / "learners" / "utilities.png")
     return 0
 
 
@@ -180,6 +189,41 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         for size, method in zip(table["size"], table["method"], strict=True)
     ]
     return table.round(4)
+
+
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Mean utilities of all methods against the size of the game."""
+    from matplotlib.figure import Figure  # here: it takes a second to load
+
+    figure = Figure(figsize=(6.4, 3.8), layout="constrained")
+    axes = figure.subplots()
+    optimum = table.groupby("size")["lp_optimum"].first()
+    axes.plot(optimum.index, optimum, color="black", linestyle="--", label="optimum, if known")
+    for method, (label, colour, marker) in LINES.items():
+        own = table[table["method"] == method]
+        axes.errorbar(
+            own["size"],
+            own["utility"],
+            own["error"],
+            label=label,
+            color=colour,
+            marker=marker,
+            capsize=2,
+        )
+    published = table[table["method"] == "alternating"]
+    axes.plot(
+        published["size"],
+        published["paper_utility"],
+        color=LINES["alternating"][1],
+        linestyle=":",
+        label="the paper's method, published",
+    )
+    axes.set_xticks(optimum.index)
+    axes.set_xlabel("states, and actions")
+    axes.set_ylabel("the sender's utility")
+    axes.set_ylim(bottom=0)
+    figure.legend(loc="outside right upper", fontsize=8)
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

@@ -344,3 +344,10 @@ class PersuasionGame(GameValue):
             "n_signals": self.n_signals,
             "tie_break": self.tie_break,
         }
+
+
+def of_one_sender(game: object) -> PersuasionGame:
+    """`game` if it is a `PersuasionGame` of one sender, else a ValueError."""
+    if not isinstance(game, PersuasionGame) or game.n_senders != 1:
+        raise ValueError(f"game must be a PersuasionGame of one sender, got {game!r}")
+    return game

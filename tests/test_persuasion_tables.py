@@ -46,6 +46,7 @@ def test_table_2(tmp_path: Path) -> None:
     methods = {"alternating", "asking", "model-r", "info-q", "info-policy"}
     assert set(table["method"]) == methods
     assert table["size"].tolist() == [2] * 5 + [3] * 5
+    assert (tmp_path / "learners" / "utilities.png").stat().st_size > 10_000
     rows = pd.read_csv(tmp_path / "learners" / "games.csv")
     assert (rows["rational_utility"] <= rows["lp_optimum"] + 1e-9).all()
     assert rows["predicted"].isna().tolist() == rows["method"].str.startswith("info").tolist()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dnl.learning_to_persuade.networks import columns_of
 from games import PersuasionGame, checks
+from games.persuasion import of_one_sender
 from games.receivers import BaseReceiver
 
 ROUNDING = 1e-6  # of utilities: what single precision may make of them
@@ -51,9 +52,7 @@ class SenderProblem:
     @classmethod
     def of(cls, game: PersuasionGame) -> "SenderProblem":
         """What the sender of a one-sender game knows, in float64 on the CPU."""
-        if not isinstance(game, PersuasionGame) or game.n_senders != 1:
-            raise ValueError(f"game must be a PersuasionGame of one sender, got {game!r}")
-        known = game.to("cpu", torch.float64)
+        known = of_one_sender(game).to("cpu", torch.float64)
         return cls(known.prior, known.sender_utility[0], known.n_signals)
 
     def distance(self, share: float) -> float:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from games.persuasion import PersuasionGame
+from games.persuasion import PersuasionGame, of_one_sender
 
 
 class BaseReceiver(ABC):
@@ -26,9 +26,7 @@ class BaseReceiver(ABC):
     """
 
     def __init__(self, game: PersuasionGame) -> None:
-        if not isinstance(game, PersuasionGame) or game.n_senders != 1:
-            raise ValueError(f"game must be a PersuasionGame of one sender, got {game!r}")
-        self.game = game
+        self.game = of_one_sender(game)
         self.queries = 0
 
     @torch.no_grad()
