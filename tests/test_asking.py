@@ -247,7 +247,7 @@ def test_a_forecast_is_no_lucky_answer() -> None:
 
 
 class Moody(BaseReceiver):
-    """Obeys, but from the third asking on always acts as on the prior, unless fully informed."""
+    """Obeys, but from the fourth asking on always acts as on the prior, unless fully informed."""
 
     asked = 0
 
@@ -256,7 +256,7 @@ class Moody(BaseReceiver):
         for b, policy in enumerate(policies):
             if ((policy > 0) & (policy < 1)).any():
                 self.asked += 1
-                if self.asked > 2:
+                if self.asked > 3:
                     on_prior = (self.game.prior @ self.game.receiver_utility).argmax()
                     right[b] = torch.eye(2).to(right)[on_prior] * right[b].sum(-1, keepdim=True)
         return right
@@ -268,11 +268,11 @@ def test_finalists_must_stand_their_worst_answer(answers: int, lucky: bool) -> N
     interview = Interview(SenderProblem.of(game), Moody(game))
     best = dnl.optimal_persuasion(game).policies
     steady = torch.eye(2, dtype=torch.float64).unsqueeze(0)
-    _, (promised, safe) = interview.ask(torch.stack([best, steady]))
+    _, (promised, _, safe) = interview.ask(torch.stack([best, best, steady]))
     assert promised > safe
     chosen = _confirmed(interview, 2, answers)
     assert torch.equal(chosen, best if lucky else steady)
-    assert len(interview.utilities) == 2 + 2 * answers
+    assert len(interview.utilities) == 3 + 2 * answers  # two finalists, one of them asked before
 
 
 def test_what_is_asked_again_is_within_the_budget() -> None:

@@ -29,6 +29,7 @@ from games import PersuasionGame, checks
 from games.randomness import stream
 from games.receivers import BaseReceiver
 
+SAME = 1e-3  # largest difference of two policies that count as one
 CONCENTRATION = 0.1  # of the Dirichlet law of random policies: few messages per state
 
 
@@ -41,7 +42,7 @@ class AskingConfig:
     Attributes:
         queries: policies asked at most, with the random ones, and all that is asked again.
         random_queries: before the first fit.
-        finalists: the policies worth most, which are asked again before one is chosen.
+        finalists: the policies worth most, which are asked again before one is chosen, at most.
         answers: to each finalist then, and to the one chosen once more for its prediction. Of a
             receiver who learns, and may settle elsewhere next time, one is not enough.
         members: of the ensemble.
@@ -151,15 +152,21 @@ def _confirmed(interview: Interview, finalists: int, answers: int) -> Tensor:
     """Of the policies worth most, asked again, the one `(1, S, M)` whose worst answer is best.
 
     A receiver who learns may settle elsewhere next time where it hardly matters to it. The best of
-    many answers is then a lucky one.
+    many answers is then a lucky one. Of policies that are nearly the same one is a finalist.
     """
-    order = sorted(range(len(interview.policies)), key=lambda i: -interview.utilities[i])
-    chosen = [interview.policies[i] for i in order[:finalists]]
-    before = [interview.utilities[i] for i in order[:finalists]]
-    _, again = interview.ask(torch.stack(chosen).repeat(answers, 1, 1, 1))
-    lowest = again.view(answers, -1).amin(0).tolist()
+    chosen: list[int] = []
+    for index in sorted(range(len(interview.policies)), key=lambda i: -interview.utilities[i]):
+        policy = interview.policies[index]
+        if all((interview.policies[i] - policy).abs().amax() > SAME for i in chosen):
+            chosen.append(index)
+        if len(chosen) == finalists:
+            break
+    before = [interview.utilities[i] for i in chosen]
+    again = torch.stack([interview.policies[i] for i in chosen]).repeat(answers, 1, 1, 1)
+    _, values = interview.ask(again)
+    lowest = values.view(answers, -1).amin(0).tolist()
     worst = [min(pair) for pair in zip(before, lowest, strict=True)]
-    return chosen[worst.index(max(worst))]
+    return interview.policies[chosen[worst.index(max(worst))]]
 
 
 def _random(problem: SenderProblem, count: int, generator: torch.Generator) -> Tensor:
