@@ -17,7 +17,7 @@ from torch import Tensor
 from dnl.devices import pick_device
 from dnl.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
 from dnl.layers import FollowerNetwork
-from dnl.pieces import settle
+from dnl.pieces import is_affine, settle
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import Recipe
 from dnl.stacking import NetworkStack
@@ -260,12 +260,7 @@ def _settle(
     for g, game in enumerate(games):
         index = g * restarts + best[g]
         network = networks.network(index)
-        if (
-            isinstance(network, FollowerNetwork)
-            and network.choice.n_followers == 1
-            and network.choice.scorer is None
-            and not network.hidden
-        ):
+        if isinstance(network, FollowerNetwork) and is_affine(network):
             generator = stream("initialisation", seed, game.identity, "pieces")
             if settle(network, profiles[g].flatten(1).cpu(), targets[g].cpu(), generator):
                 networks.set_network(index, network)

@@ -4,16 +4,17 @@ Where a follower's choice stays, a leader's utility is often affine and simulate
 Then a few samples give a piece away for good: all others of that piece lie on the same plane. So
 the planes are found by consensus (Fischler and Bolles 1981), starting from what descent has learned
 (clusterwise regression, Spaeth 1979); every sample is told its piece; and the choices' scores
-follow from a linear classification of the samples, which are separable for a follower of linear
-scores.
+follow from a linear classification of the samples. Those are separable for a follower of linear
+scores, unless two of its choices are worth the same to everybody: such two become one piece.
 
 Shapes: `B` samples, `F` features, `C` pieces, `O` outputs.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from dnl.layers import EmittedLinear, FollowerNetwork
@@ -51,19 +52,19 @@ def find_pieces(
         generator: of the neighbourhoods.
         tolerance: largest distance `|x plane - y|`, summed over outputs, of a sample on a plane.
     """
-    least = 2 * x.shape[1]  # samples that make a consensus
-    planes = _clusterwise(x, y, planes.to(x), least)
+    enough = 2 * x.shape[1]  # samples that make a consensus
+    planes = _clusterwise(x, y, planes.to(x), enough)
     hits = distances(x, y, planes) <= tolerance  # (B, C)
     free = torch.ones(len(x), dtype=torch.bool)
     found: list[Tensor] = []
     while len(found) < len(planes):  # the plane of most samples that are not on another yet
         count, best = (hits & free.unsqueeze(1)).sum(0).max(0)
-        if count < least:
+        if count < enough:
             break
         found.append(_solve(x[hits[:, best]], y[hits[:, best]]))
         free &= distances(x, y, found[-1].unsqueeze(0))[:, 0] > tolerance
-    while len(found) < len(planes) and free.sum() >= least:
-        plane = _another(x[free], y[free], least, generator, tolerance)
+    while len(found) < len(planes) and free.sum() >= enough:
+        plane = _another(x[free], y[free], enough, generator, tolerance)
         if plane is None:
             break
         found.append(plane)
@@ -80,14 +81,14 @@ def distances(x: Tensor, y: Tensor, planes: Tensor) -> Tensor:
     return torch.stack([(x @ plane - y).abs().sum(1) for plane in planes], 1)
 
 
-def _clusterwise(x: Tensor, y: Tensor, planes: Tensor, least: int) -> Tensor:
+def _clusterwise(x: Tensor, y: Tensor, planes: Tensor, enough: int) -> Tensor:
     """Each plane by least squares on the nearer half of the samples nearest to it, in turns."""
     for _ in range(SWEEPS):
         nearest, piece = distances(x, y, planes).min(1)
         moved = planes.clone()
         for c in piece.unique().tolist():
             mine = (piece == c).nonzero()[:, 0]
-            if len(mine) >= least:
+            if len(mine) >= enough:
                 mine = mine[nearest[mine] <= nearest[mine].median()]
                 moved[c] = _solve(x[mine], y[mine])
         planes = moved
@@ -95,12 +96,13 @@ def _clusterwise(x: Tensor, y: Tensor, planes: Tensor, least: int) -> Tensor:
 
 
 def _another(
-    x: Tensor, y: Tensor, least: int, generator: torch.Generator, tolerance: float
+    x: Tensor, y: Tensor, enough: int, generator: torch.Generator, tolerance: float
 ) -> Tensor | None:
     """The plane of most of these samples, among those that neighbourhoods suggest."""
-    best: tuple[int, Tensor | None] = (least - 1, None)
+    best: tuple[int, Tensor | None] = (enough - 1, None)
     for centre in torch.randint(len(x), (TRIES,), generator=generator).tolist():
-        near = (x - x[centre]).square().sum(1).topk(x.shape[1] + 4, largest=False).indices
+        distance = (x - x[centre]).square().sum(1)
+        near = distance.topk(min(x.shape[1] + 4, len(x)), largest=False).indices
         plane = _solve(x[near], y[near])
         on = distances(x, y, plane.unsqueeze(0))[:, 0] <= tolerance
         if on.sum() > best[0]:
@@ -114,17 +116,18 @@ def _solve(x: Tensor, y: Tensor) -> Tensor:
 
 
 def separating_scores(x: Tensor, piece: Tensor, n_pieces: int) -> Tensor:
-    """Linear scores `(n_pieces, in)` whose arg max is each sample's piece, if there are such.
+    """Linear scores `(n_pieces, in)` whose arg max is nearly every sample's piece, if possible.
 
-    Logistic regression with hardly any ridge: of separable samples the widest margin.
+    Logistic regression with hardly any ridge. Of separable samples a few in ten thousand, right at
+    a boundary, may be left on its wrong side.
 
     Args:
         x: `(B, in)` float64.
         piece: `(B,)` int64, from 0 to `n_pieces - 1`.
     """
     size, axes = torch.linalg.eigh(x.mT @ x / len(x))
-    seen = size > SEEN * size[-1]
-    whitened = axes[:, seen] / size[seen].sqrt()  # (in, directions that vary)
+    seen = size >= SEEN * size[-1]
+    whitened = axes[:, seen] / size[seen].clamp_min(torch.finfo(x.dtype).tiny).sqrt()  # (in, seen)
     z = x @ whitened
     weight = z.new_zeros(n_pieces, z.shape[1]).requires_grad_()
     optimiser = torch.optim.LBFGS(
@@ -147,40 +150,61 @@ def separating_scores(x: Tensor, piece: Tensor, n_pieces: int) -> Tensor:
     return weight.detach() @ whitened.mT
 
 
+def is_affine(network: nn.Module) -> bool:
+    """Whether `settle` knows such networks: one follower of linear scores, no hidden layers."""
+    return (
+        isinstance(network, FollowerNetwork)
+        and network.choice.n_followers == 1
+        and network.choice.scorer is None
+        and not network.hidden
+    )
+
+
 @torch.no_grad()
 def settle(network: FollowerNetwork, x: Tensor, y: Tensor, generator: torch.Generator) -> bool:
     """Replace a fitted network by exact pieces where these predict better; whether they did.
 
     Args:
-        network: of one follower without hidden layers.
+        network: of one follower of linear scores without hidden layers, on the CPU like all else.
         x: `(B, in_features)`.
         y: `(B, out_features)`, of size 1, without noise. The tolerance is that of its dtype.
         generator: of the search for pieces.
+
+    Raises:
+        ValueError: for another network.
     """
+    if not is_affine(network):
+        raise ValueError(
+            "network must have one follower of linear scores and no hidden layers, got "
+            f"n_followers={network.choice.n_followers}, scorer={network.choice.scorer}, "
+            f"upper={network.hidden}"
+        )
     head = network.upper[0]
     assert isinstance(head, EmittedLinear)
-    assert network.choice.n_followers == 1
-    assert not network.hidden
     before = _error(network, x, y)
-    kept = {name: value.clone() for name, value in network.state_dict().items()}
-    planes = torch.cat([head.weight[:, 1:], head.bias[:, 1:].unsqueeze(-1)], -1).movedim(0, -1)
+    learned = {name: value.clone() for name, value in network.state_dict().items()}
+    weight, bias = head.emit(torch.eye(network.choice.n_choices).to(head.weight))
+    planes = torch.cat([weight, bias.unsqueeze(-1)], -1).mT.double()  # (C, F, O)
     inputs, targets = x.double(), y.double()
     features = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1)
-    pieces = find_pieces(features, targets, planes.double(), generator, TOLERANCE[y.dtype])
+    planes = planes.nan_to_num(0.0, 0.0, 0.0)  # training may have diverged
+    pieces = find_pieces(features, targets, planes, generator, TOLERANCE[y.dtype])
     known = pieces.piece >= 0
-    names, piece = pieces.piece[known].unique(return_inverse=True)
-    if not len(names):
+    kept, piece = pieces.piece[known].unique(return_inverse=True)
+    if not len(kept):
         return False
-    scores = separating_scores(inputs[known], piece, len(names))
+    scores = separating_scores(inputs[known], piece, len(kept))
     # Choices that are not needed are copies of the first one.
-    index = torch.arange(len(planes)).where(torch.arange(len(planes)) < len(names), 0)
-    values = pieces.planes[names[index]].movedim(-1, 0)  # (O, C, F)
-    network.choice.weight.copy_(scores[index])
+    number = torch.arange(len(planes))
+    number = number.where(number < len(kept), 0)
+    values = pieces.planes[kept[number]].movedim(-1, 0)  # (O, C, F)
+    network.choice.weight.copy_(scores[number])
     head.weight.zero_()[:, 1:] = values[..., :-1].to(head.weight)
     head.bias.zero_()[:, 1:] = values[..., -1].to(head.bias)
-    if _error(network, x, y) < before:
+    after = _error(network, x, y)
+    if after < before or (math.isnan(before) and math.isfinite(after)):
         return True
-    network.load_state_dict(kept)
+    network.load_state_dict(learned)
     return False
 
 

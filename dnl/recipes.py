@@ -68,6 +68,7 @@ class Recipe:
             checks.positive_integer("posteriors", self.posteriors)
         checks.positive_integer("refit", self.refit, least=0)
         checks.one_of("pattern_gradient", self.pattern_gradient, PATTERN_GRADIENTS)
+        checks.instance("settle", self.settle, bool)
         object.__setattr__(self, "temperature", tuple(self.temperature))
         if len(self.temperature) != 2:
             raise ValueError(f"temperature must be the first and the last, got {self.temperature}")

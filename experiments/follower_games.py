@@ -225,7 +225,7 @@ def zoom(
     if tasks[0].game.shape[0] > 1:
         config, rounds = replace(config, samples=rounds * config.samples), 1
     parts: list[FollowerGame] = [task.game for task in tasks]
-    centres = [task.starts[0] for task in tasks]
+    centres: list[Tensor] = [torch.empty(0) for _ in tasks]
     rows: list[Row] = [{} for _ in tasks]
     for turn in range(rounds):
         fits = fit_many(parts, surrogate, config)
@@ -245,6 +245,8 @@ def zoom(
                 rows[i] |= {"predicted": predicted[best], "round": turn, **scores[best]}
                 centres[i] = real[best]
             rows[i]["fit_seconds"] += fitted.fit_seconds
+            if turn == rounds - 1:
+                continue
             size = SHRINK ** (turn + 1)
             around = Zoomed(task.game, centres[i], size)
             if surrogate != "follower-dnl":

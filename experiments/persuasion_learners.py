@@ -198,7 +198,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()
     optimum = table.groupby("size")["lp_optimum"].first()
-    axes.plot(optimum.index, optimum, color="black", linestyle="--", label="optimum, if known")
+    axes.plot(
+        optimum.index, optimum, color="black", linestyle="--", label="optimum for a known receiver"
+    )
     for method, (label, colour, marker) in LINES.items():
         own = table[table["method"] == method]
         axes.errorbar(

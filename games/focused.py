@@ -19,7 +19,8 @@ class Focused(GameValue):
     coordinates.
 
     Args:
-        game: any game with a follower.
+        game: any game with a follower. A focused `PersuasionGame` is none: `"posterior-dnl"`
+            refuses it.
         parts: of that game; none leave it as it is.
 
     Raises:
@@ -27,11 +28,11 @@ class Focused(GameValue):
     """
 
     def __init__(self, game: FollowerGame, parts: Sequence[Zoomed] = ()) -> None:
-        for part in parts:
-            if not isinstance(part, Zoomed) or part.game != game:
-                raise ValueError(f"parts must be Zoomed parts of game={game!r}, got {part!r}")
         self.game = game
         self.parts = tuple(parts)
+        for part in self.parts:
+            if not isinstance(part, Zoomed) or part.game != game:
+                raise ValueError(f"parts must be Zoomed parts of game={game!r}, got {part!r}")
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

@@ -222,6 +222,11 @@ def test_only_what_programs_can_solve_is_solved() -> None:
     for game, surrogate in ((GAMES[0], "relu"), (GAMES[2], "follower-dnl")):
         with pytest.raises(ValueError, match="fitted must be a 'follower-dnl' of one leader"):
             learned_optimum(dnl.fit(game, surrogate, TINY))
+    fitted = perfect(random_contract_game(3, 2, 0))
+    with pytest.raises(ValueError, match=r"profiles must be many, .* got shape \(0, 1, 2, 2\)"):
+        learned_optimum(fitted, 0.01, torch.empty(0, 1, 2, 2, dtype=torch.float64))
+    with pytest.raises(ValueError, match="profiles must hold distributions"):
+        learned_optimum(fitted, 0.01, torch.ones(5, 1, 2, 2))
     with pytest.raises(ValueError, match="margin must be"):
         learned_optimum(perfect(random_contract_game(3, 2, 0)), 0.0)
     with pytest.raises(ValueError, match=r"margin must leave room .* got 10\.0"):

@@ -1,5 +1,7 @@
 """Affine pieces from samples without noise."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -113,13 +115,73 @@ def test_single_precision_is_no_noise() -> None:
     assert right.double().mean() > 0.999
 
 
+@pytest.mark.parametrize("inputs", [1, 2, 3])
+def test_however_few_samples(inputs: int) -> None:
+    torch.manual_seed(inputs)
+    network = FollowerNetwork(inputs, 1, 3).double()
+    for count in range(1, 11):
+        x = normal(count, inputs, seed=count)
+        for y in (network(x).detach(), torch.zeros(count, 1).double(), normal(count, 1)):
+            other = FollowerNetwork(inputs, 1, 3).double()
+            before = (other(x) - y).square().mean()
+            settle(other, x, y, seeded(count))
+            assert (other(x) - y).square().mean() <= before
+    nothing = torch.zeros(20, inputs).double()
+    assert settle(other, nothing, torch.ones(20, 1).double(), seeded(0))
+    torch.testing.assert_close(other(nothing), torch.ones(20, 1).double())
+
+
+def test_many_inputs_need_what_was_learned() -> None:
+    torch.manual_seed(0)
+    network = FollowerNetwork(20, 1, 6).double()
+    head = network.upper[0]
+    assert isinstance(head, EmittedLinear)
+    assert head.weight[:, 0].abs().max() > 0  # what all choices share
+    x = normal(4000, 20)
+    y = network(x).detach()
+    nothing = torch.zeros(6, 21, 1, dtype=torch.float64)
+    assert (find_pieces(extended(x), y, nothing, seeded(0), 1e-6).piece == -1).all()
+    with torch.no_grad():  # learned, but not quite
+        for parameter in network.parameters():
+            parameter.add_(0.005 * normal(*parameter.shape, seed=1))
+    assert (network(x) - y).square().mean() > 1e-3
+    assert settle(network, x, y, seeded(0))
+    torch.testing.assert_close(network(x), y, rtol=0, atol=1e-6)
+
+
+def test_what_diverged_is_replaced() -> None:
+    network, x = truth(), normal(3000, 3)
+    broken = FollowerNetwork(3, 2, 6).double()
+    with torch.no_grad():
+        for parameter in broken.parameters():
+            parameter.fill_(float("nan"))
+    assert settle(broken, x, network(x).detach(), seeded(0))
+    torch.testing.assert_close(broken(x), network(x), rtol=0, atol=1e-6)
+
+
+def test_other_networks_are_refused() -> None:
+    x, y = normal(20, 3), normal(20, 1)
+    scorer = torch.nn.Linear(3, 4).double()
+    for network in (
+        FollowerNetwork(3, 1, 2, upper=(5,)),
+        FollowerNetwork(3, 1, 2, n_followers=2),
+        FollowerNetwork(3, 1, 4, scorer=scorer),
+    ):
+        with pytest.raises(ValueError, match="network must have one follower of linear scores"):
+            settle(network.double(), x, y, seeded(0))
+
+
 def test_fits_are_settled_where_the_recipe_says_so() -> None:
-    game = random_contract_game(3, 2, 0)
     config = dnl.FitConfig(samples=4_000, test_samples=2_000, epochs=2, device="cpu")
-    assert config.training("follower-dnl").settle
-    fitted = dnl.fit(game, "follower-dnl", config)
-    assert fitted.unexplained.item() < 0.002
-    assert torch.equal(dnl.fit(game, "follower-dnl", config).mse, fitted.mse)
+    recipe = config.training("follower-dnl")
+    assert recipe.settle
+    alone = dataclasses.replace(config, recipe=dataclasses.replace(recipe, settle=False))
+    games = [random_contract_game(4, 3, seed) for seed in range(3)]
+    settled = dnl.fit_many(games, "follower-dnl", config)
+    descended = dnl.fit_many(games, "follower-dnl", alone)
+    for exact, rough in zip(settled, descended, strict=True):
+        assert exact.mse < 0.2 * rough.mse
+    assert torch.equal(dnl.fit(games[0], "follower-dnl", config).mse, settled[0].mse)
 
 
 # ------------------------------------------------------------------------------- where to look
@@ -140,6 +202,7 @@ def test_focused_games_are_seen_as_a_whole_and_in_parts() -> None:
     assert torch.equal(Focused(game).sample_policies(5, seeded(1)), uniform[:5])
     assert len({Focused(game, [part] * count).identity for count in range(3)}) == 3
     assert repr(focused) == "Focused(SecurityGame(N=1, M=4, S=2, A=4), parts=2)"
+    assert Focused(game, (part for _ in range(2))) == focused  # type: ignore[arg-type]
     other = Zoomed(random_security_game(4, 2, 1), centre, 0.1)
     for bad in (other, game):
         with pytest.raises(ValueError, match="parts must be Zoomed parts of game=Security"):

@@ -254,6 +254,7 @@ def test_a_fit_by_a_recipe_of_one_s_own_is_saved(name: str, tmp_path: Path) -> N
         ({"temperature": (0.1,)}, "temperature must be the first and the last"),
         ({"refit": -1}, "refit must be an integer of at least 0"),
         ({"restarts": 0}, "restarts must be an integer of at least 1"),
+        ({"settle": "no"}, "settle must be a bool, got 'no'"),
     ],
 )
 def test_bad_recipes_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -39,8 +39,8 @@ def learned_optimum(
         `(1, S, M)`, float64 on the CPU.
 
     Raises:
-        ValueError: for another surrogate, a margin that is not positive, or where no choice leaves
-            room for it.
+        ValueError: for another surrogate, malformed profiles, a margin that is not positive, or
+            where no choice leaves room for it.
         ImportError: if highspy is not installed.
     """
     checks.positive_number("margin", margin)
@@ -60,8 +60,10 @@ def learned_optimum(
         generator = stream("learned optimum", fitted.game)
         profiles = uniform_distributions((PROFILES, 1, n_rows, n_entries), generator)
     checks.profiles("profiles", profiles, 1, n_rows, n_entries)
+    if profiles.ndim == 3 or not len(profiles):
+        raise ValueError(f"profiles must be many, (B, 1, S, M), got shape {tuple(profiles.shape)}")
     with torch.no_grad():
-        supported = network.choice(profiles.double().flatten(1)).mean(0) >= SUPPORT  # (C,)
+        supported = network.choice(profiles.double().cpu().flatten(1)).mean(0) >= SUPPORT  # (C,)
         weight, bias = head.emit(torch.eye(network.choice.n_choices, dtype=torch.float64))
     score, value = network.choice.weight.detach(), weight[:, 0]  # (C, D) each
     rows = np.kron(np.eye(n_rows), np.ones(n_entries))  # (S, D): every row sums to 1
