@@ -1,5 +1,6 @@
 """Settings of the whole test run."""
 
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -7,6 +8,8 @@ import torch
 
 # Most tensors here are tiny; threads that wait for one another would take longer than the work.
 torch.set_num_threads(1)
+# Shells start jobs in the background with Ctrl-C ignored; tests of interruptions would hang there.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
