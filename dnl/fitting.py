@@ -16,7 +16,6 @@ from torch import Tensor
 
 from dnl.devices import pick_device
 from dnl.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
-from dnl.layers import FollowerNetwork
 from dnl.pieces import is_affine, settle
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import Recipe
@@ -134,14 +133,14 @@ def fit_many(
     best = [0] * len(games)
     if recipe.restarts > 1:  # one that diverged is none
         best = module.judge().nan_to_num(float("inf")).argmin(1).tolist()
+    per_game = networks_per_game(surrogate, games[0].shape[0])
+    first = [(g * recipe.restarts + restart) * per_game for g, restart in enumerate(best)]
     if recipe.settle:
-        _settle(games, networks, best, profiles, targets, seed)
+        _settle(games, networks, first, profiles, targets, seed)
     seconds = (time.perf_counter() - began) / len(games)
     del module, profiles, utilities, targets
 
     count = sum(p[0].numel() for p in networks.parameters() if p.requires_grad)
-    per_game = networks_per_game(surrogate, games[0].shape[0])
-    first = [(g * recipe.restarts + restart) * per_game for g, restart in enumerate(best)]
     nothing = torch.full_like(mean, float("nan"))
     fitted = [
         FittedSurrogate(
@@ -244,7 +243,7 @@ def _initialise(
 def _settle(
     games: Sequence[FollowerGame],
     networks: NetworkStack,
-    best: Sequence[int],
+    chosen: Sequence[int],
     profiles: Tensor,
     targets: Tensor,
     seed: int,
@@ -252,15 +251,13 @@ def _settle(
     """Put right what descent has left a little off in each game's best network.
 
     Args:
-        best: `G` numbers of restarts.
+        chosen: `G` numbers of networks.
         profiles: `(G, samples, N, S, M)`.
         targets: `(G, samples, N)`.
     """
-    restarts = len(networks) // len(games)
-    for g, game in enumerate(games):
-        index = g * restarts + best[g]
+    for g, (game, index) in enumerate(zip(games, chosen, strict=True)):
         network = networks.network(index)
-        if isinstance(network, FollowerNetwork) and is_affine(network):
+        if is_affine(network):
             generator = stream("initialisation", seed, game.identity, "pieces")
             if settle(network, profiles[g].flatten(1).cpu(), targets[g].cpu(), generator):
                 networks.set_network(index, network)

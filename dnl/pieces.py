@@ -12,12 +12,14 @@ Shapes: `B` samples, `F` features, `C` pieces, `O` outputs.
 
 import math
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnl.layers import EmittedLinear, FollowerNetwork
+from dnl.layers import FollowerNetwork
+from dnl.layers.follower import extended
 
 TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}  # of a sample's distance from its plane
 SWEEPS = 10  # of clusterwise regression
@@ -150,7 +152,7 @@ def separating_scores(x: Tensor, piece: Tensor, n_pieces: int) -> Tensor:
     return weight.detach() @ whitened.mT
 
 
-def is_affine(network: nn.Module) -> bool:
+def is_affine(network: nn.Module) -> TypeGuard[FollowerNetwork]:
     """Whether `settle` knows such networks: one follower of linear scores, no hidden layers."""
     return (
         isinstance(network, FollowerNetwork)
@@ -179,16 +181,11 @@ def settle(network: FollowerNetwork, x: Tensor, y: Tensor, generator: torch.Gene
             f"n_followers={network.choice.n_followers}, scorer={network.choice.scorer}, "
             f"upper={network.hidden}"
         )
-    head = network.upper[0]
-    assert isinstance(head, EmittedLinear)
     before = _error(network, x, y)
     learned = {name: value.clone() for name, value in network.state_dict().items()}
-    weight, bias = head.emit(torch.eye(network.choice.n_choices).to(head.weight))
-    planes = torch.cat([weight, bias.unsqueeze(-1)], -1).mT.double()  # (C, F, O)
     inputs, targets = x.double(), y.double()
-    features = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1)
-    planes = planes.nan_to_num(0.0, 0.0, 0.0)  # training may have diverged
-    pieces = find_pieces(features, targets, planes, generator, TOLERANCE[y.dtype])
+    planes = network.planes().double().nan_to_num(0.0, 0.0, 0.0)  # training may have diverged
+    pieces = find_pieces(extended(inputs), targets, planes, generator, TOLERANCE[y.dtype])
     known = pieces.piece >= 0
     kept, piece = pieces.piece[known].unique(return_inverse=True)
     if not len(kept):
@@ -197,10 +194,8 @@ def settle(network: FollowerNetwork, x: Tensor, y: Tensor, generator: torch.Gene
     # Choices that are not needed are copies of the first one.
     number = torch.arange(len(planes))
     number = number.where(number < len(kept), 0)
-    values = pieces.planes[kept[number]].movedim(-1, 0)  # (O, C, F)
     network.choice.weight.copy_(scores[number])
-    head.weight.zero_()[:, 1:] = values[..., :-1].to(head.weight)
-    head.bias.zero_()[:, 1:] = values[..., -1].to(head.bias)
+    network.set_planes(pieces.planes[kept[number]])
     after = _error(network, x, y)
     if after < before or (math.isnan(before) and math.isfinite(after)):
         return True

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from games import checks
+from games.derived import DerivedGame
 from games.follower import FollowerGame
-from games.value import GameValue
 from games.zoomed import Zoomed
 
 
-class Focused(GameValue):
+class Focused(DerivedGame):
     """The same game as another; random profiles are uniform on it and on each of its parts in turn.
 
     Surrogates learn from random profiles what a follower does. `Zoomed` shows them a part alone,
@@ -19,8 +19,7 @@ class Focused(GameValue):
     coordinates.
 
     Args:
-        game: any game with a follower. A focused `PersuasionGame` is none: `"posterior-dnl"`
-            refuses it.
+        game: see `DerivedGame`.
         parts: of that game; none leave it as it is.
 
     Raises:
@@ -28,21 +27,11 @@ class Focused(GameValue):
     """
 
     def __init__(self, game: FollowerGame, parts: Sequence[Zoomed] = ()) -> None:
-        self.game = game
+        super().__init__(game)
         self.parts = tuple(parts)
         for part in self.parts:
             if not isinstance(part, Zoomed) or part.game != game:
                 raise ValueError(f"parts must be Zoomed parts of game={game!r}, got {part!r}")
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """`(N, M, S, A)`, the game's."""
-        return self.game.shape
-
-    @property
-    def payoff_range(self) -> Tensor:
-        """`(N,)`, the game's."""
-        return self.game.payoff_range
 
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments as JSON values, game and parts by their identity."""

@@ -8,19 +8,18 @@ import torch
 from torch import Tensor
 
 from games import checks
+from games.derived import DerivedGame
 from games.follower import FollowerGame
-from games.value import GameValue
 
 
-class Zoomed(GameValue):
+class Zoomed(DerivedGame):
     """The profiles `(1 - size) * centre + size * x` of a game, told by `x`.
 
     They are those with at least `1 - size` times the probabilities of `centre`. Whatever asks for a
     game with a follower (surrogates, extra-gradient) works on `x`; `real` says what it stands for.
 
     Args:
-        game: any game with a follower. A zoomed `PersuasionGame` is none: `"posterior-dnl"` refuses
-            it.
+        game: see `DerivedGame`.
         centre: `(N, S, M)`, a profile of the game.
         size: above 0 and at most 1, which is the whole game.
 
@@ -29,6 +28,7 @@ class Zoomed(GameValue):
     """
 
     def __init__(self, game: FollowerGame, centre: Tensor, size: float) -> None:
+        super().__init__(game)
         n_leaders, n_entries, n_rows, _ = game.shape
         if not isinstance(centre, Tensor) or centre.ndim != 3:
             raise ValueError(f"centre must be one profile (N, S, M), got {centre!r}")
@@ -36,18 +36,7 @@ class Zoomed(GameValue):
         self.size = checks.positive_number("size", size)
         if self.size > 1:
             raise ValueError(f"size must be at most 1, got {size!r}")
-        self.game = game
         self.centre = centre.detach().clone()
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """`(N, M, S, A)`, the whole game's."""
-        return self.game.shape
-
-    @property
-    def payoff_range(self) -> Tensor:
-        """`(N,)`, the whole game's: a bound."""
-        return self.game.payoff_range
 
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments as JSON values, the game by its identity."""

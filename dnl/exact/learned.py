@@ -15,7 +15,7 @@ from torch import Tensor
 from dnl.exact.linear import LinearProgram
 from dnl.exact.sparse import csr_matrix
 from dnl.fitted import SUPPORT, FittedSurrogate
-from dnl.layers import EmittedLinear, FollowerNetwork
+from dnl.pieces import is_affine
 from games import checks
 from games.randomness import stream, uniform_distributions
 
@@ -46,12 +46,7 @@ def learned_optimum(
     checks.positive_number("margin", margin)
     network = fitted.networks.network(0).double().cpu()
     n_leaders, n_entries, n_rows, _ = fitted.shape
-    if not (
-        isinstance(network, FollowerNetwork)
-        and n_leaders == network.choice.n_followers == 1
-        and isinstance(head := network.upper[0], EmittedLinear)
-        and not network.hidden
-    ):
+    if n_leaders != 1 or not is_affine(network):
         raise ValueError(
             "fitted must be a 'follower-dnl' of one leader and one follower without hidden layers, "
             f"got {fitted.surrogate!r} of shape {fitted.shape}"
@@ -64,8 +59,8 @@ def learned_optimum(
         raise ValueError(f"profiles must be many, (B, 1, S, M), got shape {tuple(profiles.shape)}")
     with torch.no_grad():
         supported = network.choice(profiles.double().cpu().flatten(1)).mean(0) >= SUPPORT  # (C,)
-        weight, bias = head.emit(torch.eye(network.choice.n_choices, dtype=torch.float64))
-    score, value = network.choice.weight.detach(), weight[:, 0]  # (C, D) each
+    planes = network.planes()[..., 0]  # (C, D + 1)
+    score, value, bias = network.choice.weight.detach(), planes[:, :-1], planes[:, -1]
     rows = np.kron(np.eye(n_rows), np.ones(n_entries))  # (S, D): every row sums to 1
     best, policies = -np.inf, None
     for choice in supported.nonzero()[:, 0].tolist():

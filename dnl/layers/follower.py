@@ -37,6 +37,11 @@ def quantal_response(scores: Tensor, temperature: float, dim: int = -1) -> Tenso
     return ((scores - best) / temperature).softmax(dim)
 
 
+def extended(x: Tensor) -> Tensor:
+    """`x (..., in)` and a one."""
+    return torch.cat([x, torch.ones_like(x[..., :1])], -1)
+
+
 def least_squares(features: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
     """The linear head on `features` that fits best, with a little ridge: `(*F, out)`.
 
@@ -215,7 +220,7 @@ class FollowerNetwork(nn.Module):
         The input and a one at each follower's choice, zero elsewhere: without hidden layers the
         network is linear in them.
         """
-        return self.choice(x).unsqueeze(-1) * _extended(x).unsqueeze(-2)
+        return self.choice(x).unsqueeze(-1) * extended(x).unsqueeze(-2)
 
     def refit(self, x: Tensor, y: Tensor) -> None:
         """Set the head by least squares: the choices stay. Nothing is done with hidden layers.
@@ -226,16 +231,33 @@ class FollowerNetwork(nn.Module):
         """
         if self.hidden:
             return
-        head = self.upper[0]
-        assert isinstance(head, EmittedLinear)
         if self.choice.n_followers == 1:
-            values = piecewise_least_squares(self.choice(x), _extended(x), y)
+            planes = piecewise_least_squares(self.choice(x), extended(x), y)
         else:
-            values = least_squares(self.features, x, y)
-        values = values.movedim(-1, 0)  # (out, n_followers * n_choices, in + 1)
-        with torch.no_grad():
-            head.weight.zero_()[:, 1:] = values[..., :-1]
-            head.bias.zero_()[:, 1:] = values[..., -1]
+            planes = least_squares(self.features, x, y)
+        self.set_planes(planes)
+
+    @torch.no_grad()
+    def planes(self) -> Tensor:
+        """What the network is where the choice stays: `(n_choices, in_features + 1, out_features)`.
+
+        The last row is the constant. Of one follower without hidden layers.
+        """
+        head = self._head()
+        weight, bias = head.emit(torch.eye(self.choice.n_choices).to(head.weight))
+        return torch.cat([weight, bias.unsqueeze(-1)], -1).mT
+
+    @torch.no_grad()
+    def set_planes(self, planes: Tensor) -> None:
+        """Set the head, without hidden layers: `(n_followers * n_choices, in + 1, out)`."""
+        head, values = self._head(), planes.movedim(-1, 0)
+        head.weight.zero_()[:, 1:] = values[..., :-1]
+        head.bias.zero_()[:, 1:] = values[..., -1]
+
+    def _head(self) -> EmittedLinear:
+        (head,) = self.upper
+        assert isinstance(head, EmittedLinear)
+        return head
 
 
 class _HardChoice(torch.autograd.Function):
@@ -258,11 +280,6 @@ class _HardChoice(torch.autograd.Function):
         soft = quantal_response(scores, ctx.temperature, dim=-2)
         weighted = gradient * soft
         return (weighted - soft * weighted.sum(-2, keepdim=True)) / ctx.temperature, None
-
-
-def _extended(x: Tensor) -> Tensor:
-    """`x (..., in)` and a one."""
-    return torch.cat([x, torch.ones_like(x[..., :1])], -1)
 
 
 def _check_sizes(**sizes: int) -> None:
