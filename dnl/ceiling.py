@@ -6,7 +6,7 @@ import torch
 
 from dnl.exact.persuasion import Recommendation
 from dnl.revelation import full_revelation
-from dnl.verification import TOLERANCE
+from dnl.tolerance import TOLERANCE
 from games import PersuasionGame
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dnl.deviations import unrefuted
 from dnl.devices import pick_device
 from dnl.finding.responses import radii, walk
 from dnl.finding.search import Search
@@ -20,7 +21,7 @@ from dnl.memory import in_halves
 from dnl.results import Row, per_sender
 from dnl.revelation import full_revelation
 from dnl.solver import ExtragradientConfig, extragradient
-from dnl.verification import decide_many, unrefuted
+from dnl.verification import decide_many
 from games import PersuasionGame, checks
 from games.randomness import stream
 

@@ -37,10 +37,10 @@ import torch
 from tqdm import tqdm
 
 from dnl import ExtragradientConfig, FitConfig, cli, extragradient, fit_many
+from dnl.deviations import DEVIATIONS_PER_ENTRY, unrefuted
 from dnl.plan import PRESETS
 from dnl.results import make_writable, provenance, write_record, write_table
 from dnl.surrogates import PAPER_SURROGATES, Shape, make_surrogate, parameter_count
-from dnl.verification import DEVIATIONS_PER_ENTRY, unrefuted
 from experiments import timing
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
+from dnl.deviations import deviations_within
 from dnl.layers import DiscontinuousMLP, EmittedLinear
-from dnl.verification import deviations_within
 from games import PersuasionGame
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dnl import best_response, cli
+from dnl.deviations import deviations_within
 from dnl.results import make_writable, write_record
-from dnl.verification import deviations_within
 from games import LAWS, PersuasionGame, checks, synthetic_game
 from games.persuasion import TIE_BREAKS
 from games.randomness import stream

@@ -13,9 +13,10 @@ import torch
 from torch import nn
 
 from dnl import FitConfig, cli, fit, fit_many
+from dnl.deviations import DEVIATIONS_PER_ENTRY, unrefuted
 from dnl.results import make_writable, write_record
 from dnl.surrogates import Shape, make_surrogate, parameter_count
-from dnl.verification import DEVIATIONS_PER_ENTRY, unrefuted, verify
+from dnl.verification import verify
 from experiments.plain import (
     PlainDNL,
     SideBySide,

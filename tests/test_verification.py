@@ -9,9 +9,10 @@ import reference
 import torch
 from torch import Tensor
 
-from dnl import verification
+from dnl import deviations
+from dnl.deviations import deviations_within
 from dnl.revelation import full_revelation
-from dnl.verification import Verification, deviations_within, verify
+from dnl.verification import Verification, verify
 from games import PersuasionGame, didactic_game, prosecutor_game, synthetic_game
 
 DTYPES = [torch.float64, torch.float32]
@@ -246,7 +247,7 @@ def test_one_profile_is_a_row_of_the_batch(radius: float | None) -> None:
 def test_chunk_size_changes_nothing(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
     game, profiles = contested()
     expected = sampled(game, profiles, 0.1)
-    monkeypatch.setattr(verification, "CHUNK_ENTRIES", budget)
+    monkeypatch.setattr(deviations, "CHUNK_ENTRIES", budget)
     assert_same(sampled(game, profiles, 0.1), expected)
 
 
@@ -262,9 +263,9 @@ def test_unrefuted_are_those_that_the_whole_sampling_does_not_refute(
         profiles = torch.cat([profiles, silent])
         verdicts += sampled(game, profiles, radius, seed=seed).verdict
         expected = torch.tensor([verdict == "not refuted" for verdict in verdicts[-41:]])
-        for budget in (verification.CHUNK_ENTRIES, 1000):
-            monkeypatch.setattr(verification, "CHUNK_ENTRIES", budget)
-            passed = verification.unrefuted(game, profiles, radius, seed, 400)
+        for budget in (deviations.CHUNK_ENTRIES, 1000):
+            monkeypatch.setattr(deviations, "CHUNK_ENTRIES", budget)
+            passed = deviations.unrefuted(game, profiles, radius, seed, 400)
             assert torch.equal(passed, expected)
         monkeypatch.undo()
     assert len(set(verdicts)) == 2

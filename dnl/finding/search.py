@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from dnl.ceiling import WelfareCeiling, welfare_ceiling
-from dnl.verification import TOLERANCE, allowed_gain, decide
+from dnl.tolerance import TOLERANCE, allowed_gain
+from dnl.verification import decide
 from games import PersuasionGame
 from games.randomness import stream
 
