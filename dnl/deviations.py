@@ -1,6 +1,6 @@
 """Random deviations of one sender, as the paper tries them (appendix B), and what they find."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -8,9 +8,10 @@ from torch import Tensor
 from dnl.tolerance import TOLERANCE, allowed_gain
 from games import PersuasionGame
 from games.randomness import stream
+from games.stacking import GameStack
 
 DEVIATIONS_PER_ENTRY = 100  # per sender and entry of its policy (paper)
-CHUNK_ENTRIES = 2**21  # entries of deviations held at a time
+CHUNK_ENTRIES = {"cpu": 2**21, "cuda": 2**25}  # entries of deviations held at a time
 FIRST_BLOCK = 100  # deviations that are tried before the others
 
 
@@ -48,12 +49,14 @@ def best_sampled(
         what each sender gains by its best one, at least 0, `(B, N)`, and `(B, N, S, M)`: row n is
         sender n's best one, its own policy where none gains.
     """
+    games = game.stacked()
     gain = policies.new_zeros(policies.shape[:2])
     witness = policies.clone()
     everybody = torch.arange(len(policies), device=policies.device)
-    for sender, noise in _noise(game, seed, deviations, policies):
-        for rows in everybody.split(_at_once(noise)):
-            best, policy = _best(game, policies[rows], sender, radius, noise)
+    for sender, streams, size in _blocks(games, seed, deviations, policies):
+        for rows, best, policy in _best(
+            games, torch.zeros_like(everybody), policies, sender, radius, streams, size
+        ):
             better = best > gain[rows, sender]  # never where nothing gains
             gain[rows[better], sender] = best[better]
             witness[rows[better], sender] = policy[better]
@@ -61,60 +64,79 @@ def best_sampled(
 
 
 def unrefuted(
-    game: PersuasionGame, policies: Tensor, radius: float | None, seed: int, deviations: int
+    games: GameStack, policies: Tensor, radius: float | None, seed: int, deviations: int
 ) -> Tensor:
-    """Which profiles `(B, N, S, M)` random deviations do not refute, as `verify`, but quicker.
+    """Which profiles `(G, B, N, S, M)` random deviations do not refute, as `verify`, but quicker.
 
     Arguments, unchecked, as in `verify`; deviations are the same. A profile that is refuted meets
     no more of them.
 
     Returns:
-        `(B,)` bool.
+        `(G, B)` bool.
     """
-    most = allowed_gain(TOLERANCE, radius) * game.payoff_range.to(policies)  # (N,)
-    left = torch.arange(len(policies), device=policies.device)
-    for sender, noise in _noise(game, seed, deviations, policies):
-        kept = [
-            rows[_best(game, policies[rows], sender, radius, noise)[0] <= most[sender]]
-            for rows in left.split(_at_once(noise))
-        ]
-        left = torch.cat(kept)
+    ranges = torch.stack([game.payoff_range for game in games.games]).to(policies)  # (G, N)
+    most = allowed_gain(TOLERANCE, radius) * ranges
+    profiles = policies.flatten(0, 1)
+    left = torch.arange(len(profiles), device=policies.device)
+    for sender, streams, size in _blocks(games, seed, deviations, policies):
         if not len(left):
             break
-    passed = torch.zeros(len(policies), dtype=torch.bool, device=policies.device)
+        of = left // policies.shape[1]
+        found = _best(games, of, profiles[left], sender, radius, streams, size)
+        left = torch.cat([left[rows[best <= most[of[rows], sender]]] for rows, best, _ in found])
+    passed = torch.zeros(len(profiles), dtype=torch.bool, device=policies.device)
     passed[left] = True
-    return passed
+    return passed.view(policies.shape[:2])
 
 
-def _noise(
-    game: PersuasionGame, seed: int, deviations: int, like: Tensor
-) -> Iterator[tuple[int, Tensor]]:
-    """Senders with uniform noise `(d, S, M)`, block by block until each has met all deviations.
+def _blocks(
+    games: GameStack, seed: int, deviations: int, like: Tensor
+) -> Iterator[tuple[int, list[torch.Generator], int]]:
+    """Senders, each with the games' streams and sizes of blocks that make up all its deviations.
 
-    All profiles meet the same noise: a result does not depend on its company. The first block is a
-    small one, since few deviations refute most of what can be refuted.
+    The first block is a small one, since few deviations refute most of what can be refuted.
     """
-    most = max(1, CHUNK_ENTRIES // (game.n_states * game.n_signals))
-    for sender in range(game.n_senders):
-        generator = stream("verifier", seed, game.identity, sender)
+    most = max(1, _budget(like) // like.shape[-2:].numel())
+    for sender in range(like.shape[-3]):
+        streams = [stream("verifier", seed, game.identity, sender) for game in games.games]
         drawn = 0
         while drawn < deviations:
             size = min(most if drawn else FIRST_BLOCK, most, deviations - drawn)
-            shape = (size, game.n_states, game.n_signals)
-            noise = torch.rand(shape, dtype=torch.float64, generator=generator)
-            yield sender, noise.to(like)
+            yield sender, streams, size
             drawn += size
 
 
-def _at_once(noise: Tensor) -> int:
-    """How many profiles meet all of a block of noise together."""
-    return max(1, CHUNK_ENTRIES // noise.numel())
-
-
 def _best(
-    game: PersuasionGame, profiles: Tensor, sender: int, radius: float | None, noise: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The most that `sender` gains in `profiles (b, N, S, M)`: `(b,)`, and how: `(b, S, M)`."""
-    tried = deviations_within(profiles[:, sender].unsqueeze(1), radius, noise)
-    best, index = game.deviation_gain(profiles, sender, tried).max(1)
-    return best, tried[torch.arange(len(tried), device=tried.device), index]
+    games: GameStack,
+    of: Tensor,
+    profiles: Tensor,
+    sender: int,
+    radius: float | None,
+    streams: Sequence[torch.Generator],
+    size: int,
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The best of the next `size` deviations of `sender` from each of `profiles (b, N, S, M)`.
+
+    All profiles of a game `of (b,)` meet the same noise: a result does not depend on its company.
+    A game without any draws none.
+
+    Yields:
+        some profiles' indices `(p,)`, the most that is gained `(p,)`, and how `(p, S, M)`.
+    """
+    if not len(profiles):
+        return
+    shape = (size, *profiles.shape[-2:])
+    present, place = of.unique(return_inverse=True)
+    drawn = [torch.rand(shape, dtype=torch.float64, generator=streams[g]) for g in present.tolist()]
+    noise = torch.stack(drawn).to(profiles)  # (g, d, S, M)
+    rows = torch.arange(len(profiles), device=profiles.device)
+    for part in rows.split(max(1, _budget(profiles) // noise[0].numel())):
+        own = noise[place[part]] if len(noise) > 1 else noise  # of one game broadcast, not copied
+        tried = deviations_within(profiles[part, sender].unsqueeze(1), radius, own)
+        best, index = games.deviation_gain(of[part], profiles[part], sender, tried).max(1)
+        yield part, best, tried[torch.arange(len(part), device=part.device), index]
+
+
+def _budget(like: Tensor) -> int:
+    """How many entries of deviations are held at a time."""
+    return CHUNK_ENTRIES.get(like.device.type, CHUNK_ENTRIES["cpu"])

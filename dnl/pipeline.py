@@ -24,6 +24,7 @@ from dnl.solver import ExtragradientConfig, extragradient
 from dnl.verification import decide_many
 from games import PersuasionGame, checks
 from games.randomness import stream
+from games.stacking import stack
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,21 @@ class Baseline:
     columns: Row
 
 
-def baseline(game: PersuasionGame, stages: Stages) -> Baseline:
-    """Draw the starts of `game` and evaluate them beside full revelation and no information."""
-    starts = game.sample_policies(stages.starts, stream("starts", stages.seed, game.identity))
+def baselines(games: Sequence[PersuasionGame], stages: Stages) -> list[Baseline]:
+    """Draw the starts of games that can be fitted together, and verify them."""
+    starts = torch.stack(
+        [
+            game.sample_policies(stages.starts, stream("starts", stages.seed, game.identity))
+            for game in games
+        ]
+    )  # (G, B, N, S, M)
+    passed = _passed(games, starts, stages)
+    return [_baseline(*of_one, stages) for of_one in zip(games, starts, passed, strict=True)]
+
+
+def _baseline(game: PersuasionGame, starts: Tensor, passed: Tensor, stages: Stages) -> Baseline:
+    """`game` with its starts, of which `passed (B,)`, beside full revelation and no information."""
     utilities = game.ex_ante_utility(starts)
-    passed = _passed(game, starts, stages)
     revealed = full_revelation(game).utilities
     silent = game.no_information()
     columns: Row = {
@@ -141,8 +152,8 @@ def evaluate(
     ends = torch.stack(in_halves(ascend, starts.unbind(0)), 1)  # (G, B, N, S, M)
     ends = ends / ends.sum(-1, keepdim=True)  # distributions to float64's rounding, not float32's
     rows = []
-    for b, f, candidates in zip(baselines, fitted, ends, strict=True):
-        passed = _passed(b.game, candidates, stages)
+    unrefuted_ends = _passed(games, ends, stages)
+    for b, f, candidates, passed in zip(baselines, fitted, ends, unrefuted_ends, strict=True):
         row: Row = {
             **b.columns,
             "recipe": stages.fit.recipe,
@@ -166,11 +177,19 @@ def evaluate(
     return [row | {"solve_seconds": seconds} for row in rows]
 
 
-def _passed(game: PersuasionGame, policies: Tensor, stages: Stages) -> Tensor:
-    """Which of `policies (B, N, S, M)` sampled verification does not refute: `(B,)` bool."""
-    deviations = stages.deviations * game.n_states * game.n_signals
-    policies = policies.to(pick_device(stages.fit.device))
-    return unrefuted(game, policies, stages.radius, stages.seed, deviations).cpu()
+def _passed(games: Sequence[PersuasionGame], policies: Tensor, stages: Stages) -> Tensor:
+    """Which of `policies (G, B, N, S, M)` sampled verification does not refute: `(G, B)` bool."""
+    deviations = stages.deviations * policies.shape[-2:].numel()
+    on_device = policies.to(pick_device(stages.fit.device))
+    passed = torch.zeros(policies.shape[:2], dtype=torch.bool)
+    alike: dict[object, list[int]] = {}
+    for g, game in enumerate(games):
+        alike.setdefault((game.shape, game.tie_break), []).append(g)
+    for members in alike.values():
+        together = stack([games[g] for g in members])
+        found = unrefuted(together, on_device[members], stages.radius, stages.seed, deviations)
+        passed[members] = found.cpu()
+    return passed
 
 
 def _decided(game: PersuasionGame, policies: Tensor, passed: Tensor, stages: Stages) -> Row:

@@ -7,16 +7,18 @@ whatever else is passed to `run` as `place`.
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from tqdm import tqdm
 
 from dnl.devices import pick_device
-from dnl.pipeline import Baseline, Stages, baseline, evaluate
+from dnl.pipeline import Baseline, Stages, baselines, evaluate
 from dnl.results import KEYS, Key, ResultFolder, Row, provenance
 from dnl.schedule import Task, tasks_of, work
 from games import PersuasionGame
 
+T = TypeVar("T")
+R = TypeVar("R")
 MakeGame = Callable[[Key], PersuasionGame]
 Report = Callable[[Task, int, int], None]  # a task, and how many of its epochs are done, of all
 Place = Callable[[Sequence[Task], Stages, MakeGame, Report], Iterator[tuple[Task, list[Row]]]]
@@ -24,13 +26,7 @@ Place = Callable[[Sequence[Task], Stages, MakeGame, Report], Iterator[tuple[Task
 
 def prepare(games: Sequence[Key], stages: Stages, make_game: MakeGame) -> list[Baseline | str]:
     """What all surrogates of some games share; of a game that fails, the error's text."""
-    found: list[Baseline | str] = []
-    for game in games:
-        try:
-            found.append(baseline(make_game(game), stages))
-        except Exception as error:  # a failed game is a row, not the end of a run of hours
-            found.append(_text(error))
-    return found
+    return _attempt(lambda keys: baselines([make_game(key) for key in keys], stages), games)
 
 
 def compute(
@@ -48,7 +44,12 @@ def compute(
         on_epoch: called after each epoch of a fit with (epochs done, epochs in all).
     """
     good = [b for b in prepared if isinstance(b, Baseline)]
-    results = iter(_evaluate(good, task.surrogate, stages, on_epoch) if good else [])
+
+    def rows_of(part: Sequence[Baseline]) -> list[Row]:
+        told = on_epoch if len(part) == len(good) else None  # a repetition in parts is not shown
+        return [{"status": "ok"} | row for row in evaluate(part, task.surrogate, stages, told)]
+
+    results = iter(_attempt(rows_of, good))
     origin = provenance(pick_device(stages.fit.device))
     rows = []
     for key, b in zip(task.keys, prepared, strict=True):
@@ -126,21 +127,20 @@ def _advance(bar: "tqdm[NoReturn]", to: float) -> None:
     bar.update(max(0.0, to - bar.n))
 
 
-def _evaluate(
-    baselines: Sequence[Baseline],
-    surrogate: str,
-    stages: Stages,
-    on_epoch: Callable[[int, int], None] | None,
-) -> list[Row | str]:
-    """Rows of some games together, or one by one where that fails, to blame the right one."""
+def _attempt(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> list[R | str]:
+    """`function` of all items, or of one after another where that fails, to blame the right one.
+
+    A failed game is a row, not the end of a run of hours: of each, a result or the error's text.
+    """
+    if not items:
+        return []
     try:
-        results = evaluate(baselines, surrogate, stages, on_epoch)
-        return [{"status": "ok"} | result for result in results]
+        return [*function(items)]
     except Exception as error:
-        if len(baselines) == 1:
+        if len(items) == 1:
             return [_text(error)]
     # Not while the error is handled, for the sake of the memory that it holds.
-    return [row for b in baselines for row in _evaluate([b], surrogate, stages, None)]
+    return [result for item in items for result in _attempt(function, [item])]
 
 
 def _text(error: Exception) -> str:

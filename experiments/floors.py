@@ -148,7 +148,9 @@ def measured(shape: Shape, profiles: int, starts: int, samples: int) -> dict[str
         seconds[f"extra-gradient, {name}"] = ascent * PAPER.starts / len(begin)
         ends.append(end[:starts])
     every = DEVIATIONS_PER_ENTRY * n_states * n_signals
-    checks_of = [partial(unrefuted, game, end, 0.005, 0, every) for end in ends]
+    checks_of = [
+        partial(unrefuted, game.stacked(), end.unsqueeze(0), 0.005, 0, every) for end in ends
+    ]
     checked = sum(timing.seconds(check) for check in checks_of)
     seconds["sampled verification, all"] = checked * PAPER.starts / starts
     return seconds

@@ -199,7 +199,7 @@ def sampled_verification(shape: Shape, profiles: int, looped: int) -> list[dict[
     runs: dict[str, tuple[int, Callable[[], object]]] = {
         "plain": (looped, lambda: plain_gain(game, batch[0], 0, 0.005, noise)),
         "gains": (tried, lambda: verify(game, batch, method="sampled")),
-        "verdicts": (tried, lambda: unrefuted(game, batch, 0.005, 0, every)),
+        "verdicts": (tried, lambda: unrefuted(game.stacked(), batch.unsqueeze(0), 0.005, 0, every)),
     }
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(3):

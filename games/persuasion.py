@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from games import checks, estimation, simulation, unilateral
+from games import checks, estimation, simulation
 from games.checks import Array
 from games.estimation import UtilityEstimate
 from games.stacking import GameStack
@@ -252,8 +252,8 @@ class PersuasionGame(GameValue):
         summed once for all. For a handful of them `deviation_utility` is quicker.
         """
         batch, tried, single = self._deviations(policies, sender, deviations)
-        prior, v, u = (t[0] for t in self.stacked().tensors(batch))
-        gain = unilateral.deviation_gain(prior, v, u, batch, sender, tried, self.tie_break)
+        mine = torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
+        gain = self.stacked().deviation_gain(mine, batch, sender, tried)
         return gain[0] if single else gain
 
     def _deviations(

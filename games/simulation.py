@@ -14,6 +14,7 @@ any sender's or the receiver's, is `sum_{s,a} P(s, a) * utility(s, a)`.
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from itertools import product
 
 import torch
@@ -134,6 +135,13 @@ class Receiver:
             tolerance * (table.amax((-2, -1)) - table.amin((-2, -1))) for table in tables
         ]  # (G,) each, for a joint signal of probability 1
 
+    def of(self, games: Tensor) -> "Receiver":
+        """The receivers of the games with these indices, one after another."""
+        chosen = copy(self)
+        chosen.tables = [table[games] for table in self.tables]
+        chosen.slacks = [slack[games] for slack in self.slacks]
+        return chosen
+
     @torch.no_grad()
     @full_precision()
     def choose(self, left: Tensor, right: Tensor, scratch: Scratch) -> tuple[Tensor, Tensor]:
@@ -175,24 +183,23 @@ class Receiver:
     def decided(self, low: Tensor, high: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Where the receiver's action is the same for all columns of a box, beyond any tie.
 
-        One game only.
-
         Args:
-            low, high: `(B, S, M)`, the corners of boxes of columns.
-            right: `(B, R, S)`.
+            low, high: `(G, S, M)`, the corners of boxes of columns, one of each game.
+            right: `(G, R, S)`.
 
         Returns:
-            action `(B, M, R)` in the middle of the box, and `(B, M, R)` bool: nowhere in the box
+            action `(G, M, R)` in the middle of the box, and `(G, M, R)` bool: nowhere in the box
             is another one within four tie tolerances of it, or the joint signal is impossible.
         """
-        (table,), slack = self.tables[0], self.slacks[0]  # (S, A)
-        middle = ((low + high) / 2).mT.unsqueeze(2) * right.unsqueeze(1)  # (B, M, R, S)
+        worth, slack = self.tables[0].mT, self.slacks[0][:, None, None]  # (G, A, S), (G, 1, 1)
+        middle = ((low + high) / 2).mT.unsqueeze(2) * right.unsqueeze(1)  # (G, M, R, S)
         reach = ((high - low) / 2).mT.unsqueeze(2) * right.unsqueeze(1)
-        action = (middle @ table).argmax(-1)
+        action = (middle.flatten(1, 2) @ worth.mT).argmax(-1).unflatten(1, middle.shape[1:3])
+        game = torch.arange(len(action), device=action.device)[:, None, None]
         mass = (middle + reach).sum(-1)
         decided = torch.ones_like(action, dtype=torch.bool)
-        for other, column in enumerate(table.mT):
-            ahead = (table.mT - column)[action]  # (B, M, R, S)
+        for other in range(worth.shape[1]):
+            ahead = (worth - worth[:, other : other + 1])[game, action]  # (G, M, R, S)
             least = (middle * ahead - reach * ahead.abs()).sum(-1)
             decided &= (least > 4 * slack * mass) | (action == other)
         return action, decided | (mass <= 0)

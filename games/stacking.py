@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from games import checks, simulation
+from games import checks, simulation, unilateral
 
 if TYPE_CHECKING:
     from games.persuasion import PersuasionGame
@@ -80,6 +80,23 @@ class GameStack:
             ],
             1,
         )
+
+    def deviation_gain(
+        self, games: Tensor, policies: Tensor, sender: int, deviations: Tensor
+    ) -> Tensor:
+        """What `sender` gains by deviating from its policy in each profile, unchecked.
+
+        Args:
+            games: `(B,)`, which game each profile is of.
+            policies: `(B, N, S, M)`.
+            sender: who deviates.
+            deviations: `(B, D, S, M)`: its own policies to try.
+
+        Returns:
+            `(B, D)`; see `PersuasionGame.deviation_gain`.
+        """
+        prior, v, u = (tensor[games] for tensor in self.tensors(policies))
+        return unilateral.deviation_gain(prior, v, u, policies, sender, deviations, self.tie_break)
 
     def _check(self, policies: Tensor) -> None:
         game = self.games[0]

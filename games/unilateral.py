@@ -6,7 +6,8 @@ times the others' joint weights. At most joint signals no deviation of a small b
 receiver's mind: *decided*. There the sum is linear in the deviation, and one table of `S * M`
 numbers serves all of them. The other joint signals are simulated, deviation by deviation.
 
-Shapes as in `games.simulation`; `R = M**(N - 1)` joint signals of the others, `D` deviations.
+Shapes as in `games.simulation`; `R = M**(N - 1)` joint signals of the others, `D` deviations. Each
+profile `B` is of a game of its own.
 """
 
 from collections.abc import Iterator
@@ -42,9 +43,9 @@ def deviation_gain(
     A difference is taken joint signal by joint signal, so whatever no action changes cancels.
 
     Args:
-        prior: `(S,)`.
-        receiver_utility: `(S, A)`.
-        sender_utility: `(N, S, A)`.
+        prior: `(B, S)`.
+        receiver_utility: `(B, S, A)`.
+        sender_utility: `(B, N, S, A)`.
         policies: `(B, N, S, M)`.
         sender: who deviates.
         deviations: `(B, D, S, M)`.
@@ -57,22 +58,23 @@ def deviation_gain(
     if n_deviations == 0:
         return deviations.new_zeros(n_profiles, 0)
     others = [n for n in range(policies.shape[1]) if n != sender]
-    receiver = Receiver(receiver_utility.unsqueeze(0), sender_utility.unsqueeze(0), tie_break)
+    own_utility = sender_utility[:, sender]  # (B, S, A)
     # A constant per state is no gain; without it there is less to round.
-    worth = sender_utility[sender] - sender_utility[sender][:, :1]
+    worth = own_utility - own_utility[..., :1]
     found = [deviations.new_zeros(0, n_deviations)]
-    held = n_signals * scores_held(1, n_states, receiver_utility.shape[1])
+    held = n_signals * scores_held(1, n_states, receiver_utility.shape[-1])
     most = max(1, memory_budget(policies) // held)  # joint signals of the others
     for rows in slices(n_profiles, max(1, most // n_signals ** len(others))):
-        right = others_weights(prior.unsqueeze(0), policies[None, rows][:, :, others])[0]
+        receiver = Receiver(receiver_utility[rows], sender_utility[rows], tie_break)
+        right = others_weights(prior[rows], policies[rows, None][:, :, others])[:, 0]
         own, tried = policies[rows, sender], deviations[rows]
-        parts = (_gain(receiver, worth, own, tried, part) for part in right.split(most, 1))
+        parts = (_gain(receiver, worth[rows], own, tried, part) for part in right.split(most, 1))
         found.append(reduce(torch.add, parts))
     return torch.cat(found)
 
 
 def _gain(receiver: Receiver, worth: Tensor, own: Tensor, tried: Tensor, right: Tensor) -> Tensor:
-    """`(B, D)`, of `own (B, S, M)`, `tried (B, D, S, M)` and the others' `right (B, R, S)`."""
+    """`(B, D)`, of `worth (B, S, A)`, `own (B, S, M)`, `tried (B, D, S, M)`, `right (B, R, S)`."""
     every = torch.cat([own.unsqueeze(1), tried], 1)  # (B, 1 + D, S, M)
     low, high = every.detach().aminmax(dim=1)
     action, decided = receiver.decided(low, high, right.detach())  # (B, M, R)
@@ -81,20 +83,22 @@ def _gain(receiver: Receiver, worth: Tensor, own: Tensor, tried: Tensor, right: 
     columns = every.movedim(3, 1).flatten(0, 1)  # (B M, 1 + D, S)
     total = moved.new_zeros(n_profiles, n_deviations)
     scratch = Scratch(right, reuse=not (moved.requires_grad or right.requires_grad))
-    for pairs, heard in _groups(~decided.flatten(0, 1), n_deviations, worth.shape, right):
+    for pairs, heard in _groups(~decided.flatten(0, 1), n_deviations, worth.shape[1:], right):
         profile = pairs // n_signals
         # What is simulated is not added once more.
         decided.view(-1, decided.shape[2])[pairs.unsqueeze(1), heard] = False
-        # (1, P, U, S): of every pair of a profile and an own signal, what the others may say
-        signals = right[profile.unsqueeze(1), heard].unsqueeze(0)
+        # (P, 1, U, S): of every pair of a profile and an own signal, what the others may say
+        signals = right[profile.unsqueeze(1), heard].unsqueeze(1)
+        listening, weight = receiver.of(profile), worth[profile]
         same = torch.arange(n_profiles, device=pairs.device).unsqueeze(1) == profile  # (B, P)
-        held = len(pairs) * scores_held(heard.shape[1], *worth.shape)
+        held = len(pairs) * scores_held(heard.shape[1], *worth.shape[1:])
         for part in slices(n_deviations, max(1, memory_budget(right) // held)):
-            both = torch.cat([columns[pairs, :1], columns[pairs, 1:][:, part]], 1).unsqueeze(0)
-            outcomes = taken(receiver, both, signals, scratch)[0]  # (P, S, A, 1 + d)
-            gains = torch.einsum("psad,sa->pd", outcomes[..., 1:] - outcomes[..., :1], worth)
+            both = torch.cat([columns[pairs, :1], columns[pairs, 1:][:, part]], 1).unsqueeze(1)
+            outcomes = taken(listening, both, signals, scratch)[:, 0]  # (P, S, A, 1 + d)
+            gains = torch.einsum("psad,psa->pd", outcomes[..., 1:] - outcomes[..., :1], weight)
             total[:, part] += same.to(gains) @ gains
-    value = worth.mT[action]  # (B, M, R, S)
+    game = torch.arange(n_profiles, device=action.device)[:, None, None]
+    value = worth.mT[game, action]  # (B, M, R, S)
     linear = torch.einsum("bmrs,bmr,brs->bsm", value, decided.to(value), right)
     return total + torch.einsum("bdsm,bsm->bd", moved, linear)
 

@@ -198,7 +198,7 @@ def on_call(number: int, function: Callable[..., Any], error: BaseException) -> 
         (runner, "evaluate", 3, 4),
         (pipeline, "fit_many", 2, 2),
         (runner, "_advance", 11, 6),  # while a network is trained
-        (runner, "baseline", 1, 0),
+        (runner, "baselines", 1, 0),
     ],
     ids=["evaluate", "fit", "epoch", "first"],
 )

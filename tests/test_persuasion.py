@@ -299,7 +299,8 @@ def test_decided_means_that_no_column_of_the_box_is_followed_by_another_action(
     right = simulation.others_weights(prior, policies[None, :, 1:])[0]  # (B, R, S)
     low, high = (policies[:, 0] - 0.1).clamp_min(0), (policies[:, 0] + 0.1).clamp_max(1)
     receiver = simulation.Receiver(v, u, "senders")
-    action, decided = receiver.decided(low, high, right)  # (B, M, R)
+    each = receiver.of(torch.zeros(3, dtype=torch.int64))
+    action, decided = each.decided(low, high, right)  # (B, M, R)
     for corner in (torch.rand(low.shape, generator=generator(i)).round() for i in range(60)):
         column = (low + corner * (high - low)).mT.unsqueeze(0)  # (1, B, M, S)
         seen = receiver.react(column, right.unsqueeze(0), simulation.Scratch(right))[0]
@@ -309,7 +310,7 @@ def test_decided_means_that_no_column_of_the_box_is_followed_by_another_action(
 def test_most_joint_signals_are_decided_nearby_and_few_far_away() -> None:
     game, policies = random_case((2, 4, 4, 4), count=50)
     prior, v, u = (table.unsqueeze(0) for table in tables(game))
-    receiver = simulation.Receiver(v, u, "first")
+    receiver = simulation.Receiver(v, u, "first").of(torch.zeros(50, dtype=torch.int64))
     right = simulation.others_weights(prior, policies[None, :, 1:])[0]
     low, high = policies[:, 0] - 0.001, policies[:, 0] + 0.001
     assert receiver.decided(low, high, right)[1].double().mean() > 0.95

@@ -15,7 +15,7 @@ import dnl
 from dnl import pipeline, verification
 from dnl.finding.responses import radii, walk
 from dnl.finding.search import Search
-from dnl.pipeline import Stages, baseline, evaluate
+from dnl.pipeline import Stages, baselines, evaluate
 from dnl.results import KEYS, columns
 from dnl.surrogates import Architecture
 from games import PersuasionGame, synthetic_game
@@ -43,7 +43,7 @@ GAMES = [synthetic_game(2, 2, 2, 2, seed=seed, law="contested") for seed in (0, 
 
 
 def row_of(game: PersuasionGame, surrogate: str, stages: Stages = STAGES) -> dict[str, Any]:
-    (row,) = evaluate([baseline(game, stages)], surrogate, stages)
+    (row,) = evaluate(baselines([game], stages), surrogate, stages)
     return row
 
 
@@ -70,7 +70,7 @@ def values(row: dict[str, Any], name: str) -> Tensor:
 
 @pytest.mark.parametrize("game", GAMES, ids=lambda game: game.identity)
 def test_comparison_values_are_those_of_the_game(game: PersuasionGame) -> None:
-    row = baseline(game, STAGES).columns
+    row = baselines([game], STAGES)[0].columns
     utilities = game.ex_ante_utility(starts_of(game))
     passed = not_refuted(game, starts_of(game))
     expected = {
@@ -170,7 +170,7 @@ def assert_rows_agree(first: dict[str, Any], second: dict[str, Any]) -> None:
 @pytest.mark.parametrize("surrogate", ["relu", "delu", "dnl"])
 def test_a_row_does_not_depend_on_its_company(surrogate: str) -> None:
     games = [*GAMES[:2], synthetic_game(2, 2, 2, 3, seed=0, law="contested")]
-    together = evaluate([baseline(game, STAGES) for game in games], surrogate, STAGES)
+    together = evaluate(baselines(games, STAGES), surrogate, STAGES)
     for game, row in zip(games, together, strict=True):
         assert_rows_agree(row, row_of(game, surrogate))
 
@@ -180,8 +180,8 @@ def test_rows_are_those_of_a_machine_with_more_memory(
     surrogate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Too little for the fit of two games, and for the ascent of more than three starts."""
-    baselines = [baseline(game, STAGES) for game in GAMES[:3]]
-    expected = evaluate(baselines, surrogate, STAGES)
+    prepared = baselines(GAMES[:3], STAGES)
+    expected = evaluate(prepared, surrogate, STAGES)
     fitted: list[int] = []
     ascended: list[int] = []
 
@@ -199,7 +199,7 @@ def test_rows_are_those_of_a_machine_with_more_memory(
 
     monkeypatch.setattr(pipeline, "fit_many", fit_one)
     monkeypatch.setattr(pipeline, "extragradient", ascend_three)
-    rows = evaluate(baselines, surrogate, STAGES)
+    rows = evaluate(prepared, surrogate, STAGES)
     assert fitted == [3, 1, 2, 1, 1]
     assert ascended == [12, 6, 3, 3, 6, 3, 3]
     for row, other in zip(rows, expected, strict=True):
@@ -214,11 +214,11 @@ def test_a_game_that_memory_does_not_hold_at_all_is_an_error(
 
     monkeypatch.setattr(pipeline, "fit_many", never)
     with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
-        evaluate([baseline(GAMES[0], STAGES)], "relu", STAGES)
+        evaluate(baselines(GAMES[:1], STAGES), "relu", STAGES)
 
 
 def test_starts_and_comparison_values_do_not_depend_on_the_surrogate() -> None:
-    base = baseline(GAMES[0], STAGES)
+    (base,) = baselines(GAMES[:1], STAGES)
     for surrogate in ("relu", "delu"):
         (row,) = evaluate([base], surrogate, STAGES)
         assert {name: row[name] for name in base.columns} == base.columns
@@ -236,7 +236,7 @@ def test_every_setting_reaches_its_stage(change: dict[str, Any]) -> None:
 def test_every_epoch_is_reported_and_all_columns_are_known() -> None:
     seen: list[tuple[int, int]] = []
     (row,) = evaluate(
-        [baseline(GAMES[0], STAGES)], "relu", STAGES, lambda done, total: seen.append((done, total))
+        baselines(GAMES[:1], STAGES), "relu", STAGES, lambda done, total: seen.append((done, total))
     )
     assert seen == [(1, 2), (2, 2)]
     assert row.keys() <= set(columns(2)) - set(KEYS)
@@ -298,7 +298,7 @@ def test_candidates_are_decided_on_torch_s_threads(
     count: int, threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stages = dataclasses.replace(STAGES, finish=2)
-    expected = baseline(GAMES[1], stages).columns
+    expected = baselines(GAMES[1:2], stages)[0].columns
     seen = set()
 
     def decide(*args: Any, **options: Any) -> str:
@@ -308,7 +308,7 @@ def test_candidates_are_decided_on_torch_s_threads(
     as_ever = verification.decide
     monkeypatch.setattr(verification, "decide", decide)
     threads(count)
-    assert baseline(GAMES[1], stages).columns == expected
+    assert baselines(GAMES[1:2], stages)[0].columns == expected
     assert bool(seen - {threading.main_thread()}) == (count > 1)
 
 
