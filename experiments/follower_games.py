@@ -7,19 +7,15 @@ linear, the optimum of what was learned is computed instead ("program"). The sam
 utility, whose gradient knows as little of cliffs, tells what is the ascent's fault and not the
 surrogate's.
 
-Uniform samples do not show what a follower does near an optimum only. So single leaders go round by
-round, with fresh samples: on a smaller part of the game each time around the best point so far, or,
-for the follower network, whose pieces tell one another apart, on that part and all earlier ones
-together. In every round the true game is asked about four points: the best from each quarter of the
-starts, or the program's at four distances from learned cliffs, which may be a little off. A point
-where the follower network was wrong shows a choice that it has hardly seen: it is shown more there.
+Single leaders go round by round, closer to the best point so far (see `follower_search`). In every
+round the true game is asked about four points: the best from each quarter of the starts, or the
+program's at four distances from learned cliffs, which may be a little off.
 
 Single leaders: `place` = (reached - worst) / (optimum - worst), exact at both ends. Sellers:
 `gain` = the most that one of them still gains by another price, exact, in payoff ranges.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,17 +28,14 @@ from dnl import (
     FitConfig,
     FittedSurrogate,
     cli,
-    extragradient,
-    fit_many,
     follower_optimum,
     follower_worst,
     pricing_gain,
 )
-from dnl.exact.learned import learned_optimum
 from dnl.results import write_table
-from dnl.solver import Utility
+from experiments.follower_search import Task, ascend, programmed, zoom
 from experiments.resumable import Key, Row, table_of
-from games import Focused, FollowerGame, Zoomed, checks
+from games import FollowerGame, checks
 from games.contracts import ContractGame, random_contract_game
 from games.pricing import PricingGame, random_pricing_game
 from games.randomness import stream
@@ -57,11 +50,7 @@ LAWS: dict[str, Callable[[int, int, int], Game]] = {
 SIZES = (("contract", 6, 4), ("security", 6, 2), ("pricing", 2, 6))
 SURROGATES = ("relu", "delu", "dnl", "follower-dnl")
 TRUTH = "the game itself"
-SHRINK = 0.7  # of the part of the game that is left, from round to round
 MARGINS = (0.004, 0.015, 0.05, 0.15)  # Euclidean; shrinks with the part of the game that is left
-WRONG = 0.01  # of the spread of utilities: a larger error of a prediction is a surprise
-PROFILES = 10_000  # by which a learned choice is known to occur
-DEVIATIONS = 100  # random decisions of each leader by which a surrogate judges a profile
 SIZE = ["game", "size_1", "size_2"]
 KEYS = [*SIZE, "group"]
 WAYS = ["surrogate", "way"]
@@ -139,16 +128,6 @@ def main(
     return 0
 
 
-@dataclass(frozen=True, eq=False)
-class Task:
-    """One game to be optimised."""
-
-    game: Game
-    instance: int
-    starts: Tensor
-    score: Callable[[Tensor], Row]
-
-
 def rows_of(
     key: Key,
     rounds: int,
@@ -161,104 +140,44 @@ def rows_of(
 ) -> list[Row]:
     """The rows of a group of games: for each, one per surrogate, and the game itself."""
     law, size_1, size_2, group = key
-    tasks = []
-    for instance in range(group * together, (group + 1) * together):
-        game = LAWS[law](size_1, size_2, instance)
-        begin = game.sample_policies(starts, stream("starts", 0, game.identity))
-        tasks.append(Task(game, instance, begin, _scorer(game)))
+    instances = range(group * together, (group + 1) * together)
+    games = [LAWS[law](size_1, size_2, instance) for instance in instances]
+    tasks = [
+        Task(
+            game,
+            game.sample_policies(starts, stream("starts", 0, game.identity)),
+            _scorer(game),
+        )
+        for game in games
+    ]
     config = FitConfig(recipe="tuned", samples=samples, epochs=epochs, device="cpu")
     ascent = ExtragradientConfig(iterations=iterations)
-    rows = []
-    itself = dict(zip(KEYS, key, strict=True))
-    for task in tasks:
-        found = ascend(task.game.ex_ante_utility, task.game, task.starts, ascent)
-        way = {"instance": task.instance, "surrogate": TRUTH, "way": "ascent"}
-        rows.append(itself | way | task.score(found))
+    single = games[0].shape[0] == 1
+
+    def from_program(fitted: FittedSurrogate, task: Task, part: FollowerGame) -> Tensor:
+        return programmed(fitted, part, margins)
+
+    def from_ascent(fitted: FittedSurrogate, task: Task, part: FollowerGame) -> Tensor:
+        begin = task.starts.to(fitted.networks.dtype)
+        lots = begin.chunk(len(margins)) if single else [begin]
+        return torch.stack([ascend(fitted, task.game, lot, ascent) for lot in lots])
+
+    truth = [
+        task.score(ascend(task.game.ex_ante_utility, task.game, task.starts, ascent))
+        for task in tasks
+    ]
+    found = {(TRUTH, "ascent"): truth}
     for surrogate in SURROGATES:
-        program = surrogate == "follower-dnl" and tasks[0].game.shape[0] == 1
-
-        def optimum(
-            fitted: FittedSurrogate, task: Task, part: FollowerGame, program: bool = program
-        ) -> Tensor:
-            if program:
-                return programmed(fitted, part, margins)
-            starts = task.starts.to(fitted.networks.dtype)
-            lots = starts.chunk(len(margins)) if task.game.shape[0] == 1 else [starts]
-            return torch.stack([ascend(fitted, task.game, lot, ascent) for lot in lots])
-
-        way = {"surrogate": surrogate, "way": "program" if program else "ascent"}
-        for task, led in zip(tasks, zoom(tasks, surrogate, config, optimum, rounds), strict=True):
-            rows.append(itself | {"instance": task.instance} | way | led)
-    return rows
-
-
-def programmed(fitted: FittedSurrogate, part: FollowerGame, margins: Sequence[float]) -> Tensor:
-    """Optima of what was learned, `(few, 1, S, M)`, one for each margin that leaves room.
-
-    Margins are of the smallest part that the surrogate was shown.
-    """
-    sizes = [zoomed.size for zoomed in part.parts] if isinstance(part, Focused) else []
-    profiles = part.sample_policies(PROFILES, stream("learned optimum", 0, part.identity))
-    points = []
-    for margin in sorted(margins):
-        try:
-            points.append(learned_optimum(fitted, margin * min(sizes, default=1.0), profiles))
-        except ValueError:  # no choice has so much room
-            break
-    if not points:
-        raise ValueError(f"margins must leave room in the piece of some choice, got {margins!r}")
-    return torch.stack(points)
-
-
-def zoom(
-    tasks: list[Task],
-    surrogate: str,
-    config: FitConfig,
-    optimum: Callable[[FittedSurrogate, Task, FollowerGame], Tensor],
-    rounds: int,
-) -> list[Row]:
-    """What surrogates lead to. Several leaders: one, of all rounds' samples.
-
-    A single leader: the best of all rounds. Their error is that of the first one, on uniform
-    profiles.
-    """
-    if tasks[0].game.shape[0] > 1:
-        config, rounds = replace(config, samples=rounds * config.samples), 1
-    parts: list[FollowerGame] = [task.game for task in tasks]
-    centres: list[Tensor] = [torch.empty(0) for _ in tasks]
-    rows: list[Row] = [{} for _ in tasks]
-    for turn in range(rounds):
-        fits = fit_many(parts, surrogate, config)
-        for i, (task, part, fitted) in enumerate(zip(tasks, parts, fits, strict=True)):
-            points = optimum(fitted, task, part)  # (few, N, S, M)
-            real = part.real(points) if isinstance(part, Zoomed) else points
-            scores = [task.score(point) for point in real]
-            best = max(range(len(scores)), key=lambda k: scores[k]["reached"])
-            predicted = [fitted(point).sum().item() for point in points]
-            if turn == 0:
-                rows[i] = {
-                    "unexplained": fitted.unexplained.mean().item(),
-                    "parameters": fitted.parameter_count,
-                    "fit_seconds": 0.0,
-                }
-            if turn == 0 or scores[best]["reached"] > rows[i]["reached"]:
-                rows[i] |= {"predicted": predicted[best], "round": turn, **scores[best]}
-                centres[i] = real[best]
-            rows[i]["fit_seconds"] += fitted.fit_seconds
-            if turn == rounds - 1:
-                continue
-            size = SHRINK ** (turn + 1)
-            around = Zoomed(task.game, centres[i], size)
-            if surrogate != "follower-dnl":
-                parts[i] = around
-                continue
-            slack = WRONG * fitted.scale.sum().item()
-            errors = [abs(p - s["reached"]) for p, s in zip(predicted, scores, strict=True)]
-            surprises = [p for p, e in zip(real, errors, strict=True) if e > slack][:1]
-            before = part.parts if isinstance(part, Focused) else ()
-            shown = (*before, around, *(Zoomed(task.game, p, size / 2) for p in surprises))
-            parts[i] = Focused(task.game, shown)
-    return rows
+        program = surrogate == "follower-dnl" and single
+        propose = from_program if program else from_ascent
+        way = (surrogate, "program" if program else "ascent")
+        found[way] = zoom(tasks, surrogate, config, propose, rounds)
+    itself = dict(zip(KEYS, key, strict=True))
+    return [
+        itself | {"instance": instance} | dict(zip(WAYS, way, strict=True)) | row
+        for way, rows in found.items()
+        for instance, row in zip(instances, rows, strict=True)
+    ]
 
 
 def _scorer(game: Game) -> Callable[[Tensor], Row]:
@@ -275,54 +194,6 @@ def _scorer(game: Game) -> Callable[[Tensor], Row]:
         return {"reached": reached, "place": (reached - worst) / (optimum - worst)}
 
     return place
-
-
-def ascend(
-    utility: Utility, game: FollowerGame, starts: Tensor, config: ExtragradientConfig
-) -> Tensor:
-    """The profile `(N, S, M)`, of those that extra-gradient visits, that the surrogate likes best.
-
-    A single leader's by its utility. Several leaders' by the most that one of them gains, as the
-    surrogate sees it, by one of 100 random decisions; that takes time, so only at every tenth one.
-    """
-    worth = _worth(utility, game)
-    every = 1 if game.shape[0] == 1 else 10
-    calls, best, policies = 0, float("-inf"), starts[0]
-
-    def watched(at: Tensor) -> Tensor:
-        nonlocal calls, best, policies
-        if calls % every == 0:
-            with torch.no_grad():
-                value, index = worth(at).max(0)
-            if value.item() > best:
-                best, policies = value.item(), at[index].detach()
-        calls += 1
-        return utility(at)
-
-    ends = extragradient(watched, starts, config).policies
-    calls = 0
-    watched(ends)
-    exact = policies.double()
-    return exact / exact.sum(-1, keepdim=True)
-
-
-def _worth(utility: Utility, game: FollowerGame) -> Utility:
-    """What a surrogate thinks of profiles, `(B, N, S, M) -> (B,)`: see `ascend`."""
-    n_leaders = game.shape[0]
-    if n_leaders == 1:
-        return lambda at: utility(at)[:, 0]
-    decisions = game.sample_policies(DEVIATIONS, stream("deviations", 0, game.identity))
-
-    def least_gain(at: Tensor) -> Tensor:
-        now, gains = utility(at), []
-        for n in range(n_leaders):
-            deviated = at.unsqueeze(1).repeat(1, DEVIATIONS, 1, 1, 1)  # (B, D, N, S, M)
-            deviated[:, :, n] = decisions[:, n].to(at)
-            values = utility(deviated.flatten(0, 1))[:, n].view(len(at), DEVIATIONS)
-            gains.append((values.amax(1) - now[:, n]) / game.payoff_range[n].to(at))
-        return -torch.stack(gains).amax(0)
-
-    return least_gain
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from dnl.layers import EmittedLinear, FollowerChoice, FollowerNetwork, least_squ
 from dnl.stacking import NetworkStack
 from dnl.surrogates import Architecture
 from experiments import follower_games as experiment
+from experiments.follower_search import ascend
 from games import (
     ContractGame,
     FollowerGame,
@@ -270,7 +271,7 @@ def test_the_surrogate_chooses_among_all_that_is_visited() -> None:
     game = random_contract_game(3, 2, 0)
     fitted = dnl.fit(game, "follower-dnl", TINY)
     starts = game.sample_policies(20, torch.Generator().manual_seed(0))
-    found = experiment.ascend(fitted, game, starts, dnl.ExtragradientConfig(iterations=5))
+    found = ascend(fitted, game, starts, dnl.ExtragradientConfig(iterations=5))
     ends = dnl.extragradient(fitted, starts, dnl.ExtragradientConfig(iterations=5)).policies
     best = torch.cat([fitted(starts), fitted(ends)]).max().item()
     assert fitted(found).item() >= best - 1e-9
