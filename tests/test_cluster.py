@@ -169,6 +169,15 @@ def test_a_task_that_kills_its_workers_is_rows_and_the_run_goes_on(
     pd.testing.assert_frame_equal(table(tmp_path), alone)
 
 
+def test_a_worker_of_this_machine_keeps_memory_for_its_next_operation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What Dask sets, 64 KiB, would have it given back and asked for all the time."""
+    monkeypatch.delenv(cluster.TRIM, raising=False)
+    with cluster.local_workers(1) as client:
+        assert list(client.run(os.environ.get, cluster.TRIM).values()) == [None]
+
+
 @pytest.mark.parametrize("address", ["nonsense", "foo://here:1", "tcp://127.0.0.1:1"])
 def test_a_bad_address_is_refused_before_any_work(
     address: str,

@@ -1,6 +1,7 @@
 """A linear layer whose weights a context emits: a hyper-network's last layer and its product."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -85,20 +86,19 @@ class _ContextProduct(torch.autograd.Function):
     """`y[g, b, o] = sum_{c,i} weight[g, o, c * I + i] context[g, b, c] x[g, b, i]`, in chunks.
 
     The products of context and input are formed chunk by chunk, in the backward pass again, so
-    that they stay in the caches and no `(G, B, C * I)` array is kept for the backward pass.
+    that they stay in the caches and no `(G, B, C * I)` array is kept for the backward pass. All
+    chunks use the same memory: fresh pages for each could take as long as the arithmetic.
     Stacks of networks (`torch.func.vmap`) become the axis `G`.
     """
 
     @staticmethod
     def forward(x: Tensor, context: Tensor, weight: Tensor) -> Tensor:
-        return torch.cat(
-            [
-                torch.cat(
-                    [torch.bmm(_products(x[g, b], context[g, b]), weight[g].mT) for b in rows], 1
-                )
-                for g, rows in _chunks(x, context)
-            ]
-        )
+        room = _room(x, context)
+        y = []
+        for g, rows in _chunks(x, context):
+            parts = [_products(x[g, b], context[g, b], room) @ weight[g].mT for b in rows]
+            y.append(torch.cat(parts, 1))
+        return torch.cat(y)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
@@ -106,10 +106,31 @@ class _ContextProduct(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        x, context, weight = ctx.saved_tensors
-        need_x, need_context, need_weight = ctx.needs_input_grad
-        # Nothing that is saved is written in place: torch.func may map over dy alone (jacobians).
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        gradients: tuple[Tensor | None, ...] = _Gradients.apply(
+            dy, *ctx.saved_tensors, ctx.needs_input_grad
+        )
+        return gradients
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Tensor) -> tuple[Tensor, int]:
+        y = _ContextProduct.apply(*_folded(info, in_dims, inputs))
+        return y.unflatten(0, (info.batch_size, -1)), 0
+
+
+class _Gradients(torch.autograd.Function):
+    """Those of `_ContextProduct` with respect to `x`, `context` and `weight`, where needed.
+
+    A function of its own because `torch.func` may map over `dy` alone (jacobians), and mapped
+    tensors cannot be written into memory that is at hand.
+    """
+
+    @staticmethod
+    def forward(
+        dy: Tensor, x: Tensor, context: Tensor, weight: Tensor, needed: tuple[bool, bool, bool]
+    ) -> tuple[Tensor | None, ...]:
+        need_x, need_context, need_weight = needed
+        room, droom = _room(x, context), _room(x, context)
         dx: list[Tensor] = []
         dcontext: list[Tensor] = []
         dweight: list[Tensor] = []
@@ -118,10 +139,12 @@ class _ContextProduct(torch.autograd.Function):
             for b in rows:
                 d = dy[g, b]
                 if need_weight:
-                    products = _products(x[g, b], context[g, b])
+                    products = _products(x[g, b], context[g, b], room)
                     dw = dw.baddbmm_(d.mT, products) if dw is not None else d.mT @ products
                 if need_x or need_context:
-                    dproducts = torch.bmm(d, weight[g])
+                    shape = (*d.shape[:2], weight.shape[-1])
+                    out = droom[: math.prod(shape)].view(shape)
+                    dproducts = torch.bmm(d, weight[g], out=out)
                     dproducts = dproducts.unflatten(-1, (context.shape[-1], x.shape[-1]))
                 if need_x:
                     dx_rows.append((context[g, b].unsqueeze(-2) @ dproducts).squeeze(-2))
@@ -140,33 +163,60 @@ class _ContextProduct(torch.autograd.Function):
         )
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
+        pass  # nobody differentiates twice
+
+    @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], x: Tensor, context: Tensor, weight: Tensor
-    ) -> tuple[Tensor, int]:
-        x, context, weight = (
-            t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
-            for t, dim in zip((x, context, weight), in_dims, strict=True)
-        )
-        y = _ContextProduct.apply(x.flatten(0, 1), context.flatten(0, 1), weight.flatten(0, 1))
-        return y.unflatten(0, (info.batch_size, -1)), 0
+        info: Any, in_dims: tuple[int | None, ...], *inputs: Any
+    ) -> tuple[tuple[Tensor | None, ...], tuple[int | None, ...]]:
+        *tensors, needed = inputs
+        found = _Gradients.apply(*_folded(info, in_dims[:-1], tensors), needed)
+        apart = (None if t is None else t.unflatten(0, (info.batch_size, -1)) for t in found)
+        return tuple(apart), tuple(None if t is None else 0 for t in found)
 
 
-def _products(x: Tensor, context: Tensor) -> Tensor:
-    return (context.unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2)  # (g, b, C * I)
+def _folded(info: Any, in_dims: Sequence[int | None], tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors whose first axis, `G`, has taken in the one that is mapped over."""
+    pairs = zip(tensors, in_dims, strict=True)
+    batched = (
+        t.expand(info.batch_size, *t.shape) if dim is None else t.movedim(dim, 0)
+        for t, dim in pairs
+    )
+    return [t.flatten(0, 1) for t in batched]
+
+
+def _room(x: Tensor, context: Tensor) -> Tensor:
+    """Memory for the products of any chunk."""
+    groups, rows = _chunk_sizes(x, context)
+    return x.new_empty(groups * rows * x.shape[-1] * context.shape[-1])
+
+
+def _products(x: Tensor, context: Tensor, room: Tensor) -> Tensor:
+    """`(g, b, C * I)`, in `room`."""
+    shape = (*x.shape[:-1], context.shape[-1], x.shape[-1])
+    out = room[: math.prod(shape)].view(shape)
+    return torch.mul(context.unsqueeze(-1), x.unsqueeze(-2), out=out).flatten(-2)
 
 
 def _with_constant(context: Tensor) -> Tensor:
     return torch.cat([context.new_ones((*context.shape[:-1], 1)), context], -1)
 
 
-def _chunks(x: Tensor, context: Tensor) -> Iterator[tuple[slice, list[slice]]]:
-    """Slices of groups, each with slices of rows: at least one of each, empty or not."""
+def _chunk_sizes(x: Tensor, context: Tensor) -> tuple[int, int]:
+    """Groups and rows of the largest chunk: at least one of each, and no more than there are."""
     n_groups, n_rows = x.shape[:2]
     budget = CHUNK_PRODUCTS.get(x.device.type, CHUNK_PRODUCTS["cpu"])
     per_row = x.shape[-1] * context.shape[-1]
     most = max(1, budget // per_row)
     pieces = max(1, -(-n_rows // most))
     rows = max(1, -(-n_rows // pieces))  # of equal size: a short last chunk would be slow
-    groups = max(1, budget // (per_row * rows))
+    return min(max(1, n_groups), max(1, budget // (per_row * rows))), rows
+
+
+def _chunks(x: Tensor, context: Tensor) -> Iterator[tuple[slice, list[slice]]]:
+    """Slices of groups, each with slices of rows: at least one of each, empty or not."""
+    n_groups, n_rows = x.shape[:2]
+    groups, rows = _chunk_sizes(x, context)
     for g in range(0, max(n_groups, 1), groups):
         yield slice(g, g + groups), [slice(b, b + rows) for b in range(0, max(n_rows, 1), rows)]
