@@ -44,7 +44,7 @@ def local_workers(count: int) -> Iterator[Client]:
     # No limit of memory, as there is none without workers: Dask's own would pause and kill a worker
     # at its share of the machine. No warnings: those about a worker that was replaced, or stopped
     # in its work by Ctrl-C, ask nobody to do anything. Nor does a worker give its memory back after
-    # every operation, as Dask would have it: training would take almost twice as long.
+    # every operation, as Dask would have it: training would take up to twice as long.
     with (
         dask.config.set({f"distributed.nanny.pre-spawn-environ.{TRIM}": None}),
         LocalCluster(

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor
 
 from dnl.tolerance import TOLERANCE, allowed_gain
-from games import PersuasionGame
+from games import PersuasionGame, checks
 from games.randomness import stream
 from games.stacking import GameStack
 
 DEVIATIONS_PER_ENTRY = 100  # per sender and entry of its policy (paper)
-CHUNK_ENTRIES = {"cpu": 2**21, "cuda": 2**25}  # entries of deviations held at a time
+CHUNK_ENTRIES = {"cpu": 2**21, "cuda": 2**23}  # entries of deviations held at a time
 FIRST_BLOCK = 100  # deviations that are tried before the others
 
 
@@ -66,14 +66,22 @@ def best_sampled(
 def unrefuted(
     games: GameStack, policies: Tensor, radius: float | None, seed: int, deviations: int
 ) -> Tensor:
-    """Which profiles `(G, B, N, S, M)` random deviations do not refute, as `verify`, but quicker.
+    """Which profiles random deviations do not refute: as `dnl.verify` of each game, but quicker.
 
-    Arguments, unchecked, as in `verify`; deviations are the same. A profile that is refuted meets
-    no more of them.
+    Deviations are the same. A profile that is refuted meets no more of them.
+
+    Args:
+        games: the true games.
+        policies: `(G, B, N, S, M)`.
+        radius, seed, deviations: unchecked, as in `dnl.verify`.
 
     Returns:
         `(G, B)` bool.
+
+    Raises:
+        ValueError: for policies that are no distributions.
     """
+    checks.distributions("policies", policies)
     ranges = torch.stack([game.payoff_range for game in games.games]).to(policies)  # (G, N)
     most = allowed_gain(TOLERANCE, radius) * ranges
     profiles = policies.flatten(0, 1)
@@ -96,7 +104,7 @@ def _blocks(
 
     The first block is a small one, since few deviations refute most of what can be refuted.
     """
-    most = max(1, _budget(like) // like.shape[-2:].numel())
+    most = max(1, _budget(like) // (len(games) * like.shape[-2:].numel()))
     for sender in range(like.shape[-3]):
         streams = [stream("verifier", seed, game.identity, sender) for game in games.games]
         drawn = 0

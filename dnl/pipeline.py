@@ -76,13 +76,12 @@ class Baseline:
 
 def baselines(games: Sequence[PersuasionGame], stages: Stages) -> list[Baseline]:
     """Draw the starts of games that can be fitted together, and verify them."""
-    starts = torch.stack(
-        [
-            game.sample_policies(stages.starts, stream("starts", stages.seed, game.identity))
-            for game in games
-        ]
-    )  # (G, B, N, S, M)
-    passed = _passed(games, starts, stages)
+    # Tensors of their own: what is sent to a worker of a part of a larger one is the whole.
+    starts = [
+        game.sample_policies(stages.starts, stream("starts", stages.seed, game.identity))
+        for game in games
+    ]
+    passed = _passed(games, torch.stack(starts), stages)
     return [_baseline(*of_one, stages) for of_one in zip(games, starts, passed, strict=True)]
 
 
@@ -122,7 +121,8 @@ def evaluate(
 ) -> list[Row]:
     """Fit `surrogate` to every game, ascend it from the starts, verify where that ends.
 
-    Where memory does not suffice, fewer games are fitted and fewer starts ascend together.
+    Where memory does not suffice, fewer games are fitted or verified together, or fewer starts
+    ascend.
 
     Args:
         baselines: of games that can be fitted together.
@@ -185,10 +185,14 @@ def _passed(games: Sequence[PersuasionGame], policies: Tensor, stages: Stages) -
     alike: dict[object, list[int]] = {}
     for g, game in enumerate(games):
         alike.setdefault((game.shape, game.tie_break), []).append(g)
+
+    def verified(part: Sequence[int]) -> list[Tensor]:
+        together, rows = stack([games[g] for g in part]), on_device[list(part)]
+        found = unrefuted(together, rows, stages.radius, stages.seed, deviations)
+        return list(found.cpu())
+
     for members in alike.values():
-        together = stack([games[g] for g in members])
-        found = unrefuted(together, on_device[members], stages.radius, stages.seed, deviations)
-        passed[members] = found.cpu()
+        passed[members] = torch.stack(in_halves(verified, members))
     return passed
 
 

@@ -138,8 +138,8 @@ class Receiver:
     def of(self, games: Tensor) -> "Receiver":
         """The receivers of the games with these indices, one after another."""
         chosen = copy(self)
-        chosen.tables = [table[games] for table in self.tables]
-        chosen.slacks = [slack[games] for slack in self.slacks]
+        chosen.tables = [picked(table, games) for table in self.tables]
+        chosen.slacks = [picked(slack, games) for slack in self.slacks]
         return chosen
 
     @torch.no_grad()
@@ -184,7 +184,7 @@ class Receiver:
         """Where the receiver's action is the same for all columns of a box, beyond any tie.
 
         Args:
-            low, high: `(G, S, M)`, the corners of boxes of columns, one of each game.
+            low, high: `(G, S, M)`, the corners of boxes of columns, one for each receiver.
             right: `(G, R, S)`.
 
         Returns:
@@ -210,6 +210,13 @@ class Receiver:
         index = torch.arange(chosen.shape[3], device=chosen.device, dtype=chosen.dtype)
         action = (chosen * index.unsqueeze(1)).sum(3).to(torch.int64)  # (G, B, R, L)
         return action.masked_fill(probability <= 0, -1).mT
+
+
+def picked(tables: Tensor, games: Tensor) -> Tensor:
+    """`(B, ...)`: of each of `games (B,)` its row of `tables (G, ...)`; of one game not copied."""
+    if len(tables) == 1:
+        return tables.expand(len(games), *tables.shape[1:])
+    return tables[games]
 
 
 def _expected(table: Tensor, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:

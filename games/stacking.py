@@ -95,8 +95,10 @@ class GameStack:
         Returns:
             `(B, D)`; see `PersuasionGame.deviation_gain`.
         """
-        prior, v, u = (tensor[games] for tensor in self.tensors(policies))
-        return unilateral.deviation_gain(prior, v, u, policies, sender, deviations, self.tie_break)
+        prior, v, u = self.tensors(policies)
+        return unilateral.deviation_gain(
+            prior, v, u, games, policies, sender, deviations, self.tie_break
+        )
 
     def _check(self, policies: Tensor) -> None:
         game = self.games[0]

@@ -7,7 +7,7 @@ receiver's mind: *decided*. There the sum is linear in the deviation, and one ta
 numbers serves all of them. The other joint signals are simulated, deviation by deviation.
 
 Shapes as in `games.simulation`; `R = M**(N - 1)` joint signals of the others, `D` deviations. Each
-profile `B` is of a game of its own.
+profile is of one of the games.
 """
 
 from collections.abc import Iterator
@@ -22,6 +22,7 @@ from games.simulation import (
     full_precision,
     memory_budget,
     others_weights,
+    picked,
     scores_held,
     slices,
     taken,
@@ -33,6 +34,7 @@ def deviation_gain(
     prior: Tensor,
     receiver_utility: Tensor,
     sender_utility: Tensor,
+    games: Tensor,
     policies: Tensor,
     sender: int,
     deviations: Tensor,
@@ -43,9 +45,10 @@ def deviation_gain(
     A difference is taken joint signal by joint signal, so whatever no action changes cancels.
 
     Args:
-        prior: `(B, S)`.
-        receiver_utility: `(B, S, A)`.
-        sender_utility: `(B, N, S, A)`.
+        prior: `(G, S)`.
+        receiver_utility: `(G, S, A)`.
+        sender_utility: `(G, N, S, A)`.
+        games: `(B,)`, which game each profile is of.
         policies: `(B, N, S, M)`.
         sender: who deviates.
         deviations: `(B, D, S, M)`.
@@ -58,17 +61,19 @@ def deviation_gain(
     if n_deviations == 0:
         return deviations.new_zeros(n_profiles, 0)
     others = [n for n in range(policies.shape[1]) if n != sender]
-    own_utility = sender_utility[:, sender]  # (B, S, A)
+    receiver = Receiver(receiver_utility, sender_utility, tie_break)
+    own_utility = sender_utility[:, sender]  # (G, S, A)
     # A constant per state is no gain; without it there is less to round.
     worth = own_utility - own_utility[..., :1]
     found = [deviations.new_zeros(0, n_deviations)]
     held = n_signals * scores_held(1, n_states, receiver_utility.shape[-1])
     most = max(1, memory_budget(policies) // held)  # joint signals of the others
     for rows in slices(n_profiles, max(1, most // n_signals ** len(others))):
-        receiver = Receiver(receiver_utility[rows], sender_utility[rows], tie_break)
-        right = others_weights(prior[rows], policies[rows, None][:, :, others])[:, 0]
+        game = games[rows]
+        here, value = receiver.of(game), picked(worth, game)
+        right = others_weights(picked(prior, game), policies[rows, None][:, :, others])[:, 0]
         own, tried = policies[rows, sender], deviations[rows]
-        parts = (_gain(receiver, worth[rows], own, tried, part) for part in right.split(most, 1))
+        parts = (_gain(here, value, own, tried, part) for part in right.split(most, 1))
         found.append(reduce(torch.add, parts))
     return torch.cat(found)
 
@@ -97,8 +102,8 @@ def _gain(receiver: Receiver, worth: Tensor, own: Tensor, tried: Tensor, right: 
             outcomes = taken(listening, both, signals, scratch)[:, 0]  # (P, S, A, 1 + d)
             gains = torch.einsum("psad,psa->pd", outcomes[..., 1:] - outcomes[..., :1], weight)
             total[:, part] += same.to(gains) @ gains
-    game = torch.arange(n_profiles, device=action.device)[:, None, None]
-    value = worth.mT[game, action]  # (B, M, R, S)
+    each = torch.arange(n_profiles, device=action.device)[:, None, None]
+    value = worth.mT[each, action]  # (B, M, R, S)
     linear = torch.einsum("bmrs,bmr,brs->bsm", value, decided.to(value), right)
     return total + torch.einsum("bdsm,bsm->bd", moved, linear)
 

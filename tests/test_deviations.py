@@ -9,7 +9,7 @@ from torch import Tensor
 from dnl import deviations
 from dnl.deviations import deviations_within, unrefuted
 from dnl.verification import verify
-from games import PersuasionGame, synthetic_game
+from games import PersuasionGame, simulation, synthetic_game
 from games.stacking import stack
 
 RADII = [1e-3, 0.005, 0.1, 0.7, 2.0, None]
@@ -69,6 +69,8 @@ def games_and_profiles(tie_break: str) -> tuple[list[PersuasionGame], Tensor]:
     """Five games with 41 profiles each, `(5, 41, 2, 2, 2)`; all of the fourth are alike."""
     games = [synthetic_game(2, 2, 2, 2, seed, law="contested") for seed in range(5)]
     games = [dataclasses.replace(game, tie_break=tie_break) for game in games]
+    # One game's utilities are a thousand times the others': so is what counts as a gain.
+    games[2] = dataclasses.replace(games[2], sender_utility=1e3 * games[2].sender_utility)
     rows = [game.sample_policies(41, generator(seed)) for seed, game in enumerate(games)]
     policies = torch.stack(rows)
     policies[:, -1] = 0.5  # no information, with all signals in use
@@ -105,12 +107,31 @@ def test_nobody_is_left_or_was_there() -> None:
     assert not unrefuted(stack(games[:1]), refuted, None, 0, 300).any()
 
 
-def test_gains_of_profiles_of_several_games_are_those_in_each() -> None:
-    games, policies = games_and_profiles("first")
-    of = torch.tensor([4, 0, 0, 2, 4])
-    profiles = policies[of, torch.arange(5)]
-    tried = games[0].sample_policies(30, generator(9))[:, 0].expand(5, -1, -1, -1)
+@pytest.mark.parametrize("tie_break", ["first", "senders"])
+@pytest.mark.parametrize("reach", [0.01, 0.1, None])
+@pytest.mark.parametrize("budget", [1, 200, simulation.CHUNK_SCORES["cpu"]])
+def test_gains_of_profiles_of_several_games_are_those_in_each(
+    budget: int, reach: float | None, tie_break: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(simulation.CHUNK_SCORES, "cpu", budget)
+    games, policies = games_and_profiles(tie_break)
+    for g, scale in ((0, 1e9), (4, 1e-4)):  # of utilities, and so of what is a tie
+        scaled = games[g].receiver_utility * scale
+        games[g] = dataclasses.replace(games[g], receiver_utility=scaled)
+    of = torch.tensor([4, 0, 0, 2, 4, 1])
+    profiles = policies[of, torch.arange(6)]
+    noise = torch.rand(6, 30, 2, 2, dtype=torch.float64, generator=generator(9))
     for sender in range(2):
+        tried = deviations_within(profiles[:, sender].unsqueeze(1), reach, noise)
         got = stack(games).deviation_gain(of, profiles, sender, tried)
-        for row, g, profile in zip(got, of.tolist(), profiles, strict=True):
-            assert_close(row, games[g].deviation_gain(profile, sender, tried[0]))
+        for row, g, profile, moves in zip(got, of.tolist(), profiles, tried, strict=True):
+            own, unit = games[g].ex_ante_utility(profile)[sender], games[g].payoff_range[sender]
+            expected = games[g].deviation_utility(profile, sender, moves) - own
+            assert_close(row / unit, expected / unit)
+
+
+def test_a_profile_that_is_none_is_an_error() -> None:
+    games, policies = games_and_profiles("first")
+    policies[1, 3, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"policies must hold distributions .* at row \(1, 3, 0"):
+        unrefuted(stack(games), policies, 0.1, 0, 300)

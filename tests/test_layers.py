@@ -210,24 +210,68 @@ def test_stacks_of_emitted_layers_equal_each_alone(
 
 @pytest.mark.parametrize("budget", [1, 60, 200, 10**6])
 def test_few_products_are_held_at_a_time(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    held, products = [], emitted._products
+    rooms, held, room, products = [], [], emitted._room, emitted._products
+
+    def spy_room(*arguments: Tensor) -> Tensor:
+        rooms.append(room(*arguments))
+        return rooms[-1]
 
     def spy(*arguments: Tensor) -> Tensor:
         held.append(products(*arguments).numel())
         return products(*arguments)
 
+    monkeypatch.setattr(emitted, "_room", spy_room)
     monkeypatch.setattr(emitted, "_products", spy)
     monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
-    vmap(emitted_linear((2, 5, 4)))(normal(3, 7, 2), normal(3, 7, 4))
+    y = vmap(emitted_linear((2, 5, 4)))(normal(3, 7, 2), normal(3, 7, 4))
     assert sum(held) == 3 * 7 * 2 * 5
-    assert max(held) <= max(budget, 2 * 5)
+    y.sum().backward()
+    assert sum(held) == 2 * 3 * 7 * 2 * 5
+    assert max(r.numel() for r in rooms) == max(held) <= max(budget, 2 * 5)
+    assert len(rooms) == 2  # one a pass
 
 
+@pytest.mark.parametrize("budget", [1, 40, 2**19])
 @pytest.mark.parametrize("sizes", [(5, 2, 3), (3, 3, 2), (2, 5, 4)])
-def test_jacobian_by_torch_func(sizes: Sizes) -> None:
+def test_jacobians_by_torch_func(
+    sizes: Sizes, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
     layer = emitted_linear(sizes)
-    x, context = normal(sizes[0], seed=1), normal(sizes[2], seed=2)
-    assert_close(jacrev(layer)(x, context), layer.emit(context)[0])
+    x, context = normal(6, sizes[0], seed=1), normal(6, sizes[2], seed=2)
+    parameters = dict(layer.named_parameters())
+
+    def plain(parameters: dict[str, Tensor], x: Tensor, context: Tensor) -> Tensor:
+        told = torch.cat([torch.ones_like(context[:, :1]), context], -1)
+        weight = torch.einsum("bc,oci->boi", told, parameters["weight"])
+        return torch.einsum("boi,bi->bo", weight, x) + told @ parameters["bias"].mT
+
+    def ours(parameters: dict[str, Tensor], x: Tensor, context: Tensor) -> Tensor:
+        result: Tensor = functional_call(layer, parameters, (x, context))
+        return result
+
+    got, expected = (
+        jacrev(function, argnums=(0, 1, 2))(parameters, x, context) for function in (ours, plain)
+    )
+    for name in parameters:
+        assert_close(got[0][name], expected[0][name])
+    for one, other in zip(got[1:], expected[1:], strict=True):
+        assert_close(one, other)
+
+
+def test_products_keep_their_precision_under_autocast() -> None:
+    layer = emitted_linear((4, 6, 3)).float()
+    x, context = normal(9, 4, seed=1).float(), normal(9, 3, seed=2).float()
+    weight, _ = layer.emit(context)
+    expected = torch.einsum("boi,bi->bo", weight, x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = layer(x, context)
+        zero = layer(torch.zeros_like(x), context)  # the bias alone is a product of autocast's
+        (rounded - zero).sum().backward()
+    torch.testing.assert_close((rounded - zero).detach(), expected.detach(), rtol=0, atol=1e-5)
+    assert layer.weight.grad is not None
+    plain = torch.autograd.grad(expected.sum(), layer.weight)[0]
+    torch.testing.assert_close(layer.weight.grad, plain, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("batch", [(0,), (2, 0), (0, 3)])

@@ -307,6 +307,24 @@ def test_decided_means_that_no_column_of_the_box_is_followed_by_another_action(
         assert ((seen == action) | (seen < 0) | ~decided).all()
 
 
+def test_what_is_decided_in_a_game_does_not_depend_on_other_games() -> None:
+    game, policies = random_case((2, 3, 3, 3), count=4)
+    scales = torch.tensor([1e9, 1.0, 1e-9, 1.0], dtype=torch.float64)[:, None, None]
+    prior, v, u = (table.expand(4, *table.shape) for table in tables(game))
+    v = torch.stack([v[0], v[1], v[2].flip(-1), v[3].flip(-1)]) * scales
+    right = simulation.others_weights(prior, policies[:, None, 1:])[:, 0]  # (B, R, S)
+    low, high = (policies[:, 0] - 0.02).clamp_min(0), (policies[:, 0] + 0.02).clamp_max(1)
+    order = torch.tensor([1, 0, 3, 2, 1, 3])
+    stack = simulation.Receiver(v, u, "first").of(order)
+    boxes = (low[order], high[order], right[order])
+    for k, g in enumerate(order.tolist()):
+        alone = simulation.Receiver(v[g : g + 1], u[g : g + 1], "first")
+        for got, expected in zip(
+            stack.decided(*boxes), alone.decided(*(t[k : k + 1] for t in boxes)), strict=True
+        ):
+            assert torch.equal(got[k], expected[0])
+
+
 def test_most_joint_signals_are_decided_nearby_and_few_far_away() -> None:
     game, policies = random_case((2, 4, 4, 4), count=50)
     prior, v, u = (table.unsqueeze(0) for table in tables(game))

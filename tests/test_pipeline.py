@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import pickle
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 
 import dnl
 from dnl import pipeline, verification
+from dnl.deviations import unrefuted
 from dnl.finding.responses import radii, walk
 from dnl.finding.search import Search
 from dnl.pipeline import Stages, baselines, evaluate
@@ -20,6 +22,7 @@ from dnl.results import KEYS, columns
 from dnl.surrogates import Architecture
 from games import PersuasionGame, synthetic_game
 from games.randomness import stream
+from games.stacking import GameStack
 
 STAGES = Stages(
     fit=dnl.FitConfig(
@@ -179,11 +182,12 @@ def test_a_row_does_not_depend_on_its_company(surrogate: str) -> None:
 def test_rows_are_those_of_a_machine_with_more_memory(
     surrogate: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Too little for the fit of two games, and for the ascent of more than three starts."""
+    """Too little to fit or to verify two games, and for the ascent of more than three starts."""
     prepared = baselines(GAMES[:3], STAGES)
     expected = evaluate(prepared, surrogate, STAGES)
     fitted: list[int] = []
     ascended: list[int] = []
+    verified: list[int] = []
 
     def fit_one(games: Sequence[PersuasionGame], *rest: Any, **options: Any) -> Any:
         fitted.append(len(games))
@@ -197,11 +201,19 @@ def test_rows_are_those_of_a_machine_with_more_memory(
             raise torch.OutOfMemoryError("CUDA out of memory")
         return dnl.extragradient(utility, starts, config)
 
+    def verify_one(games: GameStack, *rest: Any) -> Tensor:
+        verified.append(len(games))
+        if len(games) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return unrefuted(games, *rest)
+
     monkeypatch.setattr(pipeline, "fit_many", fit_one)
+    monkeypatch.setattr(pipeline, "unrefuted", verify_one)
     monkeypatch.setattr(pipeline, "extragradient", ascend_three)
     rows = evaluate(prepared, surrogate, STAGES)
     assert fitted == [3, 1, 2, 1, 1]
     assert ascended == [12, 6, 3, 3, 6, 3, 3]
+    assert verified == [3, 1, 2, 1, 1]
     for row, other in zip(rows, expected, strict=True):
         assert_rows_agree(row, other)
 
@@ -215,6 +227,12 @@ def test_a_game_that_memory_does_not_hold_at_all_is_an_error(
     monkeypatch.setattr(pipeline, "fit_many", never)
     with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
         evaluate(baselines(GAMES[:1], STAGES), "relu", STAGES)
+
+
+def test_what_is_sent_of_a_game_does_not_grow_with_its_company() -> None:
+    alone, together = baselines(GAMES[:1], STAGES), baselines(GAMES[:4], STAGES)
+    sizes = [len(pickle.dumps(base)) for base in (alone[0], together[0])]
+    assert sizes[0] == sizes[1]
 
 
 def test_starts_and_comparison_values_do_not_depend_on_the_surrogate() -> None:

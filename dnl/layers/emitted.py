@@ -57,10 +57,11 @@ class EmittedLinear(nn.Module):
             parts = (x @ projection.mT).unflatten(-1, (-1, self.out_features))
             return (context.unsqueeze(-2) @ parts).squeeze(-2) + bias
         rows = x.shape[:-1].numel()
-        y = _ContextProduct.apply(
-            x.reshape(1, rows, self.in_features),
-            context.reshape(1, rows, self.context_features + 1),
-            self.weight.flatten(1).unsqueeze(0),
+        weight = self.weight.flatten(1).unsqueeze(0)
+        y = _ContextProduct.apply(  # in the weights' precision, also under torch.autocast
+            x.reshape(1, rows, self.in_features).to(weight),
+            context.reshape(1, rows, self.context_features + 1).to(weight),
+            weight,
         )
         return y.reshape(*x.shape[:-1], self.out_features) + bias
 
@@ -95,9 +96,10 @@ class _ContextProduct(torch.autograd.Function):
     def forward(x: Tensor, context: Tensor, weight: Tensor) -> Tensor:
         room = _room(x, context)
         y = []
-        for g, rows in _chunks(x, context):
-            parts = [_products(x[g, b], context[g, b], room) @ weight[g].mT for b in rows]
-            y.append(torch.cat(parts, 1))
+        with torch.autocast(x.device.type, enabled=False):
+            for g, rows in _chunks(x, context):
+                parts = [_products(x[g, b], context[g, b], room) @ weight[g].mT for b in rows]
+                y.append(torch.cat(parts, 1))
         return torch.cat(y)
 
     @staticmethod
@@ -107,9 +109,10 @@ class _ContextProduct(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        gradients: tuple[Tensor | None, ...] = _Gradients.apply(
-            dy, *ctx.saved_tensors, ctx.needs_input_grad
-        )
+        with torch.autocast(dy.device.type, enabled=False):
+            gradients: tuple[Tensor | None, ...] = _Gradients.apply(
+                dy, *ctx.saved_tensors, ctx.needs_input_grad
+            )
         return gradients
 
     @staticmethod
@@ -130,7 +133,7 @@ class _Gradients(torch.autograd.Function):
         dy: Tensor, x: Tensor, context: Tensor, weight: Tensor, needed: tuple[bool, bool, bool]
     ) -> tuple[Tensor | None, ...]:
         need_x, need_context, need_weight = needed
-        room, droom = _room(x, context), _room(x, context)
+        room = _room(x, context)  # for products, and then for their gradients
         dx: list[Tensor] = []
         dcontext: list[Tensor] = []
         dweight: list[Tensor] = []
@@ -143,7 +146,7 @@ class _Gradients(torch.autograd.Function):
                     dw = dw.baddbmm_(d.mT, products) if dw is not None else d.mT @ products
                 if need_x or need_context:
                     shape = (*d.shape[:2], weight.shape[-1])
-                    out = droom[: math.prod(shape)].view(shape)
+                    out = room[: math.prod(shape)].view(shape)
                     dproducts = torch.bmm(d, weight[g], out=out)
                     dproducts = dproducts.unflatten(-1, (context.shape[-1], x.shape[-1]))
                 if need_x:
