@@ -32,7 +32,7 @@ def summarise(table: pd.DataFrame) -> str:
         )
         parts += _findings(games, starts)
         parts += _certificates(games, one)
-        beats = int((one["best_start_welfare"] > one["fr_welfare"]).sum())
+        beats = int((one["best_start_welfare"] > one["fr_welfare"] + _slack(one)).sum())
         parts.append(f"The best random start not refuted is above FR in {beats}/{len(one)} games.")
     failed = table[table["status"] != "ok"]
     if len(failed):
@@ -44,7 +44,7 @@ def summarise(table: pd.DataFrame) -> str:
 def _line(surrogate: str, rows: pd.DataFrame) -> dict[str, str]:
     passed = rows[rows["not_refuted"] > 0]
     gain = (passed["best_welfare"] - passed["fr_welfare"]).mean()
-    beats = (passed["best_welfare"] > passed["fr_welfare"]).sum()
+    beats = (passed["best_welfare"] > passed["fr_welfare"] + _slack(passed)).sum()
     return {
         "surrogate": surrogate,
         "parameters": f"{rows['parameter_count'].mean():,.0f}",
@@ -56,6 +56,12 @@ def _line(surrogate: str, rows: pd.DataFrame) -> dict[str, str]:
         "best welfare - FR": _number(gain, "+.3f"),
         "above FR": f"{beats}/{len(rows)}",
     }
+
+
+def _slack(rows: pd.DataFrame) -> pd.Series:
+    """What is rounding in a difference of welfare: all of it, where utilities are constant."""
+    ranges = [column for column in rows if str(column).startswith("payoff_range_")]
+    return 1e-6 * rows[ranges].sum(axis=1)
 
 
 def _number(value: float, form: str) -> str:
@@ -88,8 +94,7 @@ def _certificates(games: pd.DataFrame, one: pd.DataFrame) -> list[str]:
         undecided = rows["starts_undecided" if random else "undecided"].sum()
         best = rows["certified_start_welfare" if random else "certified_welfare"]
         finished = rows["finished_start_welfare" if random else "finished_welfare"]
-        above = rows[["fr_welfare", "ni_welfare"]].max(axis=1)
-        above += 1e-6 * rows[[c for c in rows if str(c).startswith("payoff_range_")]].sum(axis=1)
+        above = rows[["fr_welfare", "ni_welfare"]].max(axis=1) + _slack(rows)
         lines.append(
             {
                 "": name,

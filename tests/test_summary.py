@@ -180,3 +180,16 @@ def test_tables_without_exact_verification_say_nothing_of_it() -> None:
     old = pd.DataFrame([row(0, "relu", best_start_welfare=math.nan)])
     assert "certified" not in old
     assert "exact verification" not in summarise(old)
+
+
+def test_rounding_is_not_above_full_revelation() -> None:
+    """Of payoff ranges 4 and 6, 1e-6 of the sum: a game with constant utilities beats nothing."""
+    ranges = {"payoff_range_0": 4.0, "payoff_range_1": 6.0}
+    gains = (1e-14, 9e-6, 1.1e-5)
+    rows = [
+        row(i, "relu", best_welfare=3 + gain, best_start_welfare=3 + gain, **ranges)
+        for i, gain in enumerate(gains)
+    ]
+    said = text(*rows)
+    assert said.count("1/3") == 2
+    assert "is above FR in 1/3 games" in said
