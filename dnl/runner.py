@@ -99,6 +99,7 @@ def run(
     with tqdm(
         total=sum(works.values()),
         disable=quiet,
+        smoothing=0,  # what is left by the mean rate: that of the last task misleads
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left",
     ) as bar:
         bar.set_description_str(_progress(folder))
