@@ -46,11 +46,11 @@ Propose = Callable[[FittedSurrogate, Task, FollowerGame], Tensor]  # a few point
 
 @dataclass(eq=False)
 class _Search:
-    """Where the search in one game stands: what is sampled, the best point so far, its row."""
+    """Where the search in one game stands: what is sampled, the best point (at first any), row."""
 
     task: Task
     part: FollowerGame
-    best: Tensor | None = None
+    best: Tensor
     row: Row = field(default_factory=dict)
 
 
@@ -74,13 +74,13 @@ def zoom(
     """
     if tasks[0].game.shape[0] > 1:
         config, rounds = replace(config, samples=rounds * config.samples), 1
-    searches = [_Search(task, task.game) for task in tasks]
+    searches = [_Search(task, task.game, task.starts[0]) for task in tasks]
     for turn in range(rounds):
         fits = fit_many([search.part for search in searches], surrogate, config)
         for search, fitted in zip(searches, fits, strict=True):
             surprises = _ask(search, fitted, propose, turn)
             size = SHRINK ** (turn + 1)
-            if turn == rounds - 1 or search.best is None:
+            if turn == rounds - 1:
                 continue
             around = Zoomed(search.task.game, search.best, size)
             if surrogate != "follower-dnl":
@@ -105,7 +105,7 @@ def _ask(search: _Search, fitted: FittedSurrogate, propose: Propose, turn: int) 
             "parameters": fitted.parameter_count,
             "fit_seconds": 0.0,
         }
-    if search.best is None or scores[best]["reached"] > search.row["reached"]:
+    if turn == 0 or scores[best]["reached"] > search.row["reached"]:
         search.row |= {"predicted": predicted[best], "round": turn, **scores[best]}
         search.best = real[best]
     search.row["fit_seconds"] += fitted.fit_seconds
