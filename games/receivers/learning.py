@@ -13,7 +13,7 @@ from games import checks
 from games.persuasion import PersuasionGame
 from games.randomness import stream
 from games.receivers.base import BaseReceiver
-from games.receivers.learners import Bandit, Learner, QLearner, Reinforce
+from games.receivers.learners import ALL, Bandit, Learner, QLearner, Reinforce
 
 TOGETHER = 4096  # contexts that learn side by side
 NUMBERS = 2**21  # uniforms held at once
@@ -80,9 +80,9 @@ class LearningReceiver(BaseReceiver):
         sent = probability.flatten() > 0
         cumulative = posterior.flatten(0, 1)[sent].cumsum(-1)  # (L, S)
         cumulative /= cumulative[:, -1:].clone()
-        contexts = torch.arange(len(cumulative))
-        learner = self.learner(len(contexts))
-        counts = policies.new_zeros(len(contexts), self.game.n_actions)
+        learner = self.learner(len(cumulative))
+        counts = policies.new_zeros(len(cumulative), self.game.n_actions)
+        once = policies.new_ones(len(cumulative))
         identity = self.game.identity
         streams = [
             stream("receiver", self.seed, identity, number + i) for i in range(len(policies))
@@ -93,13 +93,12 @@ class LearningReceiver(BaseReceiver):
             drawn = [torch.rand(size, dtype=torch.float64, generator=one) for one in streams]
             uniforms = torch.cat(drawn, dim=1)[:, sent]  # (visits, L, 3)
             states = torch.searchsorted(cumulative, uniforms[..., 2].T.contiguous(), right=True)
-            for visit, (numbers, state) in enumerate(
-                zip(uniforms, states.T.contiguous(), strict=True), start
-            ):
-                actions = learner.act(contexts, numbers)
-                learner.learn(self.rewards[state, actions])
+            paid = states.T.contiguous() * self.game.n_actions  # where a state's rewards begin
+            for visit, (numbers, first) in enumerate(zip(uniforms, paid, strict=True), start):
+                actions = learner.act(ALL, numbers)
+                learner.learn(self.rewards.take(first + actions))
                 if visit >= self.visits // 2:
-                    counts[contexts, actions] += 1
+                    counts.put_(learner.first + actions, once, accumulate=True)
         frequencies = policies.new_zeros(sent.numel(), self.game.n_actions)
         frequencies[sent] = counts / counts.sum(-1, keepdim=True)
         return frequencies.view(*probability.shape, -1)
