@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from dnl.layers import FollowerNetwork
+from dnl.layers import FollowerChoice, FollowerNetwork
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import Recipe
 from dnl.stacking import NetworkStack
@@ -45,16 +45,30 @@ class Regression(nn.Module):
         self.order_seeds = order_seeds
         self.labels = labels
         self.recipe = recipe
+        self.lr = recipe.beginning(inputs.shape[-1])
         network = stack.template
         self.n_joint = network.n_joint if isinstance(network, PosteriorNetwork) else 1
         self.batch_size = recipe.rows(self.n_joint)
-        self.steps = epochs * math.ceil(inputs.shape[1] / self.batch_size)
+        self.batches = math.ceil(inputs.shape[1] / self.batch_size)  # of an epoch
+        self.steps = epochs * self.batches
         self.refit_steps = max(1, min(recipe.refit, self.steps // REFITS))
         # Not persistent: a checkpoint holds what was learned; the data follow from the seed.
         self.register_buffer("inputs", inputs, persistent=False)
         self.register_buffer("targets", targets, persistent=False)
         self.inputs: Tensor
         self.targets: Tensor
+
+    def losses(self, rows: Tensor, step: int) -> Tensor:
+        """Mean squared errors `(G * R * N,)` at a step, on each group's samples `rows (G, b)`."""
+        group = torch.arange(len(rows), device=rows.device).unsqueeze(1)
+        x = self.inputs[group, rows]  # (G, b, F)
+        n_outputs = self.targets.shape[1]
+        y = self.targets.gather(2, rows.unsqueeze(1).expand(-1, n_outputs, -1))  # (G, N, b)
+        for module in self.stack.template.modules():
+            if isinstance(module, FollowerChoice):
+                module.anneal(self.recipe.heat(step / self.steps))
+        first, second = self.errors(x, y, step)
+        return (first * second).mean(-1).flatten()
 
     def errors(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Errors `(G, R, N, b)` at a step, twice: the same, or two unbiased estimates.

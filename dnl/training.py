@@ -11,11 +11,10 @@ from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
 from torch import Tensor, nn
 
 from dnl.harness import interruptible, quiet
-from dnl.layers import FollowerChoice
 from dnl.regression import Regression
 from games import checks
 from games.randomness import stream
@@ -26,19 +25,41 @@ CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 REFITTED = 10_000, 2**25  # samples that least squares see at the end: at least, joint signals
 REFITTED_BETWEEN = 2_000, 10_000  # and in between
-# Steps of `minimise` that are one of Lightning's, whose loop takes about as long as a small step.
-CHUNK = 32
+CHUNK = 32  # steps that are one of Lightning's
 
 
-class StackedRegression(Regression, pl.LightningModule):
+class _ByHand(pl.LightningModule):
+    """Adam by hand, so that Lightning's loop, as slow as a small step, turns once for many."""
+
+    lr: float
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam on what is trained."""
+        trained = [p for p in self.parameters() if p.requires_grad]
+        self.adam = torch.optim.Adam(trained, lr=self.lr, fused=True)
+        return self.adam
+
+    def descend(self, loss: Tensor, rate: float) -> None:
+        """One step down a loss, at a share of the learning rate."""
+        self.adam.param_groups[0]["lr"] = self.lr * rate
+        self.adam.zero_grad()
+        loss.backward()
+        self.adam.step()
+
+
+class StackedRegression(Regression, _ByHand):
     """`Regression` by Adam, as its recipe says."""
 
     order: Tensor
     epoch_loss: Tensor
 
     def train_dataloader(self) -> list[int]:
-        """Where each batch starts; the samples themselves never leave the device."""
-        return list(range(0, self.inputs.shape[1], self.batch_size))
+        """The first batch of each chunk; the samples themselves never leave the device."""
+        return list(range(0, self.batches, CHUNK))
 
     def on_train_epoch_start(self) -> None:
         """Draw every group's data order for this epoch from its own stream."""
@@ -50,37 +71,22 @@ class StackedRegression(Regression, pl.LightningModule):
         self.order = torch.stack(orders).to(self.inputs.device)  # (G, samples)
         self.epoch_loss = self.inputs.new_zeros(len(self.labels))
 
-    def training_step(self, start: int, batch_idx: int) -> Tensor:
-        """Sum over networks of the mean squared error on the batch that begins at `start`."""
-        rows = self.order[:, start : start + self.batch_size]  # (G, b)
-        group = torch.arange(len(rows), device=rows.device).unsqueeze(1)
-        x = self.inputs[group, rows]  # (G, b, F)
-        n_outputs = self.targets.shape[1]
-        y = self.targets.gather(2, rows.unsqueeze(1).expand(-1, n_outputs, -1))  # (G, N, b)
-        for module in self.stack.template.modules():
-            if isinstance(module, FollowerChoice):
-                module.anneal(self.recipe.heat(self.global_step / self.steps))
-        first, second = self.errors(x, y, self.global_step)
-        loss = (first * second).mean(-1).flatten()  # (G * R * N,)
-        self.epoch_loss += loss.detach() * (rows.shape[1] / self.inputs.shape[1])
-        return loss.sum()
+    def training_step(self, first: int, batch_idx: int) -> None:
+        """A step for each batch of a chunk, and heads refitted where the recipe says so."""
+        for batch in range(first, min(first + CHUNK, self.batches)):
+            step = self.current_epoch * self.batches + batch
+            rows = self.order[:, batch * self.batch_size : (batch + 1) * self.batch_size]
+            losses = self.losses(rows, step)
+            self.epoch_loss += losses.detach() * (rows.shape[1] / self.inputs.shape[1])
+            self.descend(losses.sum(), self.recipe.rate(step / self.steps))
+            self.refit_when_due(step + 1)
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Refit the heads, where the recipe says so: now and then on a few samples, and at last."""
-        if self.recipe.refit and self.global_step == self.steps:
+    def refit_when_due(self, done: int) -> None:
+        """Refit heads where the recipe says so: now and then on a few samples, and at last."""
+        if self.recipe.refit and done == self.steps:
             self.refit(*REFITTED)
-        elif self.recipe.refit and self.global_step % self.refit_steps == 0:
+        elif self.recipe.refit and done % self.refit_steps == 0:
             self.refit(*REFITTED_BETWEEN)
-
-    def configure_optimizers(self) -> Any:
-        """Adam at the recipe's rate."""
-        trained = [p for p in self.stack.parameters() if p.requires_grad]
-        lr = self.recipe.beginning(self.inputs.shape[-1])
-        optimiser = torch.optim.Adam(trained, lr=lr, fused=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser, lambda step: self.recipe.rate(min(step / self.steps, 1.0))
-        )
-        return [optimiser], [{"scheduler": schedule, "interval": "step"}]
 
 
 def train(
@@ -107,18 +113,11 @@ def train(
     """
     callbacks: list[Callback] = []
     if progress:
-        callbacks.append(TQDMProgressBar(refresh_rate=10))
+        callbacks.append(TQDMProgressBar())
     checkpoint = None
     if directory is not None:
         callbacks.append(_Log(directory / METRICS))
-        callbacks.append(
-            ModelCheckpoint(
-                dirpath=directory,
-                filename=Path(CHECKPOINT).stem,
-                save_on_train_epoch_end=True,
-                enable_version_counter=False,
-            )
-        )
+        callbacks.append(_Keep(directory / CHECKPOINT))
         if (directory / CHECKPOINT).exists():
             checkpoint = directory / CHECKPOINT
     if on_epoch is not None:
@@ -188,14 +187,13 @@ def _trainer(device: torch.device, dtype: torch.dtype, **options: Any) -> pl.Tra
     )
 
 
-class _Minimisation(pl.LightningModule):
-    """Optimises by hand, so that Lightning's loop turns once for many steps."""
+class _Minimisation(_ByHand):
+    """A loss of a module, whatever it is."""
 
     def __init__(
         self, module: nn.Module, loss: Loss, steps: int, lr: float, rate: Callable[[float], float]
     ) -> None:
         super().__init__()
-        self.automatic_optimization = False
         self.module, self.loss, self.steps = module, loss, steps
         self.lr, self.rate = lr, rate
 
@@ -203,23 +201,13 @@ class _Minimisation(pl.LightningModule):
         """The first step of each chunk."""
         return list(range(0, self.steps, CHUNK))
 
-    def training_step(self, start: int, batch_idx: int) -> None:
+    def training_step(self, first: int, batch_idx: int) -> None:
         """A chunk of steps."""
-        adam = self.adam
-        for step in range(start, min(start + CHUNK, self.steps)):
-            adam.param_groups[0]["lr"] = self.lr * self.rate(step / self.steps)
+        for step in range(first, min(first + CHUNK, self.steps)):
             loss = self.loss(self.module, step)
             if loss.ndim:
                 raise ValueError(f"loss must be a scalar, got shape {tuple(loss.shape)}")
-            adam.zero_grad()
-            loss.backward()
-            adam.step()
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam on what is trained."""
-        trained = [p for p in self.module.parameters() if p.requires_grad]
-        self.adam = torch.optim.Adam(trained, lr=self.lr, fused=True)
-        return self.adam
+            self.descend(loss, self.rate(step / self.steps))
 
 
 class _Log(Callback):
@@ -242,6 +230,16 @@ class _Log(Callback):
         losses = cast(StackedRegression, pl_module).epoch_loss.tolist()
         with self.path.open("a") as file:
             print(trainer.current_epoch, *losses, sep=",", file=file)
+
+
+class _Keep(Checkpoint):
+    """Writes a checkpoint after each epoch; Lightning's own counts steps, and sees few of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.save_checkpoint(self.path)
 
 
 class _Report(Checkpoint):

@@ -38,11 +38,11 @@ class Step(NamedTuple):
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
     """What every training step was taken with."""
     taken: list[Step] = []
-    original, errors = StackedRegression.training_step, StackedRegression._error
+    original, errors = StackedRegression.descend, StackedRegression._error
     rows: list[int] = []
 
-    def spy(self: StackedRegression, start: int, batch_idx: int) -> Tensor:
-        loss = original(self, start, batch_idx)
+    def spy(self: StackedRegression, loss: Tensor, rate: float) -> None:
+        original(self, loss, rate)
         modules = list(self.stack.template.modules())
         taken.append(
             Step(
@@ -52,13 +52,12 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[Step]:
                 rows[-1],
             )
         )
-        return loss
 
     def count(self: StackedRegression, x: Tensor, y: Tensor) -> Tensor:
         rows.append(x.shape[1])
         return errors(self, x, y)
 
-    monkeypatch.setattr(StackedRegression, "training_step", spy)
+    monkeypatch.setattr(StackedRegression, "descend", spy)
     monkeypatch.setattr(StackedRegression, "_error", count)
     return taken
 
