@@ -27,6 +27,7 @@ from experiments import (
     recipes,
     scenarios,
     speed,
+    speed_of_training,
     surrogate_fit,
 )
 from experiments.resumable import table_of
@@ -278,7 +279,7 @@ def test_the_plain_fit_learns_what_the_library_s_learns() -> None:
     y = ((utility - utility.mean()) / utility.std()).float()
     x = profiles.flatten(1).float()
     network = make_surrogate("relu", (1, 1, 8, 2))
-    speed.quieten()
+    speed_of_training.quieten()
     plain.plain_lightning_fit(network, x[:2000], y[:2000], epochs=5)
     with torch.no_grad():
         unexplained = functional.mse_loss(network(x[2000:]), y[2000:]).item()
