@@ -80,13 +80,23 @@ class _PlainRegression(pl.LightningModule):
 
 
 def plain_lightning_fit(
-    network: nn.Module, x: Tensor, y: Tensor, epochs: int, lr: float = 0.01, batch_size: int = 512
+    network: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    epochs: int,
+    lr: float = 0.01,
+    batch_size: int = 512,
+    accelerator: str = "cpu",
 ) -> None:
-    """Fit `network` in place as Lightning's tutorials do: a data set, a loader, a trainer."""
+    """Fit `network` in place as Lightning's tutorials do: a data set, a loader, a trainer.
+
+    `accelerator` is Lightning's name of where, "cpu" or "cuda".
+    """
     loader = DataLoader(TensorDataset(x, y), batch_size=batch_size, shuffle=True)
     trainer = pl.Trainer(
         max_epochs=epochs,
-        accelerator="cpu",
+        accelerator=accelerator,
+        devices=1,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

@@ -1,37 +1,95 @@
 """How fast the library is, as ratios against plain implementations in the same run."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from dnl import cli
+from dnl.devices import describe_hardware, pick_device
 from dnl.results import make_writable, write_record
+from dnl.surrogates import Shape
 from experiments.speed_of_simulation import (
     sampled_verification,
     simulation_memory,
     simulation_rate,
 )
-from experiments.speed_of_training import dnl_training, quieten, stacked_fits
+from experiments.speed_of_training import dnl_training, one_after_another, quieten, stacked_fits
 
 
-def main(*, out: Path = Path("results/speed"), small: bool = False) -> int:
+@dataclass(frozen=True)
+class Sizes:
+    """What is measured: enough to keep a kind of machine busy, and no longer than need be.
+
+    Attributes:
+        training: shape (N, M, S, A) whose DNL is trained on one batch, and steps.
+        relu: games, samples and epochs of the stacked ReLU.
+        dnl: shape, games, samples and epochs of the stacked DNL, and networks fitted one by one.
+        simulation: shapes, profiles that plain simulates, and rounds.
+        verification: shapes, profiles, and deviations that the loop tries.
+        memory: profiles.
+    """
+
+    training: tuple[Shape, int]
+    relu: tuple[int, int, int]
+    dnl: tuple[Shape, int, int, int, int]
+    simulation: tuple[tuple[Shape, int, int], ...]
+    verification: tuple[tuple[Shape, int, int], ...]
+    memory: int
+
+
+VERIFIED: tuple[Shape, ...] = ((2, 4, 4, 4), (2, 10, 10, 10), (4, 6, 6, 6))
+SIZES = {
+    "cpu": Sizes(
+        training=((2, 2, 4, 2), 30),
+        relu=(20, 20_000, 10),
+        dnl=((2, 4, 4, 4), 5, 10_000, 2, 2),
+        simulation=(((2, 10, 10, 10), 2048, 12), ((4, 10, 10, 10), 64, 12)),
+        verification=tuple((shape, 20, 200) for shape in VERIFIED),
+        memory=50_000,
+    ),
+    "cuda": Sizes(
+        training=((2, 2, 4, 2), 30),
+        relu=(20, 20_000, 3),
+        dnl=((4, 4, 4, 4), 25, 50_000, 3, 2),
+        simulation=(((2, 10, 10, 10), 4096, 8), ((4, 10, 10, 10), 4096, 4)),
+        verification=tuple((shape, 300, 200) for shape in VERIFIED),
+        memory=50_000,
+    ),
+}
+SMALL = Sizes(
+    training=((2, 2, 4, 2), 2),
+    relu=(3, 600, 1),
+    dnl=((2, 2, 2, 2), 2, 600, 1, 1),
+    simulation=(((3, 2, 2, 2), 8, 1), ((4, 2, 3, 2), 8, 1)),
+    verification=(((2, 2, 2, 2), 2, 3),),
+    memory=20,
+)
+
+
+def main(*, device: str = "auto", out: Path = Path("results/speed"), small: bool = False) -> int:
     """Measure everything, print the ratios, write them to speed.csv.
 
     Args:
+        device: "auto", "cpu" or "cuda".
         out: Folder of the table.
         small: Seconds: the code runs, the numbers mean nothing.
     """
+    where = pick_device(device)
     quieten()
     make_writable(out)
-    write_record(out, {"threads": torch.get_num_threads()})
-    rows = dnl_training((2, 2, 4, 2), steps=2 if small else 30)
-    rows += stacked_fits(*((2, 600, 1) if small else (20, 20_000, 10)))
-    rows += simulation_rate(*(((3, 2, 2, 2), 8, 1) if small else ((2, 10, 10, 10), 2048, 12)))
-    rows += simulation_rate(*(((4, 2, 3, 2), 8, 1) if small else ((4, 10, 10, 10), 64, 12)))
-    for shape in [(2, 2, 2, 2)] if small else [(2, 4, 4, 4), (2, 10, 10, 10), (4, 6, 6, 6)]:
-        rows += sampled_verification(shape, *((2, 3) if small else (20, 200)))
-    rows += simulation_memory(20 if small else 50_000)
+    threads = torch.get_num_threads()
+    write_record(out, {"threads": threads, "device": describe_hardware(where)})
+    sizes = SMALL if small else SIZES[where.type]
+    rows = dnl_training(*sizes.training, where)
+    rows += stacked_fits(*sizes.relu, where)
+    rows += one_after_another(*sizes.dnl, where)
+    for of_one in sizes.simulation:
+        rows += simulation_rate(*of_one, where)
+    for of_one in sizes.verification:
+        rows += sampled_verification(*of_one, where)
+    rows += simulation_memory(sizes.memory, where)
     table = pd.DataFrame(rows)
     table.to_csv(out / "speed.csv", index=False)
     print(table[["what", "plain", "library", "ratio"]].to_string(index=False))

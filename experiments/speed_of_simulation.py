@@ -44,8 +44,16 @@ def simulation_work(shape: Shape) -> dict[str, int]:
     return {"tensors": 2 * scores, "machine code": scores + joint * n_states}
 
 
-def simulation_rate(shape: Shape, profiles: int, rounds: int) -> list[dict[str, object]]:
-    """Profiles per second on one thread; plain at its best chunk, from `profiles` profiles.
+# Profiles that plain holds at a time, the best of which counts, and the size of the matrices whose
+# product is the peak.
+CHUNKS = {"cpu": (1, 2, 4, 16, 64, 256), "cuda": (64, 256, 1024, 4096)}
+PRODUCT = {"cpu": 600, "cuda": 8192}
+
+
+def simulation_rate(
+    shape: Shape, profiles: int, rounds: int, device: torch.device
+) -> list[dict[str, object]]:
+    """Profiles per second, on one thread or a GPU; plain at its best chunk, from `profiles`.
 
     The library simulates a small batch with tensors and one that is worth a build with machine
     code (no such row where there is no compiler, or the batch would be too large to hold).
@@ -53,16 +61,18 @@ def simulation_rate(shape: Shape, profiles: int, rounds: int) -> list[dict[str, 
     game = synthetic_game(*shape, seed=0, law="contested")
     n_senders, n_signals, n_states, n_actions = shape
     worth = compiled.WORTH // (n_signals**n_senders * n_states * n_actions) + 1
-    batch = game.sample_policies(min(worth, 5000), torch.Generator().manual_seed(0))
+    count = max(profiles, min(worth, 5000))
+    batch = game.sample_policies(count, torch.Generator().manual_seed(0)).to(device)
     few = batch[:profiles]
-    sizes = [chunk for chunk in (1, 2, 4, 16, 64, 256) if chunk <= profiles]
+    sizes = [chunk for chunk in CHUNKS[device.type] if chunk <= profiles] or [profiles]
     runs: dict[str, tuple[int, Callable[[], object]]] = {
         f"chunk {chunk}": (profiles, partial(plain_utility, game, few, chunk)) for chunk in sizes
     }
     runs["tensors"] = (profiles, lambda: game.ex_ante_utility(few))
     if compiled.kernel(batch.unsqueeze(0), n_actions, game.tie_break) is not None:
         runs["machine code"] = (len(batch), lambda: game.ex_ante_utility(batch))
-    factor = torch.rand(600, 600, dtype=torch.float64)
+    size = PRODUCT[device.type]
+    factor = torch.rand(size, size, dtype=torch.float64, device=device)
     runs["product"] = (1, lambda: factor @ factor)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -75,8 +85,9 @@ def simulation_rate(shape: Shape, profiles: int, rounds: int) -> list[dict[str, 
         torch.set_num_threads(threads)
     rates = {name: runs[name][0] / sorted(seen)[rounds // 4] for name, seen in times.items()}
     best = max((f"chunk {chunk}" for chunk in sizes), key=rates.__getitem__)
-    peak = rates["product"] * 2 * 600**3
-    what = f"simulating N={n_senders} ({n_signals},{n_states},{n_actions}), one thread, profiles/s"
+    peak = rates["product"] * 2 * size**3
+    where = "one thread" if device.type == "cpu" else "GPU"
+    what = f"simulating N={n_senders} ({n_signals},{n_states},{n_actions}), {where}, profiles/s"
     return [
         row(f"{what}: {name} (plain: {best})", rates[best], rates[name], rates[name] / rates[best])
         | {"share_of_peak": round(rates[name] * work / peak, 3)}
@@ -85,7 +96,9 @@ def simulation_rate(shape: Shape, profiles: int, rounds: int) -> list[dict[str, 
     ]
 
 
-def sampled_verification(shape: Shape, profiles: int, looped: int) -> list[dict[str, object]]:
+def sampled_verification(
+    shape: Shape, profiles: int, looped: int, device: torch.device
+) -> list[dict[str, object]]:
     """Deviations per second: random profiles and all the paper's deviations, against a loop.
 
     `gains` looks for the best deviation; `verdicts`, what the benchmark asks for, spares a profile
@@ -98,8 +111,8 @@ def sampled_verification(shape: Shape, profiles: int, looped: int) -> list[dict[
     """
     game = synthetic_game(*shape, seed=0, law="contested")
     n_senders, n_signals, n_states, n_actions = shape
-    batch = game.sample_policies(profiles, torch.Generator().manual_seed(0))
-    noise = torch.rand(looped, n_states, n_signals, dtype=torch.float64)
+    batch = game.sample_policies(profiles, torch.Generator().manual_seed(0)).to(device)
+    noise = torch.rand(looped, n_states, n_signals, dtype=torch.float64, device=device)
     every = DEVIATIONS_PER_ENTRY * n_states * n_signals
     tried = profiles * n_senders * every
     runs: dict[str, tuple[int, Callable[[], object]]] = {
@@ -120,21 +133,24 @@ def sampled_verification(shape: Shape, profiles: int, looped: int) -> list[dict[
     ]
 
 
-def simulation_memory(profiles: int) -> list[dict[str, object]]:
-    """Peak MiB of a process that simulates N = 4, (10, 10, 10); plain: the table of posteriors."""
+def simulation_memory(profiles: int, device: torch.device) -> list[dict[str, object]]:
+    """Peak MiB of simulating N = 4, (10, 10, 10); plain: the table of posteriors.
+
+    On a CPU of a whole process, on a GPU of its memory.
+    """
     code = (
         "import torch, games, resource\n"
         "game = games.synthetic_game(4, 10, 10, 10, seed=0, law='paper')\n"
-        f"game.ex_ante_utility(game.sample_policies({profiles}))\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        f"game.ex_ante_utility(game.sample_policies({profiles}).to({str(device)!r}))\n"
     )
+    if device.type == "cpu":
+        code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"  # of KiB: Linux
+    else:
+        code += "print(torch.cuda.max_memory_allocated() / 2**20)"
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    peak = int(printed.stdout) / 1024  # Linux reports KiB
+    peak = float(printed.stdout)
     table = profiles * 10**4 * 10 * 8 / 2**20
-    return [
-        row(
-            f"simulating {profiles} profiles of N=4 (10,10,10), peak MiB", table, peak, table / peak
-        )
-    ]
+    what = f"simulating {profiles} profiles of N=4 (10,10,10), peak MiB"
+    return [row(what, table, peak, table / peak)]

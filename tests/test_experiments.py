@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from matplotlib.image import imread
 from torch.nn import functional
 
 from dnl import FitConfig, fit_many, verify
+from dnl.devices import describe_hardware
 from dnl.layers import DiscontinuousMLP
 from dnl.surrogates import make_surrogate
 from experiments import (
@@ -35,6 +37,7 @@ from experiments.stages import STAGES, work
 from games import didactic_game, synthetic_game
 from games.randomness import stream
 
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 BENCHMARK_FIGURES = [
     ("approximation_error", approximation_error.main),
     ("equilibrium_utilities", equilibrium_utilities.main),
@@ -163,11 +166,34 @@ def test_scenarios(tmp_path: Path) -> None:
         scenarios.main(scenarios=("taxi",), out=tmp_path)
 
 
-def test_speed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert speed.main(out=tmp_path, small=True) == 0
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
+def test_speed(device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert speed.main(device=device, out=tmp_path, small=True) == 0
     table = pd.read_csv(tmp_path / "speed.csv")
     assert (table["ratio"] > 0).all()
+    assert len(table) == 9
     assert "ratio" in capsys.readouterr().out
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["configuration"]["device"] == describe_hardware(torch.device(device))
+
+
+def test_what_one_network_alone_takes_stands_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone: list[int] = []
+
+    def fitted(network: Any, x: Any, y: Any, epochs: int, accelerator: str) -> None:
+        alone.append(epochs)
+
+    def seconds(function: Callable[[], object]) -> float:
+        function()
+        return 0.5
+
+    monkeypatch.setattr(speed_of_training, "plain_lightning_fit", fitted)
+    monkeypatch.setattr(speed_of_training, "seconds", seconds)
+    (found,) = speed_of_training.one_after_another((2, 2, 2, 2), 3, 40, 4, 2, torch.device("cpu"))
+    assert alone == [4, 4]
+    assert found["plain"] == 0.5 * 6 / 2
+    assert "6 networks" in str(found["what"])
+    assert "(2 of them, times 3)" in str(found["what"])
 
 
 def test_floors(tmp_path: Path) -> None:
