@@ -33,3 +33,11 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 def kills(request: pytest.FixtureRequest) -> int:
     """How often a run is killed."""
     return int(request.config.getoption("--kills"))
+
+
+@pytest.fixture
+def few_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members of the finder that draw starts draw a few."""
+    monkeypatch.setattr("dnl.finding.responses.STARTS", 2)
+    monkeypatch.setattr("dnl.finding.gradients.STARTS", 4)
+    monkeypatch.setattr("dnl.finding.gradients.FINISHED", 1)
