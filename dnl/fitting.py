@@ -35,6 +35,7 @@ from games.randomness import stream
 CONSTANT_SPREAD = 1e-9
 ROUNDING = 1e-13
 EVALUATION_ROWS = 8192
+SIMULATED_BYTES = 2**29  # of profiles in double precision that are simulated at a time, at most
 
 
 def fit(
@@ -113,8 +114,10 @@ def fit_many(
     device = pick_device(config.device)
     dtype = DTYPES[config.dtype]
 
-    profiles, utilities = _sample(games, config.samples, seed, "train", device)
     recipe = config.training(surrogate)
+    # What networks see is half as large as the games' own, which only exact pieces need.
+    precision = games[0].payoff_range.dtype if recipe.settle else dtype
+    profiles, utilities = _sample(games, config.samples, seed, "train", device, precision)
     mean, scale, constant = _standardisation(games, utilities)
     scale = scale * recipe.unit
     targets = (utilities - mean.unsqueeze(1)) / scale.unsqueeze(1)  # (G, samples, N)
@@ -183,27 +186,52 @@ def _check_games(games: Sequence[FollowerGame], surrogate: str, architecture: Ar
 
 
 def _sample(
-    games: Sequence[FollowerGame], count: int, seed: int, purpose: str, device: torch.device
+    games: Sequence[FollowerGame],
+    count: int,
+    seed: int,
+    purpose: str,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """Profiles `(G, count, N, S, M)`, utilities `(G, count, N)`; the games' dtype, `device`."""
-    profiles = torch.stack(
-        [
-            game.sample_policies(count, stream("data", seed, game.identity, purpose))
-            for game in games
-        ]
-    ).to(device)
-    persuasion = [game for game in games if isinstance(game, PersuasionGame)]
-    if not persuasion:
-        utilities = [game.ex_ante_utility(own) for game, own in zip(games, profiles, strict=True)]
-        return profiles, torch.stack(utilities)
-    # Neighbours of one shape, actions included, are simulated as one batch.
-    alike = groupby(persuasion, key=lambda game: (game.shape, game.tie_break))
-    stacks = [stack(tuple(group)) for _, group in alike]
-    parts = profiles.split([len(same) for same in stacks])
-    utilities = [
-        same.ex_ante_utility(own, check=False) for same, own in zip(stacks, parts, strict=True)
-    ]
+    """Profiles `(G, count, N, S, M)` in `dtype`, utilities `(G, count, N)` in the games' own.
+
+    Profiles are drawn in the games' own precision, those of few games at a time.
+    """
+    n_senders, n_signals, n_states, _ = games[0].shape
+    size = (len(games), count, n_senders, n_states, n_signals)
+    profiles = torch.empty(size, dtype=dtype, device=device)
+    groups = _simulated_together(games, SIMULATED_BYTES // (8 * profiles[0].numel()))
+    utilities = []
+    for alike, place in zip(groups, profiles.split([len(g) for g in groups]), strict=True):
+        drawn = torch.stack(
+            [
+                game.sample_policies(count, stream("data", seed, game.identity, purpose))
+                for game in alike
+            ]
+        ).to(device)
+        persuasion = [game for game in alike if isinstance(game, PersuasionGame)]
+        if persuasion:
+            utilities.append(stack(persuasion).ex_ante_utility(drawn, check=False))
+        else:
+            utilities.append(alike[0].ex_ante_utility(drawn[0]).unsqueeze(0))
+        place.copy_(drawn)
     return profiles, torch.cat(utilities)
+
+
+def _simulated_together(games: Sequence[FollowerGame], most: int) -> list[list[FollowerGame]]:
+    """Neighbours that are simulated as one batch: of one shape, actions included."""
+    alike = groupby(
+        enumerate(games),
+        key=lambda pair: (
+            (pair[1].shape, pair[1].tie_break) if isinstance(pair[1], PersuasionGame) else pair[0]
+        ),
+    )
+    groups = []
+    for _, pairs in alike:
+        same = [game for _, game in pairs]
+        step = max(1, most)
+        groups += [same[start : start + step] for start in range(0, len(same), step)]
+    return groups
 
 
 def _standardisation(
@@ -282,8 +310,8 @@ def _evaluate(
     device: torch.device,
 ) -> list[FittedSurrogate]:
     """The surrogates with their errors on fresh samples filled in."""
-    profiles, truth = _sample(games, config.test_samples, seed, "test", device)
-    profiles = profiles.to(DTYPES[config.dtype])
+    dtype = DTYPES[config.dtype]
+    profiles, truth = _sample(games, config.test_samples, seed, "test", device, dtype)
     utility = stack_surrogates([f.to(device) for f in fitted])
     rows = max(1, EVALUATION_ROWS // len(fitted))
     predicted = torch.cat([utility(part) for part in profiles.split(rows, 1)], 1)

@@ -8,11 +8,14 @@ off and taken up again, here or on many machines, then writes what it would have
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dnl.fitted import DTYPES
 from dnl.pipeline import Stages
 from dnl.results import Key
 from dnl.surrogates import make_surrogate, network_shape, parameter_count
 
-SAMPLE_BYTES = 2**30  # of training profiles that are fitted together, at most
+SAMPLE_BYTES = (
+    2**31
+)  # of training profiles, as networks see them, that are fitted together, at most
 # At most so many games, too: those of one (N, M, S) in the paper's grid. More should keep a GPU
 # busier (not measured), but no core: it takes as long for a game among 25 as for one among 5. And
 # what an interruption costs is up to a task, with 25 games and the paper's budget half an hour
@@ -63,7 +66,8 @@ def tasks_of(order: Sequence[Key], stages: Stages) -> list[Task]:
     for group in alike.values():
         games = list(group)
         _, n, m, s, _, _ = games[0]
-        together = max(1, min(GAMES, SAMPLE_BYTES // (8 * stages.fit.samples * n * m * s)))
+        held = DTYPES[stages.fit.dtype].itemsize * stages.fit.samples * n * m * s
+        together = max(1, min(GAMES, SAMPLE_BYTES // held))
         for start in range(0, len(games), together):
             part = tuple(games[start : start + together])
             tasks += [Task(part, surrogate) for surrogate in surrogates]

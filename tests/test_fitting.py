@@ -114,6 +114,27 @@ def test_every_surrogate_is_trained_on_the_game_s_data_stream(surrogate: str) ->
     torch.testing.assert_close(fitted.scale, utilities.std(0), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("held", [1, 2, 3])
+def test_how_many_games_are_simulated_at_a_time_changes_nothing(
+    held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    games = [*mixed(), *contested(3)]
+    together = fit_many(games, "relu", TINY)
+    lengths: list[int] = []
+    original = fitting.stack
+
+    def spy(alike: Any) -> Any:
+        lengths.append(len(alike))
+        return original(alike)
+
+    monkeypatch.setattr(fitting, "stack", spy)
+    monkeypatch.setattr(fitting, "SIMULATED_BYTES", held * 8 * TINY.samples * 2 * 2 * 3)
+    for one, other in zip(fit_many(games, "relu", TINY), together, strict=True):
+        torch.testing.assert_close(one.mse, other.mse, rtol=1e-9, atol=0)
+    training = {1: [1] * 9, 2: [2, 2, 1, 1, 2, 1], 3: [2, 2, 1, 1, 3]}[held]
+    assert lengths[: len(training)] == training
+
+
 def test_data_differ_across_games_and_seeds() -> None:
     game = contested(1)[0]
     # The same game but for its identity: equal samples would give equal means to 1e-11.

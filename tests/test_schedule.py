@@ -90,7 +90,7 @@ def test_samples_that_are_fitted_together_are_bounded(
     together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = make_plan(replace(CONFIG, senders=(2,), signals=(2,), samples=100))
-    monkeypatch.setattr(schedule, "SAMPLE_BYTES", together * 8 * 100 * 2 * 2 * 2)
+    monkeypatch.setattr(schedule, "SAMPLE_BYTES", together * 4 * 100 * 2 * 2 * 2)
     tasks = tasks_of(plan.order, plan.stages)
     relu = [[game[5] for game in task.games] for task in tasks if task.surrogate == "relu"]
     assert relu == [list(range(5))[start : start + together] for start in range(0, 5, together)]
