@@ -13,9 +13,7 @@ from dnl.pipeline import Stages
 from dnl.results import Key
 from dnl.surrogates import make_surrogate, network_shape, parameter_count
 
-SAMPLE_BYTES = (
-    2**31
-)  # of training profiles, as networks see them, that are fitted together, at most
+SAMPLE_BYTES = 2**31  # of training profiles that are fitted together, as networks see them, at most
 # At most so many games, too: those of one (N, M, S) in the paper's grid. More should keep a GPU
 # busier (not measured), but no core: it takes as long for a game among 25 as for one among 5. And
 # what an interruption costs is up to a task, with 25 games and the paper's budget half an hour

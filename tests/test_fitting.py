@@ -19,7 +19,7 @@ from dnl.surrogates import (
     make_surrogate,
     parameter_count,
 )
-from games import PersuasionGame, didactic_game, synthetic_game
+from games import PersuasionGame, didactic_game, stack, synthetic_game
 from games.randomness import stream
 
 NAMES = sorted(SURROGATES)
@@ -121,11 +121,10 @@ def test_how_many_games_are_simulated_at_a_time_changes_nothing(
     games = [*mixed(), *contested(3)]
     together = fit_many(games, "relu", TINY)
     lengths: list[int] = []
-    original = fitting.stack
 
     def spy(alike: Any) -> Any:
         lengths.append(len(alike))
-        return original(alike)
+        return stack(alike)
 
     monkeypatch.setattr(fitting, "stack", spy)
     monkeypatch.setattr(fitting, "SIMULATED_BYTES", held * 8 * TINY.samples * 2 * 2 * 3)
