@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dnl.devices import pick_device
 from dnl.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
+from dnl.parallel import spread
 from dnl.pieces import is_affine, settle
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import Recipe
@@ -197,18 +198,17 @@ def _sample(
 
     Profiles are drawn in the games' own precision, those of few games at a time.
     """
+
+    def draw(game: FollowerGame) -> Tensor:
+        return game.sample_policies(count, stream("data", seed, game.identity, purpose))
+
     n_senders, n_signals, n_states, _ = games[0].shape
     size = (len(games), count, n_senders, n_states, n_signals)
     profiles = torch.empty(size, dtype=dtype, device=device)
     groups = _simulated_together(games, SIMULATED_BYTES // (8 * profiles[0].numel()))
     utilities = []
     for alike, place in zip(groups, profiles.split([len(g) for g in groups]), strict=True):
-        drawn = torch.stack(
-            [
-                game.sample_policies(count, stream("data", seed, game.identity, purpose))
-                for game in alike
-            ]
-        ).to(device)
+        drawn = torch.stack(spread(draw, alike, torch.get_num_threads())).to(device)
         persuasion = [game for game in alike if isinstance(game, PersuasionGame)]
         if persuasion:
             utilities.append(stack(persuasion).ex_ante_utility(drawn, check=False))

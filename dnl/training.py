@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
 from torch import Tensor, nn
 
 from dnl.harness import interruptible, quiet
+from dnl.parallel import spread
 from dnl.regression import Regression
 from games import checks
 from games.randomness import stream
@@ -63,11 +64,12 @@ class StackedRegression(Regression, _ByHand):
 
     def on_train_epoch_start(self) -> None:
         """Draw every group's data order for this epoch from its own stream."""
-        n_samples = self.inputs.shape[1]
-        orders = [
-            torch.randperm(n_samples, generator=stream("order", *seed, self.current_epoch))
-            for seed in self.order_seeds
-        ]
+
+        def draw(seed: tuple[object, ...]) -> Tensor:
+            generator = stream("order", *seed, self.current_epoch)
+            return torch.randperm(self.inputs.shape[1], generator=generator)
+
+        orders = spread(draw, self.order_seeds, torch.get_num_threads())
         self.order = torch.stack(orders).to(self.inputs.device)  # (G, samples)
         self.epoch_loss = self.inputs.new_zeros(len(self.labels))
 

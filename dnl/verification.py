@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from dnl.deviations import DEVIATIONS_PER_ENTRY, best_sampled
-from dnl.exact.parallel import spread
 from dnl.exact.response import BestResponse, exact_rows, respond
+from dnl.parallel import spread
 from dnl.tolerance import TOLERANCE, allowed_gain
 from games import PersuasionGame, checks
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -132,6 +133,17 @@ def test_how_many_games_are_simulated_at_a_time_changes_nothing(
         torch.testing.assert_close(one.mse, other.mse, rtol=1e-9, atol=0)
     training = {1: [1] * 9, 2: [2, 2, 1, 1, 2, 1], 3: [2, 2, 1, 1, 3]}[held]
     assert lengths[: len(training)] == training
+
+
+@pytest.mark.parametrize("surrogate", ["dnl", "follower-dnl"])
+def test_draws_do_not_depend_on_how_many_threads_share_them(
+    surrogate: str, threads: Callable[[int], None]
+) -> None:
+    alone = fit_many(contested(3), surrogate, TINY)
+    threads(2)
+    for one, other in zip(fit_many(contested(3), surrogate, TINY), alone, strict=True):
+        torch.testing.assert_close(one.mse, other.mse, rtol=1e-9, atol=0)
+    assert torch.get_num_threads() == 2
 
 
 def test_data_differ_across_games_and_seeds() -> None:

@@ -1,4 +1,4 @@
-"""Several exact computations at once: what one thread would find, and an end where it is due."""
+"""Several computations at once: what one thread would find, and an end where it is due."""
 
 import signal
 import threading
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dnl import verify
-from dnl.exact.parallel import check_wanted, spread
+from dnl.parallel import check_wanted, spread
 from dnl.verification import decide, decide_many
 from games import PersuasionGame, synthetic_game
 

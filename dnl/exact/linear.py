@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dnl.exact.parallel import check_wanted
 from dnl.exact.sparse import csr_matrix
+from dnl.parallel import check_wanted
 
 Array = NDArray[np.float64]
 ROUNDING = 1e-12  # of the sum of absolute terms of a bound

@@ -1,9 +1,10 @@
-"""Several exact computations at once, on the cores of this machine.
+"""Several computations at once, on the cores of this machine.
 
-They are threads: HiGHS lets go of the interpreter's lock while it solves, and a computation that
-takes long is nearly all linear programs (96 % of the time of a decision on a near-pure profile of
-N = 2, (10, 10, 10), a second; 40 % on a random profile, 20 milliseconds). Processes would share the
-rest, too, but start in seconds, and ask every caller's script for a main guard.
+They are threads: torch lets go of the interpreter's lock while it draws random numbers, and HiGHS
+while it solves. An exact computation that takes long is nearly all linear programs (96 % of the
+time of a decision on a near-pure profile of N = 2, (10, 10, 10), a second; 40 % on a random
+profile, 20 milliseconds). Processes would share the rest, too, but start in seconds, and ask every
+caller's script for a main guard.
 """
 
 from collections.abc import Callable, Sequence
