@@ -116,7 +116,7 @@ def fit_many(
     dtype = DTYPES[config.dtype]
 
     recipe = config.training(surrogate)
-    # What networks see is half as large as the games' own, which only exact pieces need.
+    # Only exact pieces need the games' own; what networks see may be half as large.
     precision = games[0].payoff_range.dtype if recipe.settle else dtype
     profiles, utilities = _sample(games, config.samples, seed, "train", device, precision)
     mean, scale, constant = _standardisation(games, utilities)
@@ -142,7 +142,8 @@ def fit_many(
     if recipe.settle:
         _settle(games, networks, first, profiles, targets, seed)
     seconds = (time.perf_counter() - began) / len(games)
-    del module, profiles, utilities, targets
+    module.inputs = module.targets = torch.empty(0)  # Lightning lets go of the module late
+    del profiles, utilities, targets
 
     count = sum(p[0].numel() for p in networks.parameters() if p.requires_grad)
     nothing = torch.full_like(mean, float("nan"))
@@ -220,17 +221,16 @@ def _sample(
 
 def _simulated_together(games: Sequence[FollowerGame], most: int) -> list[list[FollowerGame]]:
     """Neighbours that are simulated as one batch: of one shape, actions included."""
-    alike = groupby(
-        enumerate(games),
-        key=lambda pair: (
-            (pair[1].shape, pair[1].tie_break) if isinstance(pair[1], PersuasionGame) else pair[0]
-        ),
-    )
-    groups = []
-    for _, pairs in alike:
-        same = [game for _, game in pairs]
-        step = max(1, most)
-        groups += [same[start : start + step] for start in range(0, len(same), step)]
+
+    def kind(game: FollowerGame) -> object:
+        if isinstance(game, PersuasionGame):
+            return game.shape, game.tie_break
+        return id(game)
+
+    groups, step = [], max(1, most)
+    for _, same in groupby(games, kind):
+        alike = list(same)
+        groups += [alike[start : start + step] for start in range(0, len(alike), step)]
     return groups
 
 

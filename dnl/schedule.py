@@ -13,7 +13,7 @@ from dnl.pipeline import Stages
 from dnl.results import Key
 from dnl.surrogates import make_surrogate, network_shape, parameter_count
 
-SAMPLE_BYTES = 2**31  # of training profiles that are fitted together, as networks see them, at most
+SAMPLE_BYTES = 2**31  # of training profiles that are fitted together, at most
 # At most so many games, too: those of one (N, M, S) in the paper's grid. More should keep a GPU
 # busier (not measured), but no core: it takes as long for a game among 25 as for one among 5. And
 # what an interruption costs is up to a task, with 25 games and the paper's budget half an hour
@@ -53,9 +53,12 @@ def tasks_of(order: Sequence[Key], stages: Stages) -> list[Task]:
 
     Args:
         order: keys of all rows, which are all games times all surrogates.
-        stages: settings; the number of samples decides how many games are fitted together.
+        stages: settings; samples and their precision decide how many games are fitted together.
     """
     surrogates = tuple(dict.fromkeys(key[6] for key in order))
+    entry = DTYPES[stages.fit.dtype].itemsize
+    if any(stages.fit.training(name).settle for name in surrogates):
+        entry += 8  # exact pieces see samples in double precision, too
     alike: dict[object, dict[Key, None]] = {}
     for law, *shape, instance, _ in order:
         networks = (network_shape(x, tuple(shape), stages.fit.architecture) for x in surrogates)
@@ -64,8 +67,7 @@ def tasks_of(order: Sequence[Key], stages: Stages) -> list[Task]:
     for group in alike.values():
         games = list(group)
         _, n, m, s, _, _ = games[0]
-        held = DTYPES[stages.fit.dtype].itemsize * stages.fit.samples * n * m * s
-        together = max(1, min(GAMES, SAMPLE_BYTES // held))
+        together = max(1, min(GAMES, SAMPLE_BYTES // (entry * stages.fit.samples * n * m * s)))
         for start in range(0, len(games), together):
             part = tuple(games[start : start + together])
             tasks += [Task(part, surrogate) for surrogate in surrogates]

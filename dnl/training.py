@@ -6,6 +6,7 @@ network gets the updates that it would get alone. This is the only file that imp
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -196,8 +197,8 @@ class _Minimisation(_ByHand):
         self, module: nn.Module, loss: Loss, steps: int, lr: float, rate: Callable[[float], float]
     ) -> None:
         super().__init__()
-        self.module, self.loss, self.steps = module, loss, steps
-        self.lr, self.rate = lr, rate
+        self.module, self.steps, self.lr, self.rate = module, steps, lr, rate
+        self.loss_at = partial(loss, module)  # out of sight: a loss that is a module is not trained
 
     def train_dataloader(self) -> list[int]:
         """The first step of each chunk."""
@@ -206,7 +207,7 @@ class _Minimisation(_ByHand):
     def training_step(self, first: int, batch_idx: int) -> None:
         """A chunk of steps."""
         for step in range(first, min(first + CHUNK, self.steps)):
-            loss = self.loss(self.module, step)
+            loss = self.loss_at(step)
             if loss.ndim:
                 raise ValueError(f"loss must be a scalar, got shape {tuple(loss.shape)}")
             self.descend(loss, self.rate(step / self.steps))
@@ -235,7 +236,7 @@ class _Log(Callback):
 
 
 class _Keep(Checkpoint):
-    """Writes a checkpoint after each epoch; Lightning's own counts steps, and sees few of them."""
+    """Writes a checkpoint after each epoch; Lightning's own skips those of which it saw no step."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

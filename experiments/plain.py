@@ -1,5 +1,5 @@
-"""Plain implementations: what one writes first. `speed.py` measures against them; tests prove them
-equal to the library's."""
+"""Plain implementations: what one writes first. `speed_of_*.py` measure against them; tests prove
+them equal to the library's."""
 
 import lightning.pytorch as pl
 import torch

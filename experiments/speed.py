@@ -16,6 +16,7 @@ from experiments.speed_of_simulation import (
     simulation_rate,
 )
 from experiments.speed_of_training import dnl_training, one_after_another, quieten, stacked_fits
+from games import checks
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ def main(*, device: str = "auto", out: Path = Path("results/speed"), small: bool
         out: Folder of the table.
         small: Seconds: the code runs, the numbers mean nothing.
     """
+    checks.one_of("device", device, ("auto", "cpu", "cuda"))
     where = pick_device(device)
     quieten()
     make_writable(out)

@@ -23,6 +23,7 @@ def _now() -> float:
 
 
 def row(what: str, plain: float, library: float, ratio: float) -> dict[str, object]:
+    """A line of the table: `what` is measured, both, and how many times better ours is."""
     return {
         "what": what,
         "plain": round(plain, 3),

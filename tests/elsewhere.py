@@ -1,9 +1,9 @@
 """A device that is not there, to test without a GPU that what runs on one is in the right place.
 
 Tensors on `DEVICE` say that they are there, are held on the CPU, and refuse what CUDA's refuse: to
-meet tensors that are here. (Numbers may be, and indices, and what is copied.) So a result is the
-CPU's to the last bit, or an error shows where something was left behind. Speed, memory and CUDA's
-own arithmetic it cannot show.
+meet tensors that are here. (Single numbers may be, and indices, and what is copied.) So a result is
+the CPU's to the last bit, or an error shows where something was left behind. Speed, memory and
+CUDA's own arithmetic it cannot show.
 """
 
 from collections.abc import Iterator
@@ -28,6 +28,7 @@ class _Backend(_DummyBackendModule):
 _setup_privateuseone_for_python_backend("elsewhere", _Backend())
 DEVICE = torch.device("elsewhere", 0)
 MOVES = ("aten::copy_", "aten::_to_copy")
+JOINS = ("aten::cat", "aten::stack")
 INDEXES = ("aten::index.", "aten::index_put", "aten::_index_put_impl_")
 
 
@@ -84,10 +85,9 @@ def elsewhere() -> Iterator[torch.device]:
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     leaves = tree_leaves((args, kwargs))
     there = [x for x in leaves if isinstance(x, Elsewhere)]
-    here = [x for x in leaves if isinstance(x, Tensor) and not isinstance(x, Elsewhere)]
     name = func.name()
     if there and name not in MOVES:
-        _refuse(name, [x for x in here if x.ndim])
+        _refuse(func, name, args, leaves)
     asked = kwargs.get("device")
     goes_there = bool(there) if asked is None else torch.device(asked).type == DEVICE.type
     if goes_there and any(isinstance(x, torch.Generator) for x in leaves):
@@ -105,9 +105,17 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     return tree_map(back, func(*args, **kwargs))
 
 
-def _refuse(name: str, here: list[Tensor]) -> None:
-    if name.startswith(INDEXES):
-        here = [x for x in here if x.dtype not in (torch.int64, torch.bool)]
+def _refuse(func: Any, name: str, args: Any, leaves: list[Any]) -> None:
+    indices = tree_leaves(args[1]) if name.startswith(INDEXES) else []
+    written = args[0] if func._schema.is_mutable else None
+    here = [
+        x
+        for x in leaves
+        if isinstance(x, Tensor)
+        and not isinstance(x, Elsewhere)
+        and not any(x is index for index in indices)
+        and (x.ndim or x is written or name.startswith(JOINS))
+    ]
     if here:
         shapes = [tuple(x.shape) for x in here]
         raise RuntimeError(f"{name}: tensors of shapes {shapes} are here, others elsewhere")

@@ -92,6 +92,10 @@ def test_it_refuses_what_a_gpu_refuses() -> None:
             lambda: sent.gather(1, torch.tensor([[0], [1]])),
             lambda: sent.add_(here),
             lambda: torch.where(here > 1, sent, 0.0),
+            lambda: torch.arange(3)[sent[0].long()],
+            lambda: sent.long().index_put((torch.tensor([0]),), torch.arange(3)),
+            lambda: torch.stack([sent[0, 0], torch.tensor(1.0)]),
+            lambda: torch.zeros(()).add_(sent[0, 0]),
         ]
         for operation in refused:
             with pytest.raises(RuntimeError, match=r"tensors of shapes .* are here, others elsewh"):

@@ -135,6 +135,32 @@ def test_how_many_games_are_simulated_at_a_time_changes_nothing(
     assert lengths[: len(training)] == training
 
 
+@pytest.mark.parametrize(
+    ("surrogate", "held"), [("dnl", torch.float32), ("follower-dnl", torch.float64)]
+)
+def test_only_exact_pieces_see_samples_in_double_precision(
+    surrogate: str, held: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[torch.dtype] = []
+    settled: list[torch.dtype] = []
+    sample, settle = fitting._sample, fitting._settle
+
+    def spy_sample(*arguments: Any) -> tuple[Tensor, Tensor]:
+        found = sample(*arguments)
+        drawn.append(found[0].dtype)
+        return found
+
+    def spy_settle(games: Any, networks: Any, chosen: Any, profiles: Tensor, *rest: Any) -> None:
+        settled.append(profiles.dtype)
+        settle(games, networks, chosen, profiles, *rest)
+
+    monkeypatch.setattr(fitting, "_sample", spy_sample)
+    monkeypatch.setattr(fitting, "_settle", spy_settle)
+    fit(contested(1)[0], surrogate, dataclasses.replace(TINY, dtype="float32"))
+    assert drawn == [held, torch.float32]  # to train on, to judge by
+    assert settled == ([held] if surrogate == "follower-dnl" else [])
+
+
 @pytest.mark.parametrize("surrogate", ["dnl", "follower-dnl"])
 def test_draws_do_not_depend_on_how_many_threads_share_them(
     surrogate: str, threads: Callable[[int], None]

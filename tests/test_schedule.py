@@ -99,6 +99,16 @@ def test_samples_that_are_fitted_together_are_bounded(
     assert parts == [part for part in dict.fromkeys(parts) for _ in range(3)]
 
 
+def test_what_exact_pieces_need_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "SAMPLE_BYTES", 4 * 12 * 100 * 2 * 2 * 2)
+    sizes = {}
+    for surrogate in ("posterior-dnl", "follower-dnl"):
+        config = replace(CONFIG, senders=(2,), signals=(2,), samples=100, surrogates=(surrogate,))
+        plan = make_plan(replace(config, instances=20))
+        sizes[surrogate] = len(tasks_of(plan.order, plan.stages)[0].games)
+    assert sizes == {"posterior-dnl": 12, "follower-dnl": 4}
+
+
 def test_one_game_is_the_least(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "SAMPLE_BYTES", 1)
     plan = make_plan(CONFIG)

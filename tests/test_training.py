@@ -84,6 +84,13 @@ def plain_loop(
     return {name: p.detach() for name, p in network.named_parameters()}, losses
 
 
+@pytest.fixture(params=[2, CHUNK], ids=["several chunks", "one chunk"])
+def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An epoch's three batches are one of Lightning's steps, or a whole and a partial one."""
+    monkeypatch.setattr("dnl.training.CHUNK", request.param)
+
+
+@pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("surrogate", NAMES)
 def test_training_equals_a_plain_loop(surrogate: str, tmp_path: Path) -> None:
     fitted = fit_many(GAMES, surrogate, TINY, seed=3, directory=tmp_path)
@@ -222,6 +229,7 @@ def test_a_finished_fit_is_not_repeated_and_keeps_its_metrics(tmp_path: Path) ->
     assert_logged(tmp_path)
 
 
+@pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("surrogate", NAMES)
 @pytest.mark.parametrize(
     "interruption",
@@ -322,6 +330,21 @@ def test_minimise_is_adam(dtype: torch.dtype) -> None:
     assert point.at.dtype == dtype
     torch.testing.assert_close(point.at, expected.at)
     assert point.fixed.tolist() == [1, 1]
+
+
+def test_a_loss_that_is_a_module_is_not_trained() -> None:
+    class Distance(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.target = nn.Parameter(torch.zeros(2, dtype=torch.float64))
+
+        def forward(self, module: Point, step: int) -> Tensor:
+            return (module.at - self.target).square().sum()
+
+    loss, point = Distance(), Point()
+    minimise(point, loss, STEPS, lr=0.1)
+    assert loss.target.tolist() == [0, 0]
+    assert point.at.detach().norm() < 0.5
 
 
 def test_minimise_takes_no_step_where_none_is_asked_for() -> None:

@@ -93,10 +93,10 @@ class LearningReceiver(BaseReceiver):
             drawn = [torch.rand(size, dtype=torch.float64, generator=one) for one in streams]
             uniforms = torch.cat(drawn, dim=1)[:, sent]  # (visits, L, 3)
             states = torch.searchsorted(cumulative, uniforms[..., 2].T.contiguous(), right=True)
-            paid = states.T.contiguous() * self.game.n_actions  # where a state's rewards begin
-            for visit, (numbers, first) in enumerate(zip(uniforms, paid, strict=True), start):
+            begins = states.T.contiguous() * self.game.n_actions  # where states' rewards do
+            for visit, (numbers, begin) in enumerate(zip(uniforms, begins, strict=True), start):
                 actions = learner.act(ALL, numbers)
-                learner.learn(self.rewards.take(first + actions))
+                learner.learn(self.rewards.take(begin + actions))
                 if visit >= self.visits // 2:
                     counts.put_(learner.first + actions, once, accumulate=True)
         frequencies = policies.new_zeros(sent.numel(), self.game.n_actions)
