@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -16,10 +15,10 @@ from torch import Tensor
 
 from dnl.devices import pick_device
 from dnl.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
-from dnl.parallel import spread
 from dnl.pieces import is_affine, settle
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import Recipe
+from dnl.sampling import Sample, sample
 from dnl.stacking import NetworkStack
 from dnl.surrogates import (
     Architecture,
@@ -28,7 +27,7 @@ from dnl.surrogates import (
     network_shape,
     networks_per_game,
 )
-from games import FollowerGame, PersuasionGame, checks, stack
+from games import FollowerGame, PersuasionGame, checks
 from games.randomness import stream
 
 # A utility counts as constant where its spread over the samples is below this many payoff ranges
@@ -36,7 +35,6 @@ from games.randomness import stream
 CONSTANT_SPREAD = 1e-9
 ROUNDING = 1e-13
 EVALUATION_ROWS = 8192
-SIMULATED_BYTES = 2**29  # of profiles in double precision that are simulated at a time, at most
 
 
 def fit(
@@ -78,6 +76,7 @@ def fit_many(
     directory: str | Path | None = None,
     progress: bool = False,
     on_epoch: Callable[[int, int], None] | None = None,
+    samples: Sample = sample,
 ) -> list[FittedSurrogate]:
     """Fit several games together, each as `fit` would alone with the same seed.
 
@@ -95,6 +94,8 @@ def fit_many(
             after its last whole epoch when called again with the same arguments.
         progress: show a progress bar.
         on_epoch: called after each epoch with (epochs done, epochs in all).
+        samples: draws and simulates what networks see. One `dnl.sampling.Remembered()` for all
+            surrogates of the same games does so once.
 
     Returns:
         One `FittedSurrogate` per game, in order, on the CPU.
@@ -118,7 +119,7 @@ def fit_many(
     recipe = config.training(surrogate)
     # Only exact pieces need the games' own; what networks see may be half as large.
     precision = games[0].payoff_range.dtype if recipe.settle else dtype
-    profiles, utilities = _sample(games, config.samples, seed, "train", device, precision)
+    profiles, utilities = samples(games, config.samples, seed, "train", device, precision)
     mean, scale, constant = _standardisation(games, utilities)
     scale = scale * recipe.unit
     targets = (utilities - mean.unsqueeze(1)) / scale.unsqueeze(1)  # (G, samples, N)
@@ -165,7 +166,7 @@ def fit_many(
         )
         for g, game in enumerate(games)
     ]
-    return _evaluate(fitted, games, config, seed, device)
+    return _evaluate(fitted, games, config, seed, device, samples)
 
 
 def _check_games(games: Sequence[FollowerGame], surrogate: str, architecture: Architecture) -> None:
@@ -185,53 +186,6 @@ def _check_games(games: Sequence[FollowerGame], surrogate: str, architecture: Ar
             "surrogate must be another than 'posterior-dnl', which is for persuasion games only, "
             f"got game={games[0]!r}"
         )
-
-
-def _sample(
-    games: Sequence[FollowerGame],
-    count: int,
-    seed: int,
-    purpose: str,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> tuple[Tensor, Tensor]:
-    """Profiles `(G, count, N, S, M)` in `dtype`, utilities `(G, count, N)` in the games' own.
-
-    Profiles are drawn in the games' own precision, those of few games at a time.
-    """
-
-    def draw(game: FollowerGame) -> Tensor:
-        return game.sample_policies(count, stream("data", seed, game.identity, purpose))
-
-    n_senders, n_signals, n_states, _ = games[0].shape
-    size = (len(games), count, n_senders, n_states, n_signals)
-    profiles = torch.empty(size, dtype=dtype, device=device)
-    groups = _simulated_together(games, SIMULATED_BYTES // (8 * profiles[0].numel()))
-    utilities = []
-    for alike, place in zip(groups, profiles.split([len(g) for g in groups]), strict=True):
-        drawn = torch.stack(spread(draw, alike, torch.get_num_threads())).to(device)
-        persuasion = [game for game in alike if isinstance(game, PersuasionGame)]
-        if persuasion:
-            utilities.append(stack(persuasion).ex_ante_utility(drawn, check=False))
-        else:
-            utilities.append(alike[0].ex_ante_utility(drawn[0]).unsqueeze(0))
-        place.copy_(drawn)
-    return profiles, torch.cat(utilities)
-
-
-def _simulated_together(games: Sequence[FollowerGame], most: int) -> list[list[FollowerGame]]:
-    """Neighbours that are simulated as one batch: of one shape, actions included."""
-
-    def kind(game: FollowerGame) -> object:
-        if isinstance(game, PersuasionGame):
-            return game.shape, game.tie_break
-        return id(game)
-
-    groups, step = [], max(1, most)
-    for _, same in groupby(games, kind):
-        alike = list(same)
-        groups += [alike[start : start + step] for start in range(0, len(alike), step)]
-    return groups
 
 
 def _standardisation(
@@ -308,10 +262,11 @@ def _evaluate(
     config: FitConfig,
     seed: int,
     device: torch.device,
+    samples: Sample,
 ) -> list[FittedSurrogate]:
     """The surrogates with their errors on fresh samples filled in."""
     dtype = DTYPES[config.dtype]
-    profiles, truth = _sample(games, config.test_samples, seed, "test", device, dtype)
+    profiles, truth = samples(games, config.test_samples, seed, "test", device, dtype)
     utility = stack_surrogates([f.to(device) for f in fitted])
     rows = max(1, EVALUATION_ROWS // len(fitted))
     predicted = torch.cat([utility(part) for part in profiles.split(rows, 1)], 1)

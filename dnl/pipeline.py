@@ -20,6 +20,7 @@ from dnl.fitting import fit_many
 from dnl.memory import in_halves
 from dnl.results import Row, per_sender
 from dnl.revelation import full_revelation
+from dnl.sampling import Sample, sample
 from dnl.solver import ExtragradientConfig, extragradient
 from dnl.verification import decide_many
 from games import PersuasionGame, checks
@@ -118,6 +119,7 @@ def evaluate(
     surrogate: str,
     stages: Stages,
     on_epoch: Callable[[int, int], None] | None = None,
+    samples: Sample = sample,
 ) -> list[Row]:
     """Fit `surrogate` to every game, ascend it from the starts, verify where that ends.
 
@@ -128,7 +130,7 @@ def evaluate(
         baselines: of games that can be fitted together.
         surrogate: name of the networks.
         stages: settings.
-        on_epoch: passed to `fit_many`.
+        on_epoch, samples: passed to `fit_many`.
 
     Returns:
         One row per game, without the keys of the table.
@@ -137,7 +139,9 @@ def evaluate(
     games = [b.game for b in baselines]
 
     def fit(part: Sequence[PersuasionGame]) -> list[FittedSurrogate]:
-        return fit_many(part, surrogate, stages.fit, stages.seed, on_epoch=on_epoch)
+        return fit_many(
+            part, surrogate, stages.fit, stages.seed, on_epoch=on_epoch, samples=samples
+        )
 
     fitted = in_halves(fit, games)
     began = time.perf_counter()

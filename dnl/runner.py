@@ -14,6 +14,7 @@ from tqdm import tqdm
 from dnl.devices import pick_device
 from dnl.pipeline import Baseline, Stages, baselines, evaluate
 from dnl.results import KEYS, Key, ResultFolder, Row, provenance
+from dnl.sampling import Remembered, Sample, sample
 from dnl.schedule import Task, tasks_of, work
 from games import PersuasionGame
 
@@ -34,6 +35,7 @@ def compute(
     prepared: Sequence[Baseline | str],
     stages: Stages,
     on_epoch: Callable[[int, int], None] | None = None,
+    samples: Sample = sample,
 ) -> list[Row]:
     """The rows of a task, in order; a game that fails is one with status "error" and the text.
 
@@ -42,12 +44,14 @@ def compute(
         prepared: by `prepare`, one per game of the task.
         stages: settings of all stages.
         on_epoch: called after each epoch of a fit with (epochs done, epochs in all).
+        samples: passed to `evaluate`.
     """
     good = [b for b in prepared if isinstance(b, Baseline)]
 
     def rows_of(part: Sequence[Baseline]) -> list[Row]:
         told = on_epoch if len(part) == len(good) else None  # a repetition in parts is not shown
-        return [{"status": "ok"} | row for row in evaluate(part, task.surrogate, stages, told)]
+        found = evaluate(part, task.surrogate, stages, told, samples)
+        return [{"status": "ok"} | row for row in found]
 
     results = iter(_attempt(rows_of, good))
     origin = provenance(pick_device(stages.fit.device))
@@ -65,11 +69,11 @@ def here(
 ) -> Iterator[tuple[Task, list[Row]]]:
     """Tasks and their rows, one after another in this process."""
     for games, same in groupby(tasks, key=lambda task: task.games):
-        prepared = None  # only these games' starts are held
+        prepared, samples = None, Remembered()  # only these games' starts and samples are held
         for task in same:
             report(task, 0, stages.fit.epochs)
             prepared = prepared or prepare(games, stages, make_game)
-            yield task, compute(task, prepared, stages, partial(report, task))
+            yield task, compute(task, prepared, stages, partial(report, task), samples)
 
 
 def run(

@@ -51,11 +51,11 @@ from dataclasses import replace
 from dnl import bench, cli, pipeline, runner
 calls = []
 
-def evaluate(baselines, surrogate, stages, on_epoch):
+def evaluate(baselines, surrogate, stages, *rest):
     calls.append(surrogate)
     if len(calls) > 1:
         stages = replace(stages, fit=replace(stages.fit, epochs=10**7))
-    return pipeline.evaluate(baselines, surrogate, stages, on_epoch)
+    return pipeline.evaluate(baselines, surrogate, stages, *rest)
 
 runner.evaluate = evaluate
 raise SystemExit(cli.run(bench.main, "dnl.bench"))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +19,7 @@ from dnl.surrogates import (
     make_surrogate,
     parameter_count,
 )
-from games import PersuasionGame, didactic_game, stack, synthetic_game
+from games import PersuasionGame, didactic_game, synthetic_game
 from games.randomness import stream
 
 NAMES = sorted(SURROGATES)
@@ -113,63 +112,6 @@ def test_every_surrogate_is_trained_on_the_game_s_data_stream(surrogate: str) ->
     utilities = game.ex_ante_utility(data)
     torch.testing.assert_close(fitted.mean, utilities.mean(0), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(fitted.scale, utilities.std(0), rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("held", [1, 2, 3])
-def test_how_many_games_are_simulated_at_a_time_changes_nothing(
-    held: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    games = [*mixed(), *contested(3)]
-    together = fit_many(games, "relu", TINY)
-    lengths: list[int] = []
-
-    def spy(alike: Any) -> Any:
-        lengths.append(len(alike))
-        return stack(alike)
-
-    monkeypatch.setattr(fitting, "stack", spy)
-    monkeypatch.setattr(fitting, "SIMULATED_BYTES", held * 8 * TINY.samples * 2 * 2 * 3)
-    for one, other in zip(fit_many(games, "relu", TINY), together, strict=True):
-        torch.testing.assert_close(one.mse, other.mse, rtol=1e-9, atol=0)
-    training = {1: [1] * 9, 2: [2, 2, 1, 1, 2, 1], 3: [2, 2, 1, 1, 3]}[held]
-    assert lengths[: len(training)] == training
-
-
-@pytest.mark.parametrize(
-    ("surrogate", "held"), [("dnl", torch.float32), ("follower-dnl", torch.float64)]
-)
-def test_only_exact_pieces_see_samples_in_double_precision(
-    surrogate: str, held: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    drawn: list[torch.dtype] = []
-    settled: list[torch.dtype] = []
-    sample, settle = fitting._sample, fitting._settle
-
-    def spy_sample(*arguments: Any) -> tuple[Tensor, Tensor]:
-        found = sample(*arguments)
-        drawn.append(found[0].dtype)
-        return found
-
-    def spy_settle(games: Any, networks: Any, chosen: Any, profiles: Tensor, *rest: Any) -> None:
-        settled.append(profiles.dtype)
-        settle(games, networks, chosen, profiles, *rest)
-
-    monkeypatch.setattr(fitting, "_sample", spy_sample)
-    monkeypatch.setattr(fitting, "_settle", spy_settle)
-    fit(contested(1)[0], surrogate, dataclasses.replace(TINY, dtype="float32"))
-    assert drawn == [held, torch.float32]  # to train on, to judge by
-    assert settled == ([held] if surrogate == "follower-dnl" else [])
-
-
-@pytest.mark.parametrize("surrogate", ["dnl", "follower-dnl"])
-def test_draws_do_not_depend_on_how_many_threads_share_them(
-    surrogate: str, threads: Callable[[int], None]
-) -> None:
-    alone = fit_many(contested(3), surrogate, TINY)
-    threads(2)
-    for one, other in zip(fit_many(contested(3), surrogate, TINY), alone, strict=True):
-        torch.testing.assert_close(one.mse, other.mse, rtol=1e-9, atol=0)
-    assert torch.get_num_threads() == 2
 
 
 def test_data_differ_across_games_and_seeds() -> None:
