@@ -52,11 +52,8 @@ class Regression(nn.Module):
         self.batches = math.ceil(inputs.shape[1] / self.batch_size)  # of an epoch
         self.steps = epochs * self.batches
         self.refit_steps = max(1, min(recipe.refit, self.steps // REFITS))
-        # Not persistent: a checkpoint holds what was learned; the data follow from the seed.
-        self.register_buffer("inputs", inputs, persistent=False)
-        self.register_buffer("targets", targets, persistent=False)
-        self.inputs: Tensor
-        self.targets: Tensor
+        # No buffers: neither a checkpoint holds the data, nor does Lightning send them after use.
+        self.inputs, self.targets = inputs, targets
 
     def losses(self, rows: Tensor, step: int) -> Tensor:
         """Mean squared errors `(G * R * N,)` at a step, on each group's samples `rows (G, b)`."""
@@ -98,13 +95,13 @@ class Regression(nn.Module):
 
     @torch.no_grad()
     def judge(self) -> Tensor:
-        """Squared error `(G, R)` of each group's restarts on its first samples."""
-        total = self.inputs.new_zeros(())
+        """Squared error `(G, R)` of each group's restarts on its first samples, where they are."""
+        device = next(self.stack.parameters()).device
+        total = torch.zeros((), dtype=self.inputs.dtype, device=device)
         for start in range(0, min(JUDGED, self.inputs.shape[1]), self.batch_size):
             part = slice(start, start + self.batch_size)
-            total = total + self._error(
-                self.inputs[:, part], self.targets[:, :, part]
-            ).square().sum((2, 3))
+            x, y = self.inputs[:, part].to(device), self.targets[:, :, part].to(device)
+            total = total + self._error(x, y).square().sum((2, 3))
         return total
 
     @torch.no_grad()

@@ -100,7 +100,7 @@ def train(
     progress: bool = False,
     on_epoch: EpochReport | None = None,
 ) -> None:
-    """Train `module` in place; it is on the CPU afterwards.
+    """Train `module` in place; its networks are on the CPU afterwards, its data on `device`.
 
     Args:
         module: what to train.
@@ -134,6 +134,7 @@ def train(
             enable_checkpointing=directory is not None or on_epoch is not None,
             enable_progress_bar=progress,
         )
+        module.inputs, module.targets = module.inputs.to(device), module.targets.to(device)
         with interruptible():
             trainer.fit(module, ckpt_path=checkpoint)
     module.cpu()

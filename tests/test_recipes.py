@@ -336,11 +336,11 @@ def test_an_interrupted_schedule_goes_on_where_it_was(
 def test_the_best_restart_is_kept(
     upper: tuple[int, ...], diverged: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    modules: list[StackedRegression] = []
+    modules: list[tuple[StackedRegression, Tensor, Tensor]] = []
     train = training.train
 
     def spy(module: StackedRegression, *arguments: Any) -> None:
-        modules.append(module)
+        modules.append((module, module.inputs, module.targets))
         train(module, *arguments)
         if diverged:
             for name, stacked in module.stack.named_parameters():
@@ -349,12 +349,12 @@ def test_the_best_restart_is_kept(
     monkeypatch.setattr(training, "train", spy)
     config = dataclasses.replace(TINY, architecture=Architecture(upper=upper))
     fitted = fit_many(GAMES, "posterior-dnl", config, seed=1)
-    (module,) = modules
+    ((module, inputs, targets),) = modules
     kept = []
     for g, one in enumerate(fitted):
         nets = [module.stack.network(4 * g + restart) for restart in range(4)]
         assert all(isinstance(net, PosteriorNetwork) for net in nets)
-        errors = [(net(module.inputs[g]) - module.targets[g].mT).square().sum() for net in nets]
+        errors = [(net(inputs[g]) - targets[g].mT).square().sum() for net in nets]
         assert sum(error.isnan() for error in errors) == diverged
         kept.append(int(torch.stack(errors).nan_to_num(math.inf).argmin()))
         for key, value in one.networks.network(0).state_dict().items():
