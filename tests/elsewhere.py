@@ -24,6 +24,9 @@ class _Backend(_DummyBackendModule):
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16]
 
+    def device_count(self) -> int:
+        return 0  # so that nobody who looks for what this machine has keeps its random state
+
 
 _setup_privateuseone_for_python_backend("elsewhere", _Backend())
 DEVICE = torch.device("elsewhere", 0)

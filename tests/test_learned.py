@@ -1,6 +1,7 @@
 """Surrogates of any game with a follower: layers with several, fits, optima of what was learned."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -277,7 +278,9 @@ def test_the_surrogate_chooses_among_all_that_is_visited() -> None:
     assert fitted(found).item() >= best - 1e-9
 
 
-def test_games_together_end_where_they_end_alone() -> None:
+def test_games_together_end_where_they_end_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    # In single precision training amplifies rounding, which depends on company and machine.
+    monkeypatch.setattr(experiment, "FitConfig", partial(dnl.FitConfig, dtype="float64"))
     key, settings = ("security", 3, 1), (2, 2_000, 3, 5, 3)
     together = pd.DataFrame(experiment.rows_of((*key, 0), *settings, 2, (0.004, 0.05)))
     alone = pd.concat(
@@ -288,4 +291,4 @@ def test_games_together_end_where_they_end_alone() -> None:
             table[table["surrogate"] == surrogate].sort_values("instance")["place"].tolist()
             for table in (together, alone)
         ]
-        assert pairs[0] == pytest.approx(pairs[1], abs=0.02)
+        assert pairs[0] == pytest.approx(pairs[1], abs=1e-6)
