@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,19 +65,11 @@ class Remembered:
     def __init__(self) -> None:
         self.kept: dict[object, Samples] = {}
 
-    def __call__(
-        self,
-        games: Sequence[FollowerGame],
-        count: int,
-        seed: int,
-        purpose: str,
-        device: torch.device,
-        dtype: torch.dtype,
-    ) -> Samples:
-        """See `sample`."""
-        key = (*(game.identity for game in games), count, seed, purpose, device, dtype)
+    def __call__(self, games: Sequence[FollowerGame], *what: Any) -> Samples:
+        """See `sample`, whose arguments these are."""
+        key = (*(game.identity for game in games), *what)
         if key not in self.kept:
-            self.kept[key] = sample(games, count, seed, purpose, device, dtype)
+            self.kept[key] = sample(games, *what)
         return self.kept[key]
 
 
