@@ -14,7 +14,7 @@ from experiments.timing import row, seconds
 from games import synthetic_game
 
 # Batches of which the best counts, and the size of the matrices whose product is the peak.
-BATCHES = {"cpu": (256, 512, 1024, 2048), "cuda": (2048, 8192, 32768, 131072)}
+BATCHES = {"cpu": (256, 512, 2048, 8192), "cuda": (2048, 8192, 32768, 131072)}
 PRODUCT = {"cpu": 1024, "cuda": 8192}
 
 

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ from dnl.layers import (
 Sizes = tuple[int, int, int]  # (in, out, context)
 
 SIZES: list[Sizes] = [(5, 2, 3), (3, 3, 2), (2, 5, 4), (4, 1, 1), (1, 1, 2), (1, 3, 1)]
-BUDGETS = [1, 7, 25, 2**19]  # products held at a time: one row per chunk, a few, all of them
+# Products held at a time, and threads: one row per chunk, a few, all of them.
+CHUNKS = [(1, 1), (7, 1), (25, 2), (2**19, 1), (2**19, 3)]
 DTYPES = [torch.float64, torch.float32]
 
 
@@ -44,6 +46,18 @@ def network(**arguments: Any) -> DiscontinuousMLP:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {"lower": (5,), "upper": (6, 4), "hyper": (7,)}
     return DiscontinuousMLP(2, 2, **(sizes | arguments)).double()
+
+
+@pytest.fixture(params=CHUNKS, ids="{0[0]} products, {0[1]} threads".format)
+def chunks(
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: Callable[[int], None],
+) -> None:
+    """What emitted layers hold at a time, and threads that share it."""
+    budget, count = request.param
+    monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
+    threads(count)
 
 
 def assert_close(got: Tensor, expected: Tensor, atol: float = 1e-12) -> None:
@@ -110,13 +124,10 @@ def explicit(weight: Tensor, bias: Tensor, x: Tensor, context: Tensor) -> Tensor
     return torch.stack(rows).reshape(*x.shape[:-1], len(bias))
 
 
-@pytest.mark.parametrize("budget", BUDGETS)
+@pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("batch", [(), (1,), (7,), (2, 3), (2, 1, 3)])
 @pytest.mark.parametrize("sizes", SIZES)
-def test_emitted_layer_equals_one_matrix_per_sample(
-    sizes: Sizes, batch: tuple[int, ...], budget: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
+def test_emitted_layer_equals_one_matrix_per_sample(sizes: Sizes, batch: tuple[int, ...]) -> None:
     layer = emitted_linear(sizes)
     x, context = normal(*batch, sizes[0], seed=1), normal(*batch, sizes[2], seed=2)
     arguments = [x.requires_grad_(), context.requires_grad_(), layer.weight, layer.bias]
@@ -146,12 +157,9 @@ def test_each_gradient_does_not_need_the_others(sizes: Sizes, needed: tuple[int,
         assert_close(gradient, want, 1e-11)
 
 
-@pytest.mark.parametrize("budget", [1, 2**19])
+@pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("sizes", SIZES)
-def test_emitted_layer_passes_gradcheck(
-    sizes: Sizes, budget: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
+def test_emitted_layer_passes_gradcheck(sizes: Sizes) -> None:
     layer = emitted_linear(sizes)
 
     def function(x: Tensor, context: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -167,7 +175,7 @@ def test_emitted_layer_passes_gradcheck(
 IN_DIMS = [(0, 0, 0), (0, None, None), (None, 0, 0), (0, 1, None), (0, None, 1), (None, 0, None)]
 
 
-@pytest.mark.parametrize("budget", [1, 40, 2**19])
+@pytest.mark.usefixtures("chunks")
 @pytest.mark.parametrize("in_dims", IN_DIMS)
 @pytest.mark.parametrize("batch", [(4,), (2, 3)])
 @pytest.mark.parametrize("sizes", [(5, 2, 3), (3, 3, 2), (2, 5, 4)])
@@ -175,10 +183,7 @@ def test_stacks_of_emitted_layers_equal_each_alone(
     sizes: Sizes,
     batch: tuple[int, ...],
     in_dims: tuple[int | None, int | None, int | None],
-    budget: int,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
     layer = emitted_linear(sizes)
     dims = (in_dims[0], in_dims[0], *in_dims[1:])
     shapes = [layer.weight.shape, layer.bias.shape, (*batch, sizes[0]), (*batch, sizes[2])]
@@ -208,35 +213,43 @@ def test_stacks_of_emitted_layers_equal_each_alone(
         assert_close(gradient, wanted)
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
 @pytest.mark.parametrize("budget", [1, 60, 200, 10**6])
-def test_few_products_are_held_at_a_time(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    rooms, held, room, products = [], [], emitted._room, emitted._products
-
-    def spy_room(*arguments: Tensor) -> Tensor:
-        rooms.append(room(*arguments))
-        return rooms[-1]
-
-    def spy(*arguments: Tensor) -> Tensor:
-        held.append(products(*arguments).numel())
-        return products(*arguments)
-
-    monkeypatch.setattr(emitted, "_room", spy_room)
-    monkeypatch.setattr(emitted, "_products", spy)
-    monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
-    y = vmap(emitted_linear((2, 5, 4)))(normal(3, 7, 2), normal(3, 7, 4))
-    assert sum(held) == 3 * 7 * 2 * 5
-    y.sum().backward()
-    assert sum(held) == 2 * 3 * 7 * 2 * 5
-    assert max(r.numel() for r in rooms) == max(held) <= max(budget, 2 * 5)
-    assert len(rooms) == 2  # one a pass
-
-
-@pytest.mark.parametrize("budget", [1, 40, 2**19])
-@pytest.mark.parametrize("sizes", [(5, 2, 3), (3, 3, 2), (2, 5, 4)])
-def test_jacobians_by_torch_func(
-    sizes: Sizes, budget: int, monkeypatch: pytest.MonkeyPatch
+def test_few_products_are_held_at_a_time(
+    budget: int, count: int, monkeypatch: pytest.MonkeyPatch, threads: Callable[[int], None]
 ) -> None:
+    passes: list[emitted._Chunks] = []
+    held: list[Tensor] = []
+
+    class Spied(emitted._Chunks):
+        def __init__(self, *arguments: Tensor) -> None:
+            super().__init__(*arguments)
+            passes.append(self)
+
+        def products(self, *arguments: Tensor) -> Tensor:
+            held.append(super().products(*arguments))
+            return held[-1]
+
+    monkeypatch.setattr(emitted, "_Chunks", Spied)
     monkeypatch.setitem(emitted.CHUNK_PRODUCTS, "cpu", budget)
+    threads(count)
+    per_row = 2 * 5
+    y = vmap(emitted_linear((2, 5, 4)))(normal(3, 7, 2), normal(3, 7, 4))
+    forward = [products.numel() for products in held]
+    rows = 3 * (7 + passes[0].padding)
+    assert sum(forward) == rows * per_row
+    assert rows < 3 * 7 + 3 * passes[0].parts * count
+    y.sum().backward()
+    assert [products.numel() for products in held] == 2 * forward
+    assert len(passes) == 2
+    for one in passes:  # all in the same memory, and little of it
+        assert one.memory.numel() == max(forward) <= count * max(budget, per_row)
+    assert len({products.data_ptr() for products in held}) == 2
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("sizes", [(5, 2, 3), (3, 3, 2), (2, 5, 4)])
+def test_jacobians_by_torch_func(sizes: Sizes) -> None:
     layer = emitted_linear(sizes)
     x, context = normal(6, sizes[0], seed=1), normal(6, sizes[2], seed=2)
     parameters = dict(layer.named_parameters())

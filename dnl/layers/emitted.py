@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-# Largest number of products (rows x context x inputs) that an emitted layer holds at a time:
-# 2 MiB of float32 stay in a CPU's caches; on a GPU the bound only keeps memory finite.
-CHUNK_PRODUCTS = {"cpu": 2**19, "cuda": 2**27}
+# Largest number of products (rows x context x inputs) that an emitted layer holds at a time, for
+# each of a CPU's threads: 1.25 MiB of float32 stay in a core's cache; on a GPU the bound only keeps
+# memory finite.
+CHUNK_PRODUCTS = {"cpu": 5 * 2**16, "cuda": 2**27}
 
 
 class EmittedLinear(nn.Module):
@@ -94,13 +96,15 @@ class _ContextProduct(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, context: Tensor, weight: Tensor) -> Tensor:
-        room = _room(x, context)
-        y = []
+        chunks = _Chunks(x, context)
+        n_rows, (x, context) = x.shape[1], chunks.padded(x, context)
+        y = x.new_empty(*x.shape[:2], weight.shape[1])
+        blocks = chunks.blocks(weight, context.unsqueeze(-1), x.unsqueeze(-2), y)
         with torch.autocast(x.device.type, enabled=False):
-            for g, rows in _chunks(x, context):
-                parts = [_products(x[g, b], context[g, b], room) @ weight[g].mT for b in rows]
-                y.append(torch.cat(parts, 1))
-        return torch.cat(y)
+            for _, w, parts in blocks:
+                for context_, x_, y_ in parts:
+                    torch.bmm(chunks.products(context_, x_).flatten(-2), w.mT, out=y_)
+        return y[:, :n_rows]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
@@ -133,36 +137,34 @@ class _Gradients(torch.autograd.Function):
         dy: Tensor, x: Tensor, context: Tensor, weight: Tensor, needed: tuple[bool, bool, bool]
     ) -> tuple[Tensor | None, ...]:
         need_x, need_context, need_weight = needed
-        room = _room(x, context)  # for products, and then for their gradients
-        dx: list[Tensor] = []
-        dcontext: list[Tensor] = []
-        dweight: list[Tensor] = []
-        for g, rows in _chunks(x, context):
-            dx_rows, dcontext_rows, dw = [], [], None
-            for b in rows:
-                d = dy[g, b]
+        chunks = _Chunks(x, context)
+        n_rows, (dy, x, context) = x.shape[1], chunks.padded(dy, x, context)
+        dx, dcontext, dweight = (t.new_empty(t.shape) for t in (x, context, weight))
+        blocks = chunks.blocks(
+            weight, context.unsqueeze(-1), x.unsqueeze(-2), dy, dx.unsqueeze(-2), dcontext
+        )
+        sums = weight.new_empty(chunks.lanes, *weight.shape[1:])
+        for groups, w, parts in blocks:
+            dw = dweight[groups] if chunks.lanes == 1 else sums
+            for i, (context_, x_, d, dx_, dcontext_) in enumerate(parts):
                 if need_weight:
-                    products = _products(x[g, b], context[g, b], room)
-                    dw = dw.baddbmm_(d.mT, products) if dw is not None else d.mT @ products
+                    products = chunks.products(context_, x_).flatten(-2)
+                    torch.baddbmm(dw, d.mT, products, beta=min(i, 1), out=dw)
                 if need_x or need_context:
-                    shape = (*d.shape[:2], weight.shape[-1])
-                    out = room[: math.prod(shape)].view(shape)
-                    dproducts = torch.bmm(d, weight[g], out=out)
-                    dproducts = dproducts.unflatten(-1, (context.shape[-1], x.shape[-1]))
+                    dproducts = chunks.room(context_, x_)
+                    torch.bmm(d, w, out=dproducts.flatten(-2))
+                    dproducts = dproducts.flatten(0, 1)  # (rows, C, I)
                 if need_x:
-                    dx_rows.append((context[g, b].unsqueeze(-2) @ dproducts).squeeze(-2))
+                    torch.bmm(context_.flatten(0, 1).mT, dproducts, out=dx_.flatten(0, 1))
                 if need_context:  # a row times a transpose: several times faster than mat-vec
-                    dcontext_rows.append((x[g, b].unsqueeze(-2) @ dproducts.mT).squeeze(-2))
-            if need_x:
-                dx.append(torch.cat(dx_rows, 1))
-            if need_context:
-                dcontext.append(torch.cat(dcontext_rows, 1))
-            if dw is not None:
-                dweight.append(dw)
+                    row = dcontext_.flatten(0, 1).unsqueeze(1)
+                    torch.bmm(x_.flatten(0, 1), dproducts.mT, out=row)
+            if need_weight and chunks.lanes > 1:
+                torch.sum(sums, 0, keepdim=True, out=dweight[groups])
         return (
-            torch.cat(dx) if need_x else None,
-            torch.cat(dcontext) if need_context else None,
-            torch.cat(dweight) if need_weight else None,
+            dx[:, :n_rows] if need_x else None,
+            dcontext[:, :n_rows] if need_context else None,
+            dweight if need_weight else None,
         )
 
     @staticmethod
@@ -189,37 +191,60 @@ def _folded(info: Any, in_dims: Sequence[int | None], tensors: Sequence[Tensor])
     return [t.flatten(0, 1) for t in batched]
 
 
-def _room(x: Tensor, context: Tensor) -> Tensor:
-    """Memory for the products of any chunk."""
-    groups, rows = _chunk_sizes(x, context)
-    return x.new_empty(groups * rows * x.shape[-1] * context.shape[-1])
+class _Chunks:
+    """How the work is cut: by groups, several with all of their rows, or by rows of one group.
 
+    On a CPU the rows at hand are cut once more, into lanes, one for each thread, and multiplied as
+    a batch: threads that share one narrow product wait for each other, and for what the others have
+    in their caches. Rows of zeros make all chunks equal.
+    """
 
-def _products(x: Tensor, context: Tensor, room: Tensor) -> Tensor:
-    """`(g, b, C * I)`, in `room`."""
-    shape = (*x.shape[:-1], context.shape[-1], x.shape[-1])
-    out = room[: math.prod(shape)].view(shape)
-    return torch.mul(context.unsqueeze(-1), x.unsqueeze(-2), out=out).flatten(-2)
+    def __init__(self, x: Tensor, context: Tensor) -> None:
+        n_groups, n_rows, n_inputs = x.shape
+        per_row = n_inputs * context.shape[-1]
+        threads = torch.get_num_threads() if x.device.type == "cpu" else 1
+        budget = threads * CHUNK_PRODUCTS.get(x.device.type, CHUNK_PRODUCTS["cpu"])
+        most_rows = max(1, budget // max(1, per_row))
+        self.groups = max(1, min(n_groups, most_rows // max(1, n_rows)))
+        self.parts = max(1, math.ceil(n_rows / most_rows))
+        self.lanes = max(1, min(threads, n_rows)) if self.groups == 1 else 1
+        self.rows = math.ceil(n_rows / (self.parts * self.lanes))
+        self.padding = self.parts * self.lanes * self.rows - n_rows
+        self.memory = x.new_empty(self.groups * self.lanes * self.rows * per_row)
+
+    def padded(self, *of_rows: Tensor) -> list[Tensor]:
+        """Tensors `(G, B, F)` with rows of zeros at the end."""
+        return [functional.pad(t, (0, 0, 0, self.padding)) if self.padding else t for t in of_rows]
+
+    def blocks(
+        self, weight: Tensor, *of_rows: Tensor
+    ) -> Iterator[tuple[slice, Tensor, Iterator[tuple[Tensor, ...]]]]:
+        """Groups, their weights `(g, O, C * I)` and their chunks.
+
+        Args:
+            weight: `(G, O, C * I)`.
+            of_rows: tensors `(G, B, ...)` of which each chunk has views `(g, b, ...)`.
+        """
+        parts: list[list[Sequence[Tensor]]]
+        if self.groups > 1:
+            weights = weight.split(self.groups)
+            parts = [[[block] for block in t.split(self.groups)] for t in of_rows]
+        else:
+            sizes = (self.parts, self.lanes, self.rows)
+            weights = weight.unsqueeze(1).expand(-1, self.lanes, -1, -1).unbind()
+            parts = [[block.unbind() for block in t.unflatten(1, sizes).unbind()] for t in of_rows]
+        for i, (w, *own) in enumerate(zip(weights, *parts, strict=True)):
+            yield slice(i * self.groups, (i + 1) * self.groups), w, zip(*own, strict=True)
+
+    def room(self, context: Tensor, x: Tensor) -> Tensor:
+        """The memory for products `(g, b, C, I)`, the same for all chunks."""
+        shape = (*x.shape[:2], context.shape[-2], x.shape[-1])
+        return self.memory[: math.prod(shape)].view(shape)
+
+    def products(self, context: Tensor, x: Tensor) -> Tensor:
+        """Those of `context (g, b, C, 1)` and `x (g, b, 1, I)`, there."""
+        return torch.mul(context, x, out=self.room(context, x))
 
 
 def _with_constant(context: Tensor) -> Tensor:
     return torch.cat([context.new_ones((*context.shape[:-1], 1)), context], -1)
-
-
-def _chunk_sizes(x: Tensor, context: Tensor) -> tuple[int, int]:
-    """Groups and rows of the largest chunk: at least one of each, and no more than there are."""
-    n_groups, n_rows = x.shape[:2]
-    budget = CHUNK_PRODUCTS.get(x.device.type, CHUNK_PRODUCTS["cpu"])
-    per_row = x.shape[-1] * context.shape[-1]
-    most = max(1, budget // per_row)
-    pieces = max(1, -(-n_rows // most))
-    rows = max(1, -(-n_rows // pieces))  # of equal size: a short last chunk would be slow
-    return min(max(1, n_groups), max(1, budget // (per_row * rows))), rows
-
-
-def _chunks(x: Tensor, context: Tensor) -> Iterator[tuple[slice, list[slice]]]:
-    """Slices of groups, each with slices of rows: at least one of each, empty or not."""
-    n_groups, n_rows = x.shape[:2]
-    groups, rows = _chunk_sizes(x, context)
-    for g in range(0, max(n_groups, 1), groups):
-        yield slice(g, g + groups), [slice(b, b + rows) for b in range(0, max(n_rows, 1), rows)]
