@@ -20,6 +20,7 @@ from dnl.layers import (
     PATTERN_GRADIENTS,
     DiscontinuousMLP,
     FollowerNetwork,
+    Linear,
     PatternBias,
     PatternedMLP,
     relu_mlp,
@@ -89,8 +90,10 @@ class Architecture:
 class ReLUNetwork(nn.Sequential):
     """Fully connected, `(..., in_features) -> (..., 1)`: continuous and piecewise linear."""
 
+    stackable = True
+
     def __init__(self, in_features: int, hidden: Sequence[int] = (64, 64, 64)) -> None:
-        super().__init__(relu_mlp([in_features, *hidden]), nn.Linear(hidden[-1], 1))
+        super().__init__(relu_mlp([in_features, *hidden]), Linear(hidden[-1], 1))
 
 
 class DeLUNetwork(nn.Module):
@@ -98,6 +101,8 @@ class DeLUNetwork(nn.Module):
 
     Discontinuous, but linear inside each piece.
     """
+
+    stackable = True
 
     def __init__(
         self,
@@ -108,7 +113,7 @@ class DeLUNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.hidden = PatternedMLP([in_features, *hidden], pattern_gradient)
-        self.output = nn.Linear(hidden[-1], 1, bias=False)
+        self.output = Linear(hidden[-1], 1, bias=False)
         self.bias = PatternBias(self.hidden.pattern_features, 1, bias_hidden)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Activation patterns, emitted layers and the discontinuous network against explicit matrices."""
 
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
+from torch.func import functional_call, jacrev, stack_module_state, vmap
 
 from dnl.layers import (
     PATTERN_GRADIENTS,
     ActivationPattern,
     DiscontinuousMLP,
     EmittedLinear,
+    Linear,
     PatternBias,
     PatternedMLP,
     emitted,
@@ -211,6 +213,44 @@ def test_stacks_of_emitted_layers_equal_each_alone(
         strict=True,
     ):
         assert_close(gradient, wanted)
+
+
+@pytest.mark.usefixtures("chunks")
+@pytest.mark.parametrize("sizes", SIZES)
+def test_weights_of_many_emitted_layers_at_once(sizes: Sizes) -> None:
+    layer = emitted_linear(sizes)
+    shapes = [layer.weight.shape, layer.bias.shape, (7, sizes[0]), (7, sizes[2])]
+    arguments = [normal(3, *shape, seed=s).requires_grad_() for s, shape in enumerate(shapes)]
+    weight, bias, x, context = arguments
+    got = functional_call(layer, {"weight": weight, "bias": bias}, (x, context))
+    expected = torch.stack([explicit(*own) for own in zip(*arguments, strict=True)])
+    assert_close(got, expected)
+    direction = normal(*got.shape, seed=5)
+    for gradient, wanted in zip(
+        torch.autograd.grad(got, arguments, direction),
+        torch.autograd.grad(expected, arguments, direction),
+        strict=True,
+    ):
+        assert_close(gradient, wanted)
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 7), (3, 1, 7), (6, 7)])
+def test_many_emitted_layers_need_rows_for_each(shape: tuple[int, ...]) -> None:
+    layer = emitted_linear((2, 5, 4))
+    own = {"weight": normal(3, *layer.weight.shape), "bias": normal(3, *layer.bias.shape)}
+    message = re.escape(f"x must be (3, B, in), got {(*shape, 2)}")
+    with pytest.raises(ValueError, match=message):
+        functional_call(layer, own, (normal(*shape, 2), normal(*shape, 4)))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_weights_of_many_linear_layers_at_once(bias: bool) -> None:
+    layers = [Linear(4, 2, bias).double() for _ in range(3)]
+    own, x = stack_module_state(layers)[0], normal(3, 7, 4)
+    got = functional_call(layers[0], own, (x,))
+    assert_close(got, torch.stack([layer(part) for layer, part in zip(layers, x, strict=True)]))
+    for y, layer, part in zip(got, layers, x, strict=True):
+        assert_close(y, part @ layer.weight.mT + (layer.bias if bias else 0.0))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -68,6 +68,19 @@ def test_stack_equals_each_network_alone(
 
 
 @pytest.mark.parametrize("name", PAPER_SURROGATES)
+def test_stack_equals_what_vmap_makes_of_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack, x = NetworkStack(networks(name)), normal(3, 7, 5).requires_grad_()
+    leaves = [x, *stack.parameters()]
+    found = []
+    for stackable in (True, False):
+        monkeypatch.setattr(type(stack.template), "stackable", stackable)
+        y = stack(x)
+        found.append([y, *torch.autograd.grad(y.square().sum(), leaves)])
+    for one, other in zip(*found, strict=True):
+        assert_close(one, other)
+
+
+@pytest.mark.parametrize("name", PAPER_SURROGATES)
 def test_select_and_concatenate(name: str) -> None:
     nets, x = networks(name, 5), normal(5, 6, 5)
     stack = NetworkStack(nets)

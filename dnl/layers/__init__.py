@@ -18,6 +18,7 @@ from dnl.layers.follower import (
     least_squares,
     quantal_response,
 )
+from dnl.layers.linear import Linear
 from dnl.layers.patterns import (
     PATTERN_GRADIENTS,
     ActivationPattern,
@@ -33,6 +34,7 @@ __all__ = [
     "EmittedLinear",
     "FollowerChoice",
     "FollowerNetwork",
+    "Linear",
     "PatternBias",
     "PatternedMLP",
     "least_squares",

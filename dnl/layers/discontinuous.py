@@ -25,6 +25,8 @@ class DiscontinuousMLP(nn.Module):
         pattern_gradient: see `ActivationPattern`.
     """
 
+    stackable = True  # see `dnl.stacking.NetworkStack`
+
     def __init__(
         self,
         in_features: int,

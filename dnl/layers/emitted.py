@@ -23,6 +23,9 @@ class EmittedLinear(nn.Module):
     full matrix per sample. But `y` is linear in the products `c_j x_i`, so it is one matrix
     product of those with a fixed `(out, (C + 1) * in)` matrix; that is what is computed.
 
+    Given the weights and biases of many layers in place of its own, `(V, out, C + 1, in)` and
+    `(V, out, C + 1)`, it maps `(V, B, in)` and `(V, B, C)` to `(V, B, out)`, as `Linear` does.
+
     Args:
         in_features, out_features: of the emitted layer.
         context_features: `C`, features of the context.
@@ -45,24 +48,27 @@ class EmittedLinear(nn.Module):
                 parameter[:, 1:] /= max(context_features, 1) ** 0.5
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """`x (..., in)`, `context (..., C)` -> `(..., out)`."""
+        """`x (..., in)`, `context (..., C)` -> `(..., out)`, or as the class says."""
         if x.shape[:-1] != context.shape[:-1]:
             raise ValueError(
                 "x (..., in) and context (..., C) must have the same leading axes, "
                 f"got {tuple(x.shape)} and {tuple(context.shape)}"
             )
+        n_layers = self.weight.shape[:-3]  # none: one layer
+        if n_layers and (x.ndim != 3 or x.shape[:1] != n_layers):
+            raise ValueError(f"x must be ({n_layers[0]}, B, in), got {tuple(x.shape)}")
         context = _with_constant(context)  # (..., C + 1)
         bias = context @ self.bias.mT
         if self.out_features < self.in_features:
             # Few outputs: multiply first, (..., in) -> (..., (C + 1) * out), then weigh by context.
-            projection = self.weight.permute(1, 0, 2).flatten(0, 1)  # ((C + 1) * out, in)
+            projection = self.weight.transpose(-3, -2).flatten(-3, -2)  # ((C + 1) * out, in)
             parts = (x @ projection.mT).unflatten(-1, (-1, self.out_features))
             return (context.unsqueeze(-2) @ parts).squeeze(-2) + bias
-        rows = x.shape[:-1].numel()
-        weight = self.weight.flatten(1).unsqueeze(0)
+        weight = self.weight.flatten(-2) if n_layers else self.weight.flatten(-2).unsqueeze(0)
+        shape = x.shape[:2] if n_layers else (1, x.shape[:-1].numel())
         y = _ContextProduct.apply(  # in the weights' precision, also under torch.autocast
-            x.reshape(1, rows, self.in_features).to(weight),
-            context.reshape(1, rows, self.context_features + 1).to(weight),
+            x.reshape(*shape, self.in_features).to(weight),
+            context.reshape(*shape, self.context_features + 1).to(weight),
             weight,
         )
         return y.reshape(*x.shape[:-1], self.out_features) + bias

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dnl.layers.linear import Linear
+
 PATTERN_GRADIENTS = ("none", "straight-through")
 
 
@@ -51,7 +53,7 @@ class PatternedMLP(nn.Module):
 
     def __init__(self, sizes: Sequence[int], pattern_gradient: str = "none") -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(sizes))
         self.pattern = ActivationPattern(pattern_gradient)
         self.pattern_features = sum(sizes[1:])
 
@@ -80,17 +82,17 @@ class PatternBias(nn.Sequential):
         self, pattern_features: int, out_features: int, hidden: Sequence[int] = (32, 32)
     ) -> None:
         widths = [pattern_features, *hidden]
-        super().__init__(relu_mlp(widths), nn.Linear(widths[-1], out_features))
+        super().__init__(relu_mlp(widths), Linear(widths[-1], out_features))
 
     @torch.no_grad()
     def scale_context(self, factor: float) -> None:
         """Multiply what the pattern contributes."""
-        cast(nn.Linear, self[-1]).weight.mul_(factor)
+        cast(Linear, self[-1]).weight.mul_(factor)
 
 
 def relu_mlp(sizes: Sequence[int]) -> nn.Sequential:
     """Linear layers between `sizes`, each followed by a ReLU."""
     steps: list[nn.Module] = []
     for a, b in pairwise(sizes):
-        steps += [nn.Linear(a, b), nn.ReLU()]
+        steps += [Linear(a, b), nn.ReLU()]
     return nn.Sequential(*steps)
