@@ -3,7 +3,7 @@
 import io
 import pickle
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from dnl.devices import pick_device
 from dnl.layers import ActivationPattern, FollowerChoice
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import RECIPES, Recipe
+from dnl.solver import Utility, own_gradient
 from dnl.stacking import NetworkStack, concatenate
 from dnl.surrogates import Architecture, make_surrogate, networks_per_game
 from games import PersuasionGame, checks
@@ -139,14 +140,20 @@ class FittedSurrogate:
 
     def __call__(self, policies: Tensor) -> Tensor:
         """Predicted utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`."""
+        utilities = stack_surrogates([self])(self._batch(policies))[0]
+        return utilities[0] if policies.ndim == 3 else utilities
+
+    def own_gradient(self, policies: Tensor) -> Tensor:
+        """Each sender's gradient of its own utility in its own policy, of the same shape."""
+        return own_gradient(stack_surrogates([self]), self._batch(policies)).reshape(policies.shape)
+
+    def _batch(self, policies: Tensor) -> Tensor:
+        """`(B, N, S, M)` or `(N, S, M)` to `(1, B, N, S, M)`."""
         n_senders, n_signals, n_states, _ = self.shape
         expected = (n_senders, n_states, n_signals)
         if policies.ndim not in (3, 4) or policies.shape[-3:] != expected:
             raise checks.shape_error("policies", "(B, N, S, M)", ("B", *expected), policies)
-        single = policies.ndim == 3
-        batch = policies.unsqueeze(0) if single else policies
-        utilities = stack_surrogates([self])(batch.unsqueeze(0))[0]
-        return utilities[0] if single else utilities
+        return (policies if policies.ndim == 4 else policies.unsqueeze(0)).unsqueeze(0)
 
     def learned_game(self, support: float = SUPPORT) -> PersuasionGame:
         """The persuasion game that posterior-dnl has learned, to be solved like any other.
@@ -253,22 +260,47 @@ class FittedSurrogate:
             raise ValueError(f"{path} holds no fitted surrogate: {error}") from error
 
 
-def stack_surrogates(fitted: Sequence[FittedSurrogate]) -> Callable[[Tensor], Tensor]:
+def stack_surrogates(fitted: Sequence[FittedSurrogate]) -> Utility:
     """Surrogates that were fitted together as one utility, `(G, B, N, S, M) -> (G, B, N)`.
 
     It computes in the dtype and on the device of its argument.
     """
-    networks = concatenate([f.networks for f in fitted]) if len(fitted) > 1 else fitted[0].networks
-    mean = torch.stack([f.mean for f in fitted]).unsqueeze(1)  # (G, 1, N)
-    scale = torch.stack([f.scale for f in fitted]).unsqueeze(1)
+    of_one = len(fitted[0].networks)
+    return _OnePerSender(fitted) if of_one == fitted[0].shape[0] else _Together(fitted)
 
-    def utility(policies: Tensor) -> Tensor:
+
+class _Together:
+    """What networks say of games' profiles."""
+
+    def __init__(self, fitted: Sequence[FittedSurrogate]) -> None:
+        stacks = [f.networks for f in fitted]
+        self.networks = concatenate(stacks) if len(stacks) > 1 else stacks[0]
+        self.mean = torch.stack([f.mean for f in fitted]).unsqueeze(1)  # (G, 1, N)
+        self.scale = torch.stack([f.scale for f in fitted]).unsqueeze(1)
+
+    def __call__(self, policies: Tensor) -> Tensor:
         x = policies.flatten(2)  # (G, B, F)
-        if len(fitted) == 1:
-            standardised = networks(x[0])  # (V, B, o): the same input to all networks
+        if len(x) == 1:
+            standardised = self.networks(x[0])  # (V, B, o): the same input to all networks
         else:
-            standardised = networks(x.repeat_interleave(len(networks) // len(fitted), 0))
-        u = standardised.mT.reshape(len(fitted), fitted[0].shape[0], x.shape[1]).mT  # (G, B, N)
-        return u * scale.to(u) + mean.to(u)
+            standardised = self.networks(x.repeat_interleave(len(self.networks) // len(x), 0))
+        n_games, n_profiles, n_senders = policies.shape[:3]
+        u = standardised.mT.reshape(n_games, n_senders, n_profiles).mT  # (G, B, N)
+        return u * self.scale.to(u) + self.mean.to(u)
 
-    return utility
+
+class _OnePerSender(_Together):
+    """Networks that know one sender's utility each."""
+
+    def own_gradient(self, policies: Tensor) -> Tensor:
+        """Each sender's gradient of its own utility in its own policy, `(G, B, N, S, M)`.
+
+        All in one backward pass, since every network has an input of its own.
+        """
+        n_games, _, n_senders = policies.shape[:3]
+        x = policies.detach().flatten(2).repeat_interleave(n_senders, 0).requires_grad_()
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(self.networks(x).sum(), x)  # (G * N, B, F)
+        of_all = gradient.unflatten(0, (n_games, n_senders)).unflatten(-1, policies.shape[2:])
+        own = of_all.diagonal(dim1=1, dim2=3).movedim(-1, 2)  # (G, B, N, S, M)
+        return own * self.scale.to(own)[..., None, None]

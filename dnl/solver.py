@@ -68,7 +68,8 @@ def extragradient(
     Args:
         utility: differentiable, `(..., N, S, M) -> (..., N)` for the leading axes of `starts`,
             each profile's utilities a function of that profile alone. Called exactly twice per
-            iteration.
+            iteration; or, where it has that method, its `own_gradient`, which does at once what
+            takes a backward pass for each sender otherwise.
         starts: `(B, N, S, M)`; more leading axes are allowed, e.g. `(G, B, N, S, M)` with a
             utility that stacks games.
         config: None for the paper's.
@@ -114,6 +115,10 @@ def extragradient(
 
 def own_gradient(utility: Utility, policies: Tensor) -> Tensor:
     """Each sender's gradient of its own utility in its own policy, shaped like `policies`."""
+    at_once = getattr(utility, "own_gradient", None)
+    if at_once is not None:
+        found: Tensor = at_once(policies)
+        return found
     with torch.enable_grad():
         at = policies.detach().requires_grad_()
         values = utility(at)

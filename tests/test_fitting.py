@@ -12,6 +12,7 @@ from torch import Tensor
 from dnl import fitting
 from dnl.fitted import FitConfig, FittedSurrogate, stack_surrogates
 from dnl.fitting import fit, fit_many
+from dnl.solver import Utility, extragradient, own_gradient
 from dnl.surrogates import (
     PAPER_SURROGATES,
     SURROGATES,
@@ -54,6 +55,15 @@ def profiles(game: PersuasionGame, count: int = 5) -> Tensor:
 
 def weights(fitted: FittedSurrogate) -> dict[str, Tensor]:
     return dict(fitted.networks.named_parameters())
+
+
+def called(utility: Utility) -> Utility:
+    """The same function, which can do nothing but be called."""
+
+    def only(policies: Tensor) -> Tensor:
+        return utility(policies)
+
+    return only
 
 
 # ---------------------------------------------------------------------------- stacking
@@ -99,6 +109,42 @@ def test_stacked_surrogates_are_each_game_s_own() -> None:
     assert utilities.shape == (3, 5, 2)
     for one, own, expected in zip(fitted, policies, utilities, strict=True):
         torch.testing.assert_close(one(own), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("surrogate", NAMES)
+def test_own_gradients_at_once_are_those_of_each_sender(surrogate: str) -> None:
+    games = contested(3)
+    fitted = fit_many(games, surrogate, TINY)
+    policies = torch.stack([profiles(game) for game in games])  # (G, B, N, S, M)
+    stack = stack_surrogates(fitted)
+    expected = own_gradient(called(stack), policies)
+    assert expected.abs().amax((1, 3, 4)).min() > 1e-6
+    torch.testing.assert_close(own_gradient(stack, policies), expected, rtol=1e-12, atol=1e-14)
+    for one, own, wanted in zip(fitted, policies, expected, strict=True):
+        torch.testing.assert_close(own_gradient(one, own), wanted, rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(own_gradient(one, own[2]), wanted[2], rtol=1e-12, atol=1e-14)
+        assert own_gradient(one, own[:0]).shape == (0, *own.shape[1:])
+        ends = [extragradient(u, own).policies for u in (one, called(one))]
+        torch.testing.assert_close(*ends, rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match=r"policies must have shape \(B, N, S, M\)"):
+        own_gradient(fitted[0], policies[..., :1])
+
+
+@pytest.mark.parametrize("surrogate", ["relu", "delu", "dnl"])
+def test_a_network_for_each_sender_takes_one_backward_pass(
+    surrogate: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = contested(1)[0]
+    fitted, calls = fit(game, surrogate, STILL), []
+    backward = torch.autograd.grad
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        return backward(*arguments, **options)
+
+    monkeypatch.setattr(torch.autograd, "grad", counted)
+    own_gradient(fitted, profiles(game))
+    assert len(calls) == 1
 
 
 # ---------------------------------------------------------------------------- randomness
