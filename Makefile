@@ -16,7 +16,7 @@ bench: $(READY)
 	$(BIN)/python -m dnl.bench --senders 2 4
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff check .

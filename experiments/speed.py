@@ -24,7 +24,8 @@ class Sizes:
     """What is measured: enough to keep a kind of machine busy, and no longer than need be.
 
     Attributes:
-        training: shape (N, M, S, A) whose DNL is trained on one batch, and steps.
+        training: shape (N, M, S, A) whose DNL is trained on one batch, sizes of that of which the
+            best counts, and steps.
         relu: games, samples and epochs of the stacked ReLU.
         dnl: shape, games, samples and epochs of the stacked DNL, and networks fitted one by one.
         simulation: shapes, profiles that plain simulates, and rounds.
@@ -32,7 +33,7 @@ class Sizes:
         memory: profiles.
     """
 
-    training: tuple[Shape, int]
+    training: tuple[Shape, tuple[int, ...], int]
     relu: tuple[int, int, int]
     dnl: tuple[Shape, int, int, int, int]
     simulation: tuple[tuple[Shape, int, int], ...]
@@ -43,7 +44,7 @@ class Sizes:
 VERIFIED: tuple[Shape, ...] = ((2, 4, 4, 4), (2, 10, 10, 10), (4, 6, 6, 6))
 SIZES = {
     "cpu": Sizes(
-        training=((2, 2, 4, 2), 30),
+        training=((2, 2, 4, 2), (256, 512, 2048, 8192), 30),
         relu=(20, 20_000, 10),
         dnl=((2, 4, 4, 4), 5, 10_000, 2, 2),
         simulation=(((2, 10, 10, 10), 2048, 12), ((4, 10, 10, 10), 64, 12)),
@@ -51,7 +52,7 @@ SIZES = {
         memory=50_000,
     ),
     "cuda": Sizes(
-        training=((2, 2, 4, 2), 30),
+        training=((2, 2, 4, 2), (2048, 8192, 32768, 131072), 30),
         relu=(20, 20_000, 3),
         dnl=((4, 4, 4, 4), 25, 50_000, 3, 2),
         simulation=(((2, 10, 10, 10), 4096, 8), ((4, 10, 10, 10), 4096, 4)),
@@ -60,7 +61,7 @@ SIZES = {
     ),
 }
 SMALL = Sizes(
-    training=((2, 2, 4, 2), 2),
+    training=((2, 2, 4, 2), (64, 256), 2),
     relu=(3, 600, 1),
     dnl=((2, 2, 2, 2), 2, 600, 1, 1),
     simulation=(((3, 2, 2, 2), 8, 1), ((4, 2, 3, 2), 8, 1)),

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -13,8 +14,7 @@ from experiments.plain import PlainDNL, SideBySide, plain_lightning_fit
 from experiments.timing import row, seconds
 from games import synthetic_game
 
-# Batches of which the best counts, and the size of the matrices whose product is the peak.
-BATCHES = {"cpu": (256, 512, 2048, 8192), "cuda": (2048, 8192, 32768, 131072)}
+# Size of the matrices whose product is the peak.
 PRODUCT = {"cpu": 1024, "cuda": 8192}
 
 
@@ -36,11 +36,13 @@ def training_rate(
     return batch / seconds(step, repeats=steps)
 
 
-def dnl_training(shape: Shape, steps: int, device: torch.device) -> list[dict[str, object]]:
+def dnl_training(
+    shape: Shape, batches: Sequence[int], steps: int, device: torch.device
+) -> list[dict[str, object]]:
     """DNL's training, emitted layers as matrix products against a weight matrix per sample.
 
-    Each at its best batch. A weight is multiplied with each sample once in the forward pass and
-    twice in the backward pass, so a sample takes 6 operations for each of the parameters.
+    Each at its best of `batches`. A weight is multiplied with each sample once in the forward pass
+    and twice in the backward pass, so a sample takes 6 operations for each of the parameters.
     """
     n_senders, n_signals, n_states, _ = shape
     features = n_senders * n_signals * n_states
@@ -49,7 +51,7 @@ def dnl_training(shape: Shape, steps: int, device: torch.device) -> list[dict[st
     rates: dict[tuple[str, int], list[float]] = {}
     peaks = []
     for _ in range(3):  # in turns, so that a slow moment of the machine hits all
-        for batch in BATCHES[device.type]:
+        for batch in batches:
             for name in ("plain", "library"):
                 network = PlainDNL(features) if name == "plain" else make_surrogate("dnl", shape)
                 rate = training_rate(network, features, batch, steps, device)

@@ -113,7 +113,6 @@ def test_nobody_is_left_or_was_there() -> None:
 def test_gains_of_profiles_of_several_games_are_those_in_each(
     budget: int, reach: float | None, tie_break: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(simulation.CHUNK_SCORES, "cpu", budget)
     games, policies = games_and_profiles(tie_break)
     for g, scale in ((0, 1e9), (4, 1e-4)):  # of utilities, and so of what is a tie
         scaled = games[g].receiver_utility * scale
@@ -123,7 +122,9 @@ def test_gains_of_profiles_of_several_games_are_those_in_each(
     noise = torch.rand(6, 30, 2, 2, dtype=torch.float64, generator=generator(9))
     for sender in range(2):
         tried = deviations_within(profiles[:, sender].unsqueeze(1), reach, noise)
-        got = stack(games).deviation_gain(of, profiles, sender, tried)
+        with monkeypatch.context() as cut:
+            cut.setitem(simulation.CHUNK_SCORES, "cpu", budget)
+            got = stack(games).deviation_gain(of, profiles, sender, tried)
         for row, g, profile, moves in zip(got, of.tolist(), profiles, tried, strict=True):
             own, unit = games[g].ex_ante_utility(profile)[sender], games[g].payoff_range[sender]
             expected = games[g].deviation_utility(profile, sender, moves) - own

@@ -235,13 +235,12 @@ def test_any_loss_is_minimised_there(there: torch.device) -> None:
 
 def test_speed_is_measured_there(there: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     for table, value in (
-        (speed_of_training.BATCHES, (4, 8)),
         (speed_of_training.PRODUCT, 8),
         (speed_of_simulation.CHUNKS, (2, 100)),
         (speed_of_simulation.PRODUCT, 8),
     ):
         monkeypatch.setitem(table, DEVICE.type, value)
-    rows = speed_of_training.dnl_training((2, 2, 2, 2), 2, there)
+    rows = speed_of_training.dnl_training((2, 2, 2, 2), (4, 8), 2, there)
     rows += speed_of_simulation.simulation_rate((2, 2, 2, 2), 8, 1, there)
     rows += speed_of_simulation.sampled_verification((2, 2, 2, 2), 2, 3, there)
     assert len(rows) == 4

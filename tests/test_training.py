@@ -392,7 +392,7 @@ def test_minimise_is_interruptible(handler: Callable[..., None]) -> None:
         ({"module": nn.ReLU()}, "module must have parameters to train, got ReLU()"),
         ({"loss": lambda module, step: module.at}, r"loss must be a scalar, got shape \(2,\)"),
     ],
-    ids=str,
+    ids=["steps", "lr", "module", "loss"],
 )
 def test_minimise_refuses_bad_arguments(change: dict[str, Any], message: str) -> None:
     arguments: dict[str, Any] = {"module": Point(), "loss": moving, "steps": 3, "lr": 0.1}
