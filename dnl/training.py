@@ -28,6 +28,7 @@ METRICS = "metrics.csv"
 REFITTED = 10_000, 2**25  # samples that least squares see at the end: at least, joint signals
 REFITTED_BETWEEN = 2_000, 10_000  # and in between
 CHUNK = 32  # steps that are one of Lightning's
+TRACE = 2**30  # times the smallest normal number: a mean of gradients that moves no weight
 
 
 class _ByHand(pl.LightningModule):
@@ -51,6 +52,18 @@ class _ByHand(pl.LightningModule):
         self.adam.zero_grad()
         loss.backward()
         self.adam.step()
+
+    @torch.no_grad()
+    def on_train_batch_end(self, *_: object) -> None:
+        """Forget means of gradients that are far too small to move a weight.
+
+        Where a gradient stays zero, as at dead units, its mean shrinks below the smallest normal
+        number and stays there for ever, since it rounds to itself. Such numbers take a CPU many
+        times as long as others.
+        """
+        for state in self.adam.state.values():
+            mean = state["exp_avg"]
+            mean.masked_fill_(mean.abs() < TRACE * torch.finfo(mean.dtype).tiny, 0.0)
 
 
 class StackedRegression(Regression, _ByHand):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dnl import training
 from dnl.fitted import FitConfig, FittedSurrogate
 from dnl.fitting import fit, fit_many
 from dnl.surrogates import PAPER_SURROGATES, Architecture, make_surrogate
@@ -330,6 +331,39 @@ def test_minimise_is_adam(dtype: torch.dtype) -> None:
     assert point.at.dtype == dtype
     torch.testing.assert_close(point.at, expected.at)
     assert point.fixed.tolist() == [1, 1]
+
+
+def test_forgotten_traces_move_no_weight_and_leave_no_subnormal_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def waning(module: nn.Module, step: int) -> Tensor:
+        assert isinstance(module, Point)
+        used = torch.tensor([1.0, float(step < 10)])  # from then on one gradient stays zero
+        return (used * (module.at - torch.sin(torch.tensor(step / 7.0)))).square().sum()
+
+    optimisers: list[torch.optim.Adam] = []
+    configure = training._ByHand.configure_optimizers
+
+    def spied(self: training._ByHand) -> torch.optim.Optimizer:
+        configure(self)
+        optimisers.append(self.adam)
+        return self.adam
+
+    monkeypatch.setattr(training._ByHand, "configure_optimizers", spied)
+    point, expected = Point(torch.float32), Point(torch.float32)
+    minimise(point, waning, 40 * CHUNK, lr=0.1)
+    adam = torch.optim.Adam([expected.at], lr=0.1, fused=True)
+    for step in range(40 * CHUNK):
+        adam.zero_grad()
+        waning(expected, step).backward()
+        adam.step()
+    least = torch.finfo(torch.float32).tiny
+    remembered = adam.state[expected.at]["exp_avg"]
+    assert 0 < abs(remembered[1].item()) < least  # the plain loop is stuck there
+    (state,) = optimisers[0].state.values()
+    assert state["exp_avg"].tolist() == [remembered[0].item(), 0.0]
+    assert torch.equal(state["exp_avg_sq"], adam.state[expected.at]["exp_avg_sq"])
+    assert torch.equal(point.at, expected.at)
 
 
 def test_a_loss_that_is_a_module_is_not_trained() -> None:
