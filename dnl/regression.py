@@ -47,6 +47,7 @@ class Regression(nn.Module):
         self.recipe = recipe
         self.lr = recipe.beginning(inputs.shape[-1])
         network = stack.template
+        self.choices = [m for m in network.modules() if isinstance(m, FollowerChoice)]
         self.n_joint = network.n_joint if isinstance(network, PosteriorNetwork) else 1
         self.batch_size = recipe.rows(self.n_joint)
         self.batches = math.ceil(inputs.shape[1] / self.batch_size)  # of an epoch
@@ -61,9 +62,8 @@ class Regression(nn.Module):
         x = self.inputs[group, rows]  # (G, b, F)
         n_outputs = self.targets.shape[1]
         y = self.targets.gather(2, rows.unsqueeze(1).expand(-1, n_outputs, -1))  # (G, N, b)
-        for module in self.stack.template.modules():
-            if isinstance(module, FollowerChoice):
-                module.anneal(self.recipe.heat(step / self.steps))
+        for choice in self.choices:
+            choice.anneal(self.recipe.heat(step / self.steps))
         first, second = self.errors(x, y, step)
         return (first * second).mean(-1).flatten()
 

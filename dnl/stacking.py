@@ -56,9 +56,9 @@ class NetworkStack(nn.Module):
         """`(V, B, F)`, or `(B, F)` for the same input to all, to `(V, B, out)`; dtype of `x`."""
         parameters = {name.replace("/", "."): p.to(x) for name, p in self.stacked.items()}
         if getattr(self.template, "stackable", False):
-            together: Tensor = functional_call(
-                self.template, parameters, (x.expand(len(self), -1, -1),)
-            )
+            own = x.expand(len(self), -1, -1)
+            # Every parameter is given: no need to look, each time, for some that share a tensor.
+            together: Tensor = functional_call(self.template, parameters, (own,), tie_weights=False)
             return together
 
         def one(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
