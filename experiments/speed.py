@@ -10,6 +10,7 @@ from dnl import cli
 from dnl.devices import describe_hardware, pick_device
 from dnl.results import make_writable, write_record
 from dnl.surrogates import Shape
+from experiments.speed_of_ascent import ascents
 from experiments.speed_of_simulation import (
     sampled_verification,
     simulation_memory,
@@ -28,6 +29,7 @@ class Sizes:
             best counts, and steps.
         relu: games, samples and epochs of the stacked ReLU.
         dnl: shape, games, samples and epochs of the stacked DNL, and networks fitted one by one.
+        ascent: shape, games and starts of extra-gradient.
         simulation: shapes, profiles that plain simulates, and rounds.
         verification: shapes, profiles, and deviations that the loop tries.
         memory: profiles.
@@ -36,6 +38,7 @@ class Sizes:
     training: tuple[Shape, tuple[int, ...], int]
     relu: tuple[int, int, int]
     dnl: tuple[Shape, int, int, int, int]
+    ascent: tuple[Shape, int, int]
     simulation: tuple[tuple[Shape, int, int], ...]
     verification: tuple[tuple[Shape, int, int], ...]
     memory: int
@@ -47,6 +50,7 @@ SIZES = {
         training=((2, 2, 4, 2), (256, 512, 2048, 8192), 30),
         relu=(20, 20_000, 10),
         dnl=((2, 4, 4, 4), 5, 10_000, 2, 2),
+        ascent=((4, 4, 4, 4), 3, 300),
         simulation=(((2, 10, 10, 10), 2048, 12), ((4, 10, 10, 10), 64, 12)),
         verification=tuple((shape, 20, 200) for shape in VERIFIED),
         memory=50_000,
@@ -55,6 +59,7 @@ SIZES = {
         training=((2, 2, 4, 2), (2048, 8192, 32768, 131072), 30),
         relu=(20, 20_000, 3),
         dnl=((4, 4, 4, 4), 25, 50_000, 3, 2),
+        ascent=((4, 4, 4, 4), 25, 300),
         simulation=(((2, 10, 10, 10), 4096, 8), ((4, 10, 10, 10), 4096, 4)),
         verification=tuple((shape, 300, 200) for shape in VERIFIED),
         memory=50_000,
@@ -64,6 +69,7 @@ SMALL = Sizes(
     training=((2, 2, 4, 2), (64, 256), 2),
     relu=(3, 600, 1),
     dnl=((2, 2, 2, 2), 2, 600, 1, 1),
+    ascent=((3, 2, 2, 2), 2, 3),
     simulation=(((3, 2, 2, 2), 8, 1), ((4, 2, 3, 2), 8, 1)),
     verification=(((2, 2, 2, 2), 2, 3),),
     memory=20,
@@ -88,6 +94,7 @@ def main(*, device: str = "auto", out: Path = Path("results/speed"), small: bool
     rows = dnl_training(*sizes.training, where)
     rows += stacked_fits(*sizes.relu, where)
     rows += one_after_another(*sizes.dnl, where)
+    rows += ascents(*sizes.ascent, where)
     for of_one in sizes.simulation:
         rows += simulation_rate(*of_one, where)
     for of_one in sizes.verification:

@@ -171,7 +171,7 @@ def test_speed(device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert speed.main(device=device, out=tmp_path, small=True) == 0
     table = pd.read_csv(tmp_path / "speed.csv")
     assert (table["ratio"] > 0).all()
-    assert len(table) == 9
+    assert len(table) == 10
     assert "ratio" in capsys.readouterr().out
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["configuration"]["device"] == describe_hardware(torch.device(device))
