@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from dnl.devices import pick_device
+from dnl.gradients import Utility, own_gradient
 from dnl.layers import ActivationPattern, FollowerChoice
 from dnl.posteriors import PosteriorNetwork
 from dnl.recipes import RECIPES, Recipe
-from dnl.solver import Utility, own_gradient
 from dnl.stacking import NetworkStack, concatenate
 from dnl.surrogates import Architecture, make_surrogate, networks_per_game
 from games import PersuasionGame, checks

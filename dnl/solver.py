@@ -4,19 +4,17 @@ Korpelevich (1976): extrapolate along the gradient, then step from the *same* po
 gradient at the extrapolated point. Every sender ascends its own utility in its own policy.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from dnl.gradients import Utility, own_gradient
 from dnl.projections import project_to_simplex
 from games import checks
 
 STEPS = ("adam", "sgd")
 PROJECTIONS = ("softmax", "euclidean")
-Utility = Callable[[Tensor], Tensor]
-_NO_GRADIENT = "utility must be differentiable in the policies, got no gradient"
 
 
 @dataclass(frozen=True)
@@ -111,36 +109,6 @@ def extragradient(
         _, extrapolated = moved(position, direction(policies))
         position, policies = moved(position, direction(extrapolated))
     return ExtragradientResult(policies, config)
-
-
-def own_gradient(utility: Utility, policies: Tensor) -> Tensor:
-    """Each sender's gradient of its own utility in its own policy, shaped like `policies`."""
-    at_once = getattr(utility, "own_gradient", None)
-    if at_once is not None:
-        found: Tensor = at_once(policies)
-        return found
-    with torch.enable_grad():
-        at = policies.detach().requires_grad_()
-        values = utility(at)
-        n_senders = policies.shape[-3]
-        if not isinstance(values, Tensor):
-            raise ValueError(f"utility must return a tensor, got {type(values).__name__}")
-        if values.shape != at.shape[:-2]:
-            raise ValueError(
-                f"utility must return shape (..., N) = {tuple(at.shape[:-2])}, "
-                f"got {tuple(values.shape)}"
-            )
-        if not values.requires_grad:
-            raise ValueError(_NO_GRADIENT)
-        own = torch.empty_like(policies)
-        for n in range(n_senders):
-            (gradient,) = torch.autograd.grad(
-                values[..., n].sum(), at, retain_graph=n < n_senders - 1, allow_unused=True
-            )
-            if gradient is None:  # it depends on something else that takes gradients
-                raise ValueError(_NO_GRADIENT)
-            own[..., n, :, :] = gradient[..., n, :, :]
-    return own
 
 
 class _AdamMoments:

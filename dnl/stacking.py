@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+STACKABLE = (nn.ModuleList, nn.ReLU, nn.Sequential)  # of torch's
+
 
 class NetworkStack(nn.Module):
     """`V` networks of one architecture, evaluated as one batch.
 
-    Any module will do: `torch.vmap` maps over what it does. A class whose attribute `stackable` is
-    true says that it can do without, which spares most of a small network's time: given parameters
-    of shape `(V, ...)`, its `forward` maps `(V, B, F)` to `(V, B, out)`, as `dnl.layers.Linear` and
-    `EmittedLinear` do.
+    Any module will do: `torch.vmap` maps over what it does. Networks made of `dnl.layers.Linear`,
+    `EmittedLinear` and what acts on every unit by itself do without, which spares most of a small
+    one's time: their layers take parameters `(V, ...)` and inputs `(V, B, F)`. A class says so by
+    an attribute `stackable` of its own; that of a base class does not count.
 
     Args:
         networks: at least one; all with the same parameter names and shapes.
@@ -44,6 +47,10 @@ class NetworkStack(nn.Module):
         """See the class."""
         return self._template[0]
 
+    @cached_property
+    def _without_vmap(self) -> bool:
+        return all(map(_is_stackable, self.template.modules()))
+
     def __len__(self) -> int:
         return len(next(iter(self.stacked.values())))
 
@@ -55,9 +62,12 @@ class NetworkStack(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`(V, B, F)`, or `(B, F)` for the same input to all, to `(V, B, out)`; dtype of `x`."""
         parameters = {name.replace("/", "."): p.to(x) for name, p in self.stacked.items()}
-        if getattr(self.template, "stackable", False):
-            own = x.expand(len(self), -1, -1)
-            # Every parameter is given: no need to look, each time, for some that share a tensor.
+        if self._without_vmap:
+            own = x.expand(len(self), -1, -1) if x.ndim == 2 else x
+            if own.ndim != 3 or len(own) != len(self):
+                raise ValueError(
+                    f"x must have shape ({len(self)}, B, F) or (B, F), got {tuple(x.shape)}"
+                )
             together: Tensor = functional_call(self.template, parameters, (own,), tie_weights=False)
             return together
 
@@ -94,6 +104,13 @@ class NetworkStack(nn.Module):
         with torch.no_grad():
             for name, value in network.state_dict().items():
                 self.stacked[name.replace(".", "/")][index] = value
+
+
+def _is_stackable(module: nn.Module) -> bool:
+    """Whether the first axis of a module's parameters and inputs may be one of many networks."""
+    if module._forward_hooks or module._forward_pre_hooks:  # nobody knows what they do
+        return False
+    return "stackable" in vars(type(module)) or type(module) in STACKABLE
 
 
 def concatenate(stacks: Sequence[NetworkStack]) -> NetworkStack:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dnl import ExtragradientConfig, FitConfig, FittedSurrogate, extragradient, fit_many
 from dnl.exact.learned import learned_optimum
-from dnl.solver import Utility
+from dnl.gradients import Utility
 from experiments.resumable import Row
 from games import Focused, FollowerGame, Zoomed
 from games.randomness import stream

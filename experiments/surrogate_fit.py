@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 
 from dnl import FitConfig, FittedSurrogate, cli, fit
-from dnl.solver import own_gradient
+from dnl.gradients import own_gradient
 from dnl.surrogates import PAPER_SURROGATES
 from experiments.resumable import Key, Row, table_of
 from games import PersuasionGame, checks, synthetic_game

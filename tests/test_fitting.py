@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +13,8 @@ from torch import Tensor
 from dnl import fitting
 from dnl.fitted import FitConfig, FittedSurrogate, stack_surrogates
 from dnl.fitting import fit, fit_many
-from dnl.solver import Utility, extragradient, own_gradient
+from dnl.gradients import Utility, own_gradient
+from dnl.solver import extragradient
 from dnl.surrogates import (
     PAPER_SURROGATES,
     SURROGATES,
@@ -128,6 +130,28 @@ def test_own_gradients_at_once_are_those_of_each_sender(surrogate: str) -> None:
         torch.testing.assert_close(*ends, rtol=0, atol=1e-9)
     with pytest.raises(ValueError, match=r"policies must have shape \(B, N, S, M\)"):
         own_gradient(fitted[0], policies[..., :1])
+
+
+@pytest.mark.parametrize(
+    ("returned", "got"),
+    [(lambda p: p[:1], r"\(1, 2, 3, 2\)"), (lambda p: None, "NoneType")],
+    ids=["one profile", "nothing"],
+)
+def test_gradients_of_another_shape_are_refused(
+    returned: Callable[[Tensor], object], got: str
+) -> None:
+    game = contested(1)[0]
+
+    class Own:
+        def __call__(self, policies: Tensor) -> Tensor:
+            return game.ex_ante_utility(policies)
+
+        def own_gradient(self, policies: Tensor) -> object:
+            return returned(policies)
+
+    message = rf"own_gradient must return shape \(5, 2, 3, 2\), got {got}"
+    with pytest.raises(ValueError, match=message):
+        extragradient(Own(), profiles(game))
 
 
 @pytest.mark.parametrize("surrogate", ["relu", "delu", "dnl"])

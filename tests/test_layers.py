@@ -276,9 +276,13 @@ def test_few_products_are_held_at_a_time(
     per_row = 2 * 5
     y = vmap(emitted_linear((2, 5, 4)))(normal(3, 7, 2), normal(3, 7, 4))
     forward = [products.numel() for products in held]
-    rows = 3 * (7 + passes[0].padding)
+    chunks = passes[0]
+    rows = 3 * (7 + chunks.padding)
     assert sum(forward) == rows * per_row
-    assert rows < 3 * 7 + 3 * passes[0].parts * count
+    assert chunks.groups == max(1, min(3, count * budget // (7 * per_row)))
+    if chunks.groups == 1:  # its rows take all threads
+        assert chunks.lanes == min(count, max(1, budget * count // per_row), 7)
+    assert chunks.padding < chunks.parts * chunks.lanes
     y.sum().backward()
     assert [products.numel() for products in held] == 2 * forward
     assert len(passes) == 2

@@ -8,6 +8,7 @@ import reference
 import torch
 from torch import Tensor
 
+from dnl.gradients import own_gradient
 from dnl.projections import project_to_simplex
 from dnl.solver import (
     PROJECTIONS,
@@ -15,7 +16,6 @@ from dnl.solver import (
     ExtragradientConfig,
     ExtragradientResult,
     extragradient,
-    own_gradient,
 )
 
 Sizes = tuple[int, int, int]  # (N, S, M)

@@ -1,15 +1,19 @@
 """Stacks of networks against each network alone."""
 
 import io
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 
-from dnl.layers import emitted
+from dnl import stacking
+from dnl.layers import DiscontinuousMLP, Linear, emitted
 from dnl.stacking import NetworkStack, concatenate
-from dnl.surrogates import PAPER_SURROGATES, Architecture, make_surrogate
+from dnl.surrogates import PAPER_SURROGATES, Architecture, ReLUNetwork, make_surrogate
 
 ARCHITECTURES = [
     Architecture((6, 5, 4), 1, (3, 4)),
@@ -67,17 +71,106 @@ def test_stack_equals_each_network_alone(
         assert_close(gradient, torch.stack(wanted[3 * i : 3 * i + 3]))
 
 
+@pytest.fixture
+def maps(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What stacks have `torch.vmap` map over."""
+    mapped: list[object] = []
+
+    def spied(function: Callable[..., Tensor], **options: Any) -> Callable[..., Tensor]:
+        mapped.append(function)
+        return vmap(function, **options)
+
+    monkeypatch.setattr(stacking, "vmap", spied)
+    return mapped
+
+
 @pytest.mark.parametrize("name", PAPER_SURROGATES)
-def test_stack_equals_what_vmap_makes_of_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stack_equals_what_vmap_makes_of_it(name: str, maps: list[object]) -> None:
     stack, x = NetworkStack(networks(name)), normal(3, 7, 5).requires_grad_()
     leaves = [x, *stack.parameters()]
-    found = []
-    for stackable in (True, False):
-        monkeypatch.setattr(type(stack.template), "stackable", stackable)
-        y = stack(x)
-        found.append([y, *torch.autograd.grad(y.square().sum(), leaves)])
-    for one, other in zip(*found, strict=True):
+    together = stack(x)
+    assert not maps
+    vars(stack)["_without_vmap"] = False
+    mapped = stack(x)
+    assert len(maps) == 1
+    for one, other in zip(
+        [together, *torch.autograd.grad(together.square().sum(), leaves)],
+        [mapped, *torch.autograd.grad(mapped.square().sum(), leaves)],
+        strict=True,
+    ):
         assert_close(one, other)
+
+
+class Scaled(ReLUNetwork):
+    """A parameter whose first axis would be taken for that of the networks."""
+
+    def __init__(self) -> None:
+        super().__init__(5, (4,))
+        self.scale = nn.Parameter(torch.rand(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * self.scale)
+
+
+class Centred(DiscontinuousMLP):
+    """Sees the first axis of its input, and has no parameter more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x - x.mean(0))
+
+
+def swapped() -> nn.Module:
+    network = ReLUNetwork(5, (4,))
+    network[1] = nn.Linear(4, 1)
+    return network
+
+
+def hooked(before: bool) -> nn.Module:
+    network = ReLUNetwork(5, (4,))
+    if before:
+        network[0].register_forward_pre_hook(lambda _, inputs: (inputs[0] - inputs[0].mean(0),))
+    else:
+        network[0].register_forward_hook(lambda module, inputs, output: output - output.mean(0))
+    return network
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Scaled,
+        lambda: Centred(5, 1, (4,), (4,), (3,)),
+        swapped,
+        lambda: hooked(True),
+        lambda: hooked(False),
+    ],
+    ids=["parameter", "first axis", "swapped", "hook before", "hook after"],
+)
+def test_what_was_built_on_stackable_networks_is_mapped_over(
+    make: Callable[[], nn.Module], maps: list[object]
+) -> None:
+    torch.manual_seed(0)
+    nets = [make().double() for _ in range(3)]
+    for batch in (3, 7):
+        x = normal(3, batch, 5)
+        assert_close(NetworkStack(nets)(x), alone(nets, x))
+    assert len(maps) == 2
+
+
+def test_layers_in_a_row_are_stackable(maps: list[object]) -> None:
+    torch.manual_seed(0)
+    nets: list[nn.Module] = [
+        nn.Sequential(Linear(5, 4), nn.ReLU(), Linear(4, 2)).double() for _ in range(3)
+    ]
+    x = normal(3, 7, 5)
+    assert_close(NetworkStack(nets)(x), alone(nets, x))
+    assert not maps
+
+
+@pytest.mark.parametrize("shape", [(1, 7, 5), (4, 7, 5), (5,), (3, 2, 7, 5)])
+def test_inputs_of_another_number_of_networks_are_refused(shape: tuple[int, ...]) -> None:
+    message = re.escape(f"x must have shape (3, B, F) or (B, F), got {shape}")
+    with pytest.raises(ValueError, match=message):
+        NetworkStack(networks("dnl"))(normal(*shape))
 
 
 @pytest.mark.parametrize("name", PAPER_SURROGATES)

@@ -351,18 +351,39 @@ def test_forgotten_traces_move_no_weight_and_leave_no_subnormal_number(
 
     monkeypatch.setattr(training._ByHand, "configure_optimizers", spied)
     point, expected = Point(torch.float32), Point(torch.float32)
-    minimise(point, waning, 40 * CHUNK, lr=0.1)
+    least = torch.finfo(torch.float32).tiny
+    subnormal: list[int] = []
+
+    def watched(module: nn.Module, step: int) -> Tensor:
+        for state in optimisers[0].state.values():
+            mean = state["exp_avg"].abs()
+            subnormal.extend([step] * int(((mean > 0) & (mean < least)).sum()))
+        return waning(module, step)
+
+    minimise(point, watched, 40 * CHUNK, lr=0.1)
+    assert not subnormal
     adam = torch.optim.Adam([expected.at], lr=0.1, fused=True)
     for step in range(40 * CHUNK):
         adam.zero_grad()
         waning(expected, step).backward()
         adam.step()
-    least = torch.finfo(torch.float32).tiny
     remembered = adam.state[expected.at]["exp_avg"]
     assert 0 < abs(remembered[1].item()) < least  # the plain loop is stuck there
     (state,) = optimisers[0].state.values()
     assert state["exp_avg"].tolist() == [remembered[0].item(), 0.0]
     assert torch.equal(state["exp_avg_sq"], adam.state[expected.at]["exp_avg_sq"])
+    assert torch.equal(point.at, expected.at)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_forgets_nothing_that_matters(dtype: torch.dtype) -> None:
+    point, expected = Point(dtype), Point(dtype)
+    minimise(point, moving, 3 * CHUNK, lr=0.1)
+    adam = torch.optim.Adam([expected.at], lr=0.1, fused=True)
+    for step in range(3 * CHUNK):
+        adam.zero_grad()
+        moving(expected, step).backward()
+        adam.step()
     assert torch.equal(point.at, expected.at)
 
 

@@ -34,6 +34,8 @@ class EmittedLinear(nn.Module):
     layer starts near an ordinary one with a contribution of the context of the same order.
     """
 
+    stackable = True  # see `dnl.stacking.NetworkStack`
+
     def __init__(self, in_features: int, out_features: int, context_features: int) -> None:
         super().__init__()
         self.in_features = in_features
@@ -97,7 +99,7 @@ class _ContextProduct(torch.autograd.Function):
     The products of context and input are formed chunk by chunk, in the backward pass again, so
     that they stay in the caches and no `(G, B, C * I)` array is kept for the backward pass. All
     chunks use the same memory: fresh pages for each could take as long as the arithmetic.
-    Stacks of networks (`torch.func.vmap`) become the axis `G`.
+    The axis `G` is that of a stack of networks, whose weights came at once or by `torch.vmap`.
     """
 
     @staticmethod
@@ -213,7 +215,7 @@ class _Chunks:
         most_rows = max(1, budget // max(1, per_row))
         self.groups = max(1, min(n_groups, most_rows // max(1, n_rows)))
         self.parts = max(1, math.ceil(n_rows / most_rows))
-        self.lanes = max(1, min(threads, n_rows)) if self.groups == 1 else 1
+        self.lanes = max(1, min(threads, n_rows, most_rows)) if self.groups == 1 else 1
         self.rows = math.ceil(n_rows / (self.parts * self.lanes))
         self.padding = self.parts * self.lanes * self.rows - n_rows
         self.memory = x.new_empty(self.groups * self.lanes * self.rows * per_row)

@@ -13,6 +13,8 @@ class Linear(nn.Linear):
     `(V, B, out)`: one batch of matrix products, where `torch.vmap` takes many small steps.
     """
 
+    stackable = True  # see `dnl.stacking.NetworkStack`
+
     def forward(self, x: Tensor) -> Tensor:
         """`(..., in) -> (..., out)`, or as the class says."""
         if self.weight.ndim == 2:

@@ -24,6 +24,8 @@ class ActivationPattern(nn.Module):
         slope: of that sigmoid's argument in the pre-activation.
     """
 
+    stackable = True  # see `dnl.stacking.NetworkStack`
+
     def __init__(self, gradient: str = "none", slope: float = 1.0) -> None:
         super().__init__()
         if gradient not in PATTERN_GRADIENTS:
@@ -51,6 +53,8 @@ class PatternedMLP(nn.Module):
         pattern_gradient: see `ActivationPattern`.
     """
 
+    stackable = True  # see `dnl.stacking.NetworkStack`
+
     def __init__(self, sizes: Sequence[int], pattern_gradient: str = "none") -> None:
         super().__init__()
         self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(sizes))
@@ -77,6 +81,8 @@ class PatternBias(nn.Sequential):
         out_features: of the bias.
         hidden: widths of the network's hidden layers.
     """
+
+    stackable = True
 
     def __init__(
         self, pattern_features: int, out_features: int, hidden: Sequence[int] = (32, 32)
