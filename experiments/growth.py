@@ -11,7 +11,7 @@ estimation          G D (N (S + M) + S (N + A))
 relu, delu, dnl     G D N P: a pass over the samples
 posterior-dnl       G D min(M**N, 2048) S (N + 2 C): the same
 its least squares   G D (M**N S (N + 2 C) + (S C)**2)
-extra-gradient      G D N**2 P: each sender's gradient passes all senders' networks (of DNL)
+extra-gradient      G D N P: every network has a gradient of its own (of DNL)
 verification        G D N M**N S A: sampled, at most
 =================== ====================================
 

@@ -159,7 +159,7 @@ def work(stage: str, shape: Shape, n_games: int, count: int) -> float:
         **{name: n * _weights(name, shape) for name in PAPER_SURROGATES},
         "posterior-dnl": min(joint, JOINT_SIGNALS) * s * (n + 2 * choices),
         "its least squares": joint * s * (n + 2 * choices) + (s * choices) ** 2,
-        "extra-gradient": n**2 * _weights("dnl", shape),
+        "extra-gradient": n * _weights("dnl", shape),
         "verification": n * joint * s * a,
     }
     return float(n_games * count * each[stage])
