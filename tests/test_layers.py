@@ -66,6 +66,17 @@ def assert_close(got: Tensor, expected: Tensor, atol: float = 1e-12) -> None:
     torch.testing.assert_close(got, expected, rtol=0, atol=atol)
 
 
+def assert_same_gradients(got: Tensor, expected: Tensor, arguments: list[Tensor]) -> None:
+    """Of both, weighed at random, with respect to the same arguments."""
+    direction = normal(*got.shape, seed=3)
+    for gradient, wanted in zip(
+        torch.autograd.grad(got, arguments, direction),
+        torch.autograd.grad(expected, arguments, direction),
+        strict=True,
+    ):
+        assert_close(gradient, wanted)
+
+
 # -------------------------------------------------------------------------------------- patterns
 
 
@@ -138,13 +149,7 @@ def test_emitted_layer_equals_one_matrix_per_sample(sizes: Sizes, batch: tuple[i
     got = layer(x, context)
     assert_close(got, expected)
     assert_close((weights @ x.unsqueeze(-1)).squeeze(-1) + biases, expected)
-    direction = normal(*got.shape, seed=3)
-    for gradient, wanted in zip(
-        torch.autograd.grad(got, arguments, direction),
-        torch.autograd.grad(expected, arguments, direction),
-        strict=True,
-    ):
-        assert_close(gradient, wanted)
+    assert_same_gradients(got, expected, arguments)
 
 
 @pytest.mark.parametrize("needed", [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)])
@@ -206,13 +211,7 @@ def test_stacks_of_emitted_layers_equal_each_alone(
     ]
     expected = torch.stack([explicit(*own) for own in pick])
     assert_close(got, expected)
-    direction = normal(*got.shape, seed=3)
-    for gradient, wanted in zip(
-        torch.autograd.grad(got, arguments, direction),
-        torch.autograd.grad(expected, arguments, direction),
-        strict=True,
-    ):
-        assert_close(gradient, wanted)
+    assert_same_gradients(got, expected, arguments)
 
 
 @pytest.mark.usefixtures("chunks")
@@ -225,13 +224,7 @@ def test_weights_of_many_emitted_layers_at_once(sizes: Sizes) -> None:
     got = functional_call(layer, {"weight": weight, "bias": bias}, (x, context))
     expected = torch.stack([explicit(*own) for own in zip(*arguments, strict=True)])
     assert_close(got, expected)
-    direction = normal(*got.shape, seed=5)
-    for gradient, wanted in zip(
-        torch.autograd.grad(got, arguments, direction),
-        torch.autograd.grad(expected, arguments, direction),
-        strict=True,
-    ):
-        assert_close(gradient, wanted)
+    assert_same_gradients(got, expected, arguments)
 
 
 @pytest.mark.parametrize("shape", [(7,), (2, 7), (3, 1, 7), (6, 7)])

@@ -16,7 +16,7 @@ from dnl import training
 from dnl.fitted import FitConfig, FittedSurrogate
 from dnl.fitting import fit, fit_many
 from dnl.surrogates import PAPER_SURROGATES, Architecture, make_surrogate
-from dnl.training import CHUNK, minimise
+from dnl.training import CHUNK, Loss, minimise
 from games import PersuasionGame, synthetic_game
 from games.randomness import stream
 
@@ -318,16 +318,28 @@ def moving(module: nn.Module, step: int) -> Tensor:
     return (module.at - module.fixed * step / STEPS).square().sum()
 
 
+def plain_adam(
+    point: Point,
+    loss: Loss,
+    steps: int,
+    rate: Callable[[float], float] = lambda progress: 1.0,
+    fused: bool = True,
+) -> torch.optim.Adam:
+    """Minimise step by step, with a learning rate of 0.1."""
+    adam = torch.optim.Adam([point.at], fused=fused)
+    for step in range(steps):
+        adam.param_groups[0]["lr"] = 0.1 * rate(step / steps)
+        adam.zero_grad()
+        loss(point, step).backward()
+        adam.step()
+    return adam
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_minimise_is_adam(dtype: torch.dtype) -> None:
     point, expected = Point(dtype), Point(dtype)
     minimise(point, moving, STEPS, lr=0.1, rate=lambda progress: 1 - progress)
-    adam = torch.optim.Adam([expected.at], fused=False)
-    for step in range(STEPS):
-        adam.param_groups[0]["lr"] = 0.1 * (1 - step / STEPS)
-        adam.zero_grad()
-        moving(expected, step).backward()
-        adam.step()
+    plain_adam(expected, moving, STEPS, lambda progress: 1 - progress, fused=False)
     assert point.at.dtype == dtype
     torch.testing.assert_close(point.at, expected.at)
     assert point.fixed.tolist() == [1, 1]
@@ -362,11 +374,7 @@ def test_forgotten_traces_move_no_weight_and_leave_no_subnormal_number(
 
     minimise(point, watched, 40 * CHUNK, lr=0.1)
     assert not subnormal
-    adam = torch.optim.Adam([expected.at], lr=0.1, fused=True)
-    for step in range(40 * CHUNK):
-        adam.zero_grad()
-        waning(expected, step).backward()
-        adam.step()
+    adam = plain_adam(expected, waning, 40 * CHUNK)
     remembered = adam.state[expected.at]["exp_avg"]
     assert 0 < abs(remembered[1].item()) < least  # the plain loop is stuck there
     (state,) = optimisers[0].state.values()
@@ -379,11 +387,7 @@ def test_forgotten_traces_move_no_weight_and_leave_no_subnormal_number(
 def test_half_precision_forgets_nothing_that_matters(dtype: torch.dtype) -> None:
     point, expected = Point(dtype), Point(dtype)
     minimise(point, moving, 3 * CHUNK, lr=0.1)
-    adam = torch.optim.Adam([expected.at], lr=0.1, fused=True)
-    for step in range(3 * CHUNK):
-        adam.zero_grad()
-        moving(expected, step).backward()
-        adam.step()
+    plain_adam(expected, moving, 3 * CHUNK)
     assert torch.equal(point.at, expected.at)
 
 
