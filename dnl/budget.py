@@ -1,0 +1,51 @@
+"""The time and memory that a long computation may use: one object, passed down through all steps.
+
+No step invents a clock of its own. A step that needs only a part of the time is given `part` or
+`at_most`; a step whose arrays grow with its input asks `rows` how many fit.
+"""
+
+import time
+from dataclasses import dataclass
+
+MEMORY = 2**28  # bytes that the arrays of one step may take: 256 MiB
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A deadline and a limit on memory.
+
+    Attributes:
+        deadline: a time of `time.perf_counter`, infinity for none.
+        memory: bytes that the arrays of one step may take.
+    """
+
+    deadline: float = float("inf")
+    memory: int = MEMORY
+
+    @classmethod
+    def within(cls, seconds: float) -> "Budget":
+        """A budget that ends after `seconds` from now."""
+        return cls(time.perf_counter() + seconds)
+
+    @property
+    def left(self) -> float:
+        """Seconds left, at least 0."""
+        return max(self.deadline - time.perf_counter(), 0.0)
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is used up."""
+        return time.perf_counter() >= self.deadline
+
+    def part(self, share: float) -> "Budget":
+        """A budget that ends when `share` of the time left has gone by."""
+        return self.at_most(share * self.left)
+
+    def at_most(self, seconds: float) -> "Budget":
+        """A budget that ends after `seconds` from now, or with this one if that is sooner."""
+        deadline = min(self.deadline, time.perf_counter() + seconds)
+        return Budget(deadline, self.memory)
+
+    def rows(self, bytes_per_row: int) -> int:
+        """How many rows of that size fit into the memory; at least 1."""
+        return max(1, self.memory // max(bytes_per_row, 1))
