@@ -32,6 +32,17 @@ def as_float_tensor(name: str, value: Array) -> Tensor:
     return tensor
 
 
+def moderate(name: str, tensor: Tensor) -> None:
+    """Raise unless the squares of all entries can be represented: variances are computed of them.
+
+    So entries may be up to about 10^153 (float32: 10^18).
+    """
+    largest = tensor.abs().max().item()
+    limit = 0.1 * torch.finfo(tensor.dtype).max ** 0.5
+    if largest > limit:
+        raise ValueError(f"{name} must not exceed {limit:.0e} in size, got {largest:.3g}")
+
+
 def common_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors as float32 if all are, else as float64; without negative zeros."""
     single = all(tensor.dtype == torch.float32 for tensor in tensors)

@@ -122,24 +122,36 @@ class Receiver:
         receiver_utility: `(G, S, A)`.
         sender_utility: `(G, N, S, A)`.
         tie_break: `"first"` or `"senders"`.
+        units: `(G, C)`, what is 1 in the tie tolerance of each of the C tables that a receiver
+            looks at: its own utility and, with `"senders"`, the sum of theirs.
     """
 
-    def __init__(self, receiver_utility: Tensor, sender_utility: Tensor, tie_break: str) -> None:
+    def __init__(
+        self, receiver_utility: Tensor, sender_utility: Tensor, tie_break: str, units: Tensor
+    ) -> None:
         tables = [receiver_utility]  # what the receiver looks at, in this order
         if tie_break == "senders":
             tables.append(sender_utility.sum(-3))  # (G, S, A)
-        # A shift per state changes no decision, only rounding.
-        self.tables = [table - table.mean(-1, keepdim=True) for table in tables]
+        # A shift per state changes no decision, only rounding: so nothing is rounded to the size of
+        # utilities that all actions share, or of an action that is never taken.
+        best = receiver_utility.argmax(-1, keepdim=True)
+        self.tables = [table - table.gather(-1, best) for table in tables]
         tolerance = TIE_TOLERANCE[receiver_utility.dtype]
-        self.slacks = [
-            tolerance * (table.amax((-2, -1)) - table.amin((-2, -1))) for table in tables
-        ]  # (G,) each, for a joint signal of probability 1
+        # (G,) each, for a joint signal of probability 1
+        self.slacks = [tolerance * unit for unit in units.unbind(1)]
 
     def of(self, games: Tensor) -> "Receiver":
         """The receivers of the games with these indices, one after another."""
         chosen = copy(self)
         chosen.tables = [picked(table, games) for table in self.tables]
         chosen.slacks = [picked(slack, games) for slack in self.slacks]
+        return chosen
+
+    def part(self, games: slice) -> "Receiver":
+        """The receivers of some consecutive games."""
+        chosen = copy(self)
+        chosen.tables = [table[games] for table in self.tables]
+        chosen.slacks = [slack[games] for slack in self.slacks]
         return chosen
 
     @torch.no_grad()
@@ -267,31 +279,23 @@ def outcomes_held(policies: Tensor, n_actions: int) -> int:
     return max(1, 16 * memory_budget(policies) // (n_games * n_states * n_actions))
 
 
-def outcome_distribution(
-    prior: Tensor,
-    receiver_utility: Tensor,
-    sender_utility: Tensor,
-    policies: Tensor,
-    tie_break: str,
-) -> Tensor:
+def outcome_distribution(prior: Tensor, receiver: Receiver, policies: Tensor) -> Tensor:
     """Joint distribution of state and action under each profile.
 
     Args:
         prior: `(G, S)`.
-        receiver_utility: `(G, S, A)`.
-        sender_utility: `(G, N, S, A)`.
+        receiver: of `G` games.
         policies: `(G, B, N, S, M)`.
-        tie_break: `"first"` or `"senders"`.
 
     Returns:
         `(G, B, S, A)`; differentiable in `policies` inside a region where no action changes.
     """
     n_games, n_profiles, n_senders, n_states, n_signals = policies.shape
-    n_actions = receiver_utility.shape[-1]
+    n_actions = receiver.tables[0].shape[-1]
     # Results go into one array: thousands of small ones between large temporaries would pin the
     # allocator's heap, whose size then grows with the batch.
     found = policies.new_zeros(n_games, n_profiles, n_states, n_actions)
-    kernel = compiled.kernel(policies, n_actions, tie_break)
+    kernel = compiled.kernel(policies, n_actions, len(receiver.tables))
     if kernel is None:
         n_right = n_signals ** (n_senders // 2)
         parts = chunks(policies, scores_held(n_right, n_states, n_actions))
@@ -301,11 +305,11 @@ def outcome_distribution(
     for games, profiles, signals in parts:
         left, right = halves(prior[games], policies[games, profiles])
         left = left[:, :, signals]
-        receiver = Receiver(receiver_utility[games], sender_utility[games], tie_break)
+        here = receiver.part(games)
         if kernel is None:
-            outcomes = taken(receiver, left, right, scratch).sum(-1)
+            outcomes = taken(here, left, right, scratch).sum(-1)
         else:
-            outcomes = kernel(left, right, receiver.tables, receiver.slacks)
+            outcomes = kernel(left, right, here.tables, here.slacks)
         found[games, profiles] += outcomes
     return found
 

@@ -56,12 +56,18 @@ class GameStack:
         prior, v, u = (tensor.to(like) for tensor in self._stacked)
         return prior, v, u
 
+    def receiver(self, like: Tensor) -> simulation.Receiver:
+        """The games' receivers, typed as `like`."""
+        _, v, u = self.tensors(like)
+        units = [game.tie_units(like.dtype) for game in self.games]  # (G, C)
+        return simulation.Receiver(v, u, self.tie_break, torch.tensor(units).to(like))
+
     def outcome_distribution(self, policies: Tensor, *, check: bool = True) -> Tensor:
         """Joint distribution of state and action: `(G, B, N, S, M) -> (G, B, S, A)`."""
         if check:
             self._check(policies)
-        prior, v, u = self.tensors(policies)
-        return simulation.outcome_distribution(prior, v, u, policies, self.tie_break)
+        prior, _, _ = self.tensors(policies)
+        return simulation.outcome_distribution(prior, self.receiver(policies), policies)
 
     def ex_ante_utility(self, policies: Tensor, *, check: bool = True) -> Tensor:
         """Senders' expected utilities, each game its own: `(G, B, N, S, M) -> (G, B, N)`.
@@ -95,9 +101,9 @@ class GameStack:
         Returns:
             `(B, D)`; see `PersuasionGame.deviation_gain`.
         """
-        prior, v, u = self.tensors(policies)
+        prior, _, u = self.tensors(policies)
         return unilateral.deviation_gain(
-            prior, v, u, games, policies, sender, deviations, self.tie_break
+            prior, u, self.receiver(policies), games, policies, sender, deviations
         )
 
     def _check(self, policies: Tensor) -> None:
