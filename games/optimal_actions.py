@@ -29,6 +29,12 @@ def expected_range(prior: Array, table: Array) -> float:
     return float(prior @ np.ptp(table, axis=1))
 
 
+def payoff_range(prior: Array, table: Array) -> float:
+    """`expected_range`, and 0 where it is no more than rounding of the entries."""
+    unit = expected_range(prior, table)
+    return unit if unit > 64 * 2**-52 * expected_size(prior, table) else 0.0
+
+
 def expected_size(prior: Array, table: Array) -> float:
     """`sum_s prior(s) max_a |table(s, a)|`: what the rounding of entries is relative to."""
     return float(prior @ np.abs(table).max(1))

@@ -137,7 +137,7 @@ class PersuasionGame(GameValue):
         """
         prior, _, u = self._arrays()
         kept = self.possible_actions.cpu().numpy()
-        ranges = [optimal_actions.expected_range(prior, table[:, kept]) for table in u]
+        ranges = [optimal_actions.payoff_range(prior, table[:, kept]) for table in u]
         return torch.tensor(ranges, dtype=self.prior.dtype, device=self.prior.device)
 
     def tie_units(self, dtype: torch.dtype) -> tuple[float, ...]:

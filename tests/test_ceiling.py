@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import reference
 import reference_exact
+import reference_ties
 import torch
 from reference_exact import Array
-from scipy.optimize import linprog
 from torch import Tensor
 
 import dnl
@@ -87,38 +87,20 @@ def tables(game: PersuasionGame) -> tuple[Array, Array, Array]:
 
 
 def planner(game: PersuasionGame, tolerance: float | None = None) -> float:
-    """The best plan by scipy; `x (S, A)`: joint probability of state and obeyed action.
+    """The best plan, by an exact enumeration of what the receiver's tie rule lets it do.
 
     With a tolerance: nobody gets less than under full revelation by more than that of its range.
     """
     prior, v, u = tables(game)
-    n_states, n_actions = v.shape
-    unit = max(float(np.ptp(u.sum(0))), 1e-300)
-    worth = (u.sum(0) - u.sum(0).min()) / unit
-    rows, limits = [], []
-    for a, b in itertools.permutations(range(n_actions), 2):
-        row = np.zeros((n_states, n_actions))
-        row[:, a] = (v[:, b] - v[:, a]) / max(float(np.ptp(v)), 1e-300)
-        rows.append(row.ravel())
-        limits.append(0.0)
+    floors = []
     if tolerance is not None:
         revealed = reference.full_revelation(
             game.prior, game.receiver_utility, game.sender_utility, game.tie_break
         )
-        for table, value in zip(u, revealed.tolist(), strict=True):
-            span = max(float(np.ptp(table)), 1e-300)
-            rows.append((table.min() - table).ravel() / span)
-            limits.append(tolerance - (value - table.min()) / span)
-    found = linprog(
-        -worth.ravel(),
-        A_ub=np.array(rows) if rows else None,
-        b_ub=np.array(limits) if rows else None,
-        A_eq=np.kron(np.eye(n_states), np.ones(n_actions)),
-        b_eq=prior,
-        options=reference_exact.EXACT,
-    )
-    assert found.status == 0, found.message
-    return float(u.sum(0).min() - unit * found.fun)
+        for table, value, span in zip(u, revealed.tolist(), game.payoff_range, strict=True):
+            floors.append((table, value - tolerance * span.item() - rounding(game)))
+    order = None if game.tie_break == "first" else u.sum(0)
+    return reference_ties.planner(prior, v, u.sum(0), order, floors)
 
 
 def cases() -> list[PersuasionGame]:

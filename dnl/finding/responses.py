@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dnl.exact.response import respond
+from dnl.budget import Budget
+from dnl.exact.response import exact_rows, respond
 from dnl.exact.status import Status
 from dnl.finding.search import Proposals, Search, canonical
 
@@ -67,12 +68,11 @@ def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Prop
                 return
             n = steps % game.n_senders
             steps += 1
-            present = game.ex_ante_utility(policies)[n].item()
-            limit = min(search.left, SECONDS) + 1e-3
+            budget = Budget.within(min(search.left, SECONDS) + 1e-3)
             tolerance = max(0.3 * margin, COARSE * share) if radius else 0.3 * margin
-            response = respond(game, policies, n, radius, limit, tolerance)
+            response = respond(game, exact_rows(policies), n, radius, budget, tolerance)
             search.cut |= response.status == Status.TIME_LIMIT
-            if response.utility - present <= margin * game.payoff_range[n].item():
+            if response.gain <= margin * game.payoff_range[n].item():
                 quiet += 1
                 continue
             quiet = 0
