@@ -369,7 +369,7 @@ def test_single_precision_certifies_nothing_wrong_in_a_tiny_radius(tie_break: st
 
 
 def test_single_precision_certifies_no_profile_that_its_own_simulator_refutes() -> None:
-    """Around the tie of the prosecutor's game, where a jump of 0.6 is a few rounding errors away."""
+    """Around the tie of the prosecutor's game a jump of 0.6 is a few rounding errors away."""
     game = prosecutor_game("first").to(dtype=torch.float32)
     jumps = 0
     for step in range(-40, 41, 4):
