@@ -2,8 +2,8 @@
 
 Sources: Kamenica and Gentzkow (2011), "Bayesian persuasion"; Gentzkow and Kamenica (2017),
 "Competition in persuasion"; Boleslavsky and Cotton (2015), "Grading standards and education
-quality" (two firms); Dughmi (2017), "Algorithmic information structure design" (letters); Battaglini
-(2002), "Multiple referrals and multidimensional cheap talk". Each under both tie rules.
+quality" (two firms); Dughmi (2017), "Algorithmic information structure design" (letters);
+Battaglini (2002), "Multiple referrals and multidimensional cheap talk". Under both tie rules.
 """
 
 from fractions import Fraction
