@@ -212,7 +212,7 @@ def measure(
     changed = policies.clone()
     changed[sender] = response.policy
     own, witness = game.ex_ante_utility(torch.stack([policies, changed]))[:, sender].tolist()
-    span = game.payoff_range[sender].item()
+    span = game.payoff_range[sender].item() or 1.0  # where nothing can happen, in utilities
     bound = response.upper_bound
     excess = (sampled - bound) / span
     n, m, s, a = game.shape

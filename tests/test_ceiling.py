@@ -98,7 +98,8 @@ def planner(game: PersuasionGame, tolerance: float | None = None) -> float:
             game.prior, game.receiver_utility, game.sender_utility, game.tie_break
         )
         for table, value, span in zip(u, revealed.tolist(), game.payoff_range, strict=True):
-            floors.append((table, value - tolerance * span.item() - rounding(game)))
+            if span > 0:  # else nothing can happen to this sender
+                floors.append((table, value - tolerance * span.item()))
     order = None if game.tie_break == "first" else u.sum(0)
     return reference_ties.planner(prior, v, u.sum(0), order, floors)
 
