@@ -16,7 +16,7 @@ from torch import Tensor
 from dnl.budget import Budget
 from dnl.deviations import DEVIATIONS_PER_ENTRY, best_sampled
 from dnl.exact.linear import Array
-from dnl.exact.response import Response, exact_rows, respond
+from dnl.exact.response import Response, exact_rows, outcomes_of, respond
 from dnl.parallel import spread
 from dnl.tolerance import TOLERANCE, allowed_gain
 from games import PersuasionGame, checks
@@ -154,10 +154,13 @@ def decide(
     judge = game.to("cpu", torch.float64)
     rows = exact_rows(profile)
     budget = Budget.within(time_limit)
+    outcomes = outcomes_of(judge, rows)
     verdict = "certified"
     for n in range(game.n_senders):
         turn = budget.part(1 / (game.n_senders - n))
-        found = respond(judge, rows, n, radius, turn, 0.4 * allowed, enough=0.9 * allowed)
+        found = respond(
+            judge, rows, n, radius, turn, 0.4 * allowed, enough=0.9 * allowed, outcomes=outcomes
+        )
         most = allowed * judge.payoff_range[n].item()
         if found.gain > most:
             return "refuted"
@@ -195,11 +198,13 @@ def _exact(
 
     def respond_all(rows: Array) -> list[Response]:
         budget = Budget.within(time_limit)
+        outcomes = outcomes_of(judge, rows)
+        turns = range(len(rows), 0, -1)
         # What earlier senders left of the time is shared by the later ones. Half of the tolerance
         # for the gap: a gain of 0 is then always certified.
         return [
-            respond(judge, rows, n, radius, budget.part(1 / (len(rows) - n)), 0.5 * allowed)
-            for n in range(len(rows))
+            respond(judge, rows, n, radius, budget.part(1 / left), 0.5 * allowed, outcomes=outcomes)
+            for n, left in enumerate(turns)
         ]
 
     gain = batch.new_zeros(batch.shape[:2])

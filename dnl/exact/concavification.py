@@ -74,13 +74,13 @@ class GlobalResponse:
         self._add(self._pool(np.random.default_rng(POOL_SEED)))
         shape = (1, len(self.support))
         low, width = np.zeros(shape), np.ones(shape)
-        candidates = self.posterior.candidates(low, width)
+        candidates = self.posterior.candidates(low, width, budget)
         if len(deviation.own) == 1:
             self._state_the_present()
-        elif not Hull.fits(candidates, shape[1], budget):
+        elif candidates is None or not Hull.fits(candidates, shape[1], budget):
             self.status = Status.TIME_LIMIT
         else:
-            self.hull = Hull(self.posterior, low, width, "posterior", 1.0, candidates)
+            self.hull = Hull(self.posterior, low, width, candidates, "posterior", 1.0)
             self.cells = self._cells(candidates)
             self._search()
         self.dual = np.zeros(len(deviation.prior))

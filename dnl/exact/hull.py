@@ -58,12 +58,12 @@ class Hull:
     Args:
         deviation: the sender's program.
         low, width: `(M, S)`, corners and sizes of the boxes.
+        candidates: `(M, J, A)`, `deviation.candidates` of the boxes.
         total: what the columns add up to. `"policy"`: 1 in every state; `"posterior"`: one column
             with `low = 0` adds up to 1 over the states, so parts sum to their shares (otherwise
             parts are at most their shares); `"free"`: to anything.
         unit: utilities inside the solver are in multiples of it; about the size of what can be
             gained, so that the solver's tolerances are relative to that.
-        candidates: `(M, J, A)`, `deviation.candidates` of the boxes if known.
     """
 
     def __init__(
@@ -71,15 +71,13 @@ class Hull:
         deviation: Deviation,
         low: Array,
         width: Array,
+        candidates: NDArray[np.bool_],
         total: Total,
         unit: float,
-        candidates: NDArray[np.bool_] | None = None,
     ) -> None:
         self.deviation, self.low, self.width, self.unit = deviation, low, width, unit
         w, u = deviation.weights, deviation.utility
         n_own, n_states = low.shape
-        if candidates is None:
-            candidates = deviation.candidates(low, low + width)  # (M, J, A)
         several = candidates.sum(2) > 1
         self.pair_own, self.pair_other = np.nonzero(several)  # (P,) each
         pair_actions = candidates[self.pair_own, self.pair_other]  # (P, A)

@@ -65,11 +65,12 @@ class LocalResponse:
         self._keep(deviation.own)
         low, width = deviation.box(radius)
         unit = min(radius, 1.0)
-        candidates = deviation.candidates(low, low + width)
+        candidates = deviation.candidates(low, low + width, budget)
         self.bound, self.status = np.inf, Status.TIME_LIMIT
-        if not Hull.fits(candidates, low.shape[1], budget):
+        if candidates is None or not Hull.fits(candidates, low.shape[1], budget):
             return
-        self.hull = Hull(deviation, low, width, total="policy", unit=unit, candidates=candidates)
+        self.candidates = candidates
+        self.hull = Hull(deviation, low, width, candidates, total="policy", unit=unit)
         pairs = np.stack([self.hull.pair_own, self.hull.pair_other], 1)
         open_to = candidates[self.hull.pair_own, self.hull.pair_other]
         self.cells = Cells(deviation, low, width, pairs, open_to, unit)
@@ -137,7 +138,9 @@ class LocalResponse:
     def _own_signals(self) -> Signals:
         if self._signals is None:  # often not needed
             hull = self.hull
-            self._signals = Signals(self.deviation, hull.low, hull.width, hull.unit)
+            self._signals = Signals(
+                self.deviation, hull.low, hull.width, self.candidates, hull.unit
+            )
         return self._signals
 
     def _closed(self, bound: float) -> bool:

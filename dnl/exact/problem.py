@@ -19,11 +19,13 @@ cannot be resolved by a solver either, but bounds are computed by weak duality o
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dnl.budget import FOREVER, Budget
 from dnl.exact.linear import Array
 from dnl.exact.ties import ALIKE, Ties, resolve
 from games import PersuasionGame
@@ -68,9 +70,11 @@ class Deviation:
     @cached_property
     def ties(self) -> Ties:
         """Resolved at each of the others' joint signals: `P` is `J`."""
-        patterns, index = np.unique(self.weights > 0, axis=0, return_inverse=True)
-        found = resolve(self.value, self.rank, patterns)
-        return Ties(found.taken[index.ravel()], found.ranked[index.ravel()])
+        possible = self.weights > 0
+        group = _groups(possible)
+        first = np.unique(group, return_index=True)[1]
+        found = resolve(self.value, self.rank, possible[first])
+        return Ties(found.taken[group], found.ranked[group])
 
     @cached_property
     def is_ranked(self) -> bool:
@@ -151,15 +155,19 @@ class Deviation:
             worst = np.minimum(worst, np.take_along_axis(utility, action, -1)[..., 0])
         return worst
 
-    def candidates(self, low: Array, high: Array) -> NDArray[np.bool_]:
+    def candidates(
+        self, low: Array, high: Array, budget: Budget = FOREVER
+    ) -> NDArray[np.bool_] | None:
         """Actions not proven out everywhere between two columns: `(M, S) -> (M, J, A)`.
 
         An action is out where the tie rule never takes it, and where some other one beats it by
-        interval bounds in all of the box.
+        interval bounds in all of the box. None where the budget does not suffice to tell.
         """
         taken = self.ties.taken
         wins = np.empty((len(low), *taken.shape), dtype=bool)
         for m in range(len(low)):
+            if budget.over:
+                return None
             beaten = self._most(self.ahead, low[m], high[m]) < 0  # (J, A, A)
             if self.is_ranked:
                 beaten |= self.ties.ranked & (self._most(self.rank_ahead, low[m], high[m]) < 0)
@@ -232,7 +240,16 @@ def _merged(weights: Array) -> Array:
     """Rows `(J, S)` that never happen left out, and proportional ones added up: `(J', S)`."""
     mass = weights.sum(1)
     weights, mass = weights[mass > 0], mass[mass > 0]
-    _, group = np.unique((weights / mass[:, None]).round(SAME), axis=0, return_inverse=True)
+    group = _groups((weights / mass[:, None]).round(SAME))
     merged = np.zeros((int(group.max()) + 1, weights.shape[1]))
-    np.add.at(merged, group.ravel(), weights)
+    np.add.at(merged, group, weights)
     return merged
+
+
+def _groups(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """Numbers `(J,)` that are the same for equal rows `(J, S)`; numpy's `unique` is far slower."""
+    order = np.lexsort(rows.T)
+    changed = (rows[order[1:]] != rows[order[:-1]]).any(1)
+    group = np.empty(len(rows), dtype=np.int64)
+    group[order] = np.concatenate([[0], np.cumsum(changed)])
+    return group

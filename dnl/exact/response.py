@@ -145,6 +145,7 @@ def respond(
     budget: Budget,
     tolerance: float,
     enough: float | None = None,
+    outcomes: Tensor | None = None,
 ) -> Response:
     """`best_response`, unchecked.
 
@@ -153,26 +154,24 @@ def respond(
         profile: `(N, S, M)`, rows exact.
         sender, radius, tolerance: as there.
         budget: time and memory.
+        outcomes: `outcomes_of` the profile if known: the same for all senders.
         enough: stop as soon as it is known whether the gain, in units of the payoff range, is at
             most this or more.
     """
     began = time.perf_counter()
-    worth = _Worth(game, profile, sender)
+    worth = _Worth(game, sender)
     own = torch.from_numpy(profile[sender].copy())
-    present = worth.of(own)
+    present = worth.of(outcomes_of(game, profile) if outcomes is None else outcomes)
     prior = game.prior
-    if worth.payoff_range == 0:
-        dual = prior * worth.base if radius is None else None
-        return Response(
-            own,
-            present,
-            present,
-            present,
-            worth.lowest,
-            Status.OPTIMAL,
-            dual,
-            time.perf_counter() - began,
-        )
+    dual = None
+    if worth.payoff_range == 0 or budget.over:
+        status, above = Status.OPTIMAL, torch.zeros_like(worth.base)
+        if worth.payoff_range > 0:  # the sender's best action, state by state
+            status, above = Status.TIME_LIMIT, worth.above[:, game.possible_actions].amax(1)
+        dual = prior * (worth.base + above) if radius is None else None
+        bound = max(present, float(prior @ above))
+        seconds = time.perf_counter() - began
+        return Response(own, present, present, bound, worth.lowest, status, dual, seconds)
     problem = deviation(game, profile, sender)
     decided = None
     if enough is not None:
@@ -182,7 +181,6 @@ def respond(
             # A value on a boundary need not be reached: ask for a little more than needed.
             return bound <= start + enough or best > start + 2 * enough + MISSED
 
-    dual = None
     search: GlobalResponse | LocalResponse
     if radius is None:
         search = GlobalResponse(problem, tolerance, budget, decided)
@@ -190,10 +188,12 @@ def respond(
         dual = scaled + prior * worth.base
     else:
         search = LocalResponse(problem, radius, tolerance, budget, decided)
-    policy = torch.from_numpy(search.witness.copy())
-    reached = worth.of(policy)
-    if reached <= present:
-        policy, reached = own, present
+    policy, reached = own, present
+    if search.attained > present / worth.payoff_range:
+        changed = profile.copy()
+        changed[sender] = search.witness
+        if (simulated := worth.of(outcomes_of(game, changed))) > present:
+            policy, reached = torch.from_numpy(search.witness.copy()), simulated
     # The sender's best action state by state bounds what no search had time to bound.
     most = min(search.bound, float(problem.prior @ problem.utility.max(1)))
     bound, status = most * worth.payoff_range, search.status
@@ -210,25 +210,27 @@ def respond(
 
 
 class _Worth:
-    """What policies of one sender are worth in the simulator while the others keep theirs.
+    """What outcomes are worth to a sender.
 
     Above `base (S,)`, the least that the receiver's action leaves the sender in each state.
     """
 
-    def __init__(self, game: PersuasionGame, profile: Array, sender: int) -> None:
-        self.game, self.profile, self.sender = game, torch.from_numpy(profile), sender
+    def __init__(self, game: PersuasionGame, sender: int) -> None:
         utility = game.sender_utility[sender]
         self.base = utility[:, game.possible_actions].amin(1)
         self.lowest = float(game.prior @ self.base)
         self.above = utility - self.base[:, None]
         self.payoff_range = game.payoff_range[sender].item()
 
-    def of(self, policy: Tensor) -> float:
-        """The utility of `policy (S, M)` above `lowest`."""
-        changed = self.profile.clone()
-        changed[self.sender] = policy
-        outcomes = self.game.stacked().outcome_distribution(changed[None, None], check=False)[0, 0]
+    def of(self, outcomes: Tensor) -> float:
+        """The utility of outcomes `(S, A)`, above `lowest`."""
         return float((outcomes * self.above).sum())
+
+
+def outcomes_of(game: PersuasionGame, profile: Array) -> Tensor:
+    """The joint distribution `(S, A)` of state and action under `profile (N, S, M)`."""
+    rows = torch.from_numpy(profile)[None, None]
+    return game.stacked().outcome_distribution(rows, check=False)[0, 0]
 
 
 def exact_rows(policies: Tensor) -> Array:

@@ -8,6 +8,7 @@ every signal has a small program of its own. Together with the prices their boun
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dnl.budget import Budget
 from dnl.exact.branching import maximise
@@ -35,11 +36,18 @@ class Priced:
 class Signals:
     """The programs of the own signals; arguments as in `Hull`."""
 
-    def __init__(self, deviation: Deviation, low: Array, width: Array, unit: float) -> None:
+    def __init__(
+        self,
+        deviation: Deviation,
+        low: Array,
+        width: Array,
+        candidates: NDArray[np.bool_],
+        unit: float,
+    ) -> None:
         self.deviation = deviation
+        each = [slice(m, m + 1) for m in range(len(low))]
         self.hulls = [
-            Hull(deviation, low[m : m + 1], width[m : m + 1], total="free", unit=unit)
-            for m in range(len(low))
+            Hull(deviation, low[m], width[m], candidates[m], total="free", unit=unit) for m in each
         ]
 
     def __len__(self) -> int:
