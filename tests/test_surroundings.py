@@ -1,13 +1,13 @@
 """What a process has set for all of torch moves no result of a game."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
 from threading import Barrier
 from typing import Any
 
 import pytest
 import torch
+from settings import SURROUNDINGS, Surroundings, autocast
 from torch import Tensor
 
 from games import (
@@ -25,62 +25,9 @@ from games.randomness import stream
 from games.security import SecurityGame
 from games.surroundings import contract, full_precision, own_surroundings
 
-Surroundings = Callable[[], AbstractContextManager[Any]]
 SINGLE = torch.float32
 
 
-def autocast() -> AbstractContextManager[Any]:
-    return torch.autocast("cpu", dtype=torch.bfloat16)
-
-
-@contextmanager
-def autocast_of_old() -> Iterator[None]:
-    """Switched on for the whole process, without a context."""
-    torch.set_autocast_enabled("cpu", True)
-    try:
-        yield
-    finally:
-        torch.set_autocast_enabled("cpu", False)
-
-
-@contextmanager
-def default_dtype() -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-@contextmanager
-def default_device() -> Iterator[None]:
-    torch.set_default_device("meta")
-    try:
-        yield
-    finally:
-        torch.set_default_device(None)
-
-
-@contextmanager
-def deterministic() -> Iterator[None]:
-    torch.use_deterministic_algorithms(True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(False)
-
-
-SURROUNDINGS: dict[str, Surroundings] = {
-    "autocast": autocast,
-    "autocast switched on": autocast_of_old,
-    "default dtype": default_dtype,
-    "default device": default_device,
-    "no grad": torch.no_grad,
-    "grad switched off": lambda: torch.set_grad_enabled(False),
-    "inference mode": torch.inference_mode,
-    "deterministic": deterministic,
-}
 everywhere = pytest.mark.parametrize("around", SURROUNDINGS.values(), ids=SURROUNDINGS)
 
 
