@@ -18,7 +18,7 @@ AUTOCAST = ("cpu", "cuda", "mps", "xpu", "hpu", "xla")  # devices whose products
 
 
 class _Setting(Generic[T]):
-    """A setting of the whole process that is put aside while anybody needs another value.
+    """A setting of the whole process that has another value within `with`.
 
     Threads share it. So the first to come changes it, and the last to leave puts it back.
 
@@ -34,22 +34,19 @@ class _Setting(Generic[T]):
         self.read, self.write, self.own = read, write, own
         self.lock, self.users, self.before = Lock(), 0, read()
 
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Within it, the setting has its own value."""
+    def __enter__(self) -> None:
         with self.lock:
             if not self.users:
                 self.before = self.read()
                 if self.own(self.before) != self.before:
                     self.write(self.own(self.before))
             self.users += 1
-        try:
-            yield
-        finally:
-            with self.lock:
-                self.users -= 1
-                if not self.users and self.own(self.before) != self.before:
-                    self.write(self.before)
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.users -= 1
+            if not self.users and self.own(self.before) != self.before:
+                self.write(self.before)
 
 
 def _products(backend: Any) -> _Setting[str]:
@@ -87,7 +84,7 @@ def full_precision() -> Iterator[None]:
     would move every cliff and call near ties wrongly. A backward pass that begins outside is
     protected by `contract`.
     """
-    with without_autocast(), _CUDA_PRODUCTS.aside(), _CPU_PRODUCTS.aside():
+    with without_autocast(), _CUDA_PRODUCTS, _CPU_PRODUCTS:
         yield
 
 
@@ -178,7 +175,7 @@ def ordinary(tensor: Tensor) -> Tensor:
 @contextmanager
 def single_by_default() -> Iterator[None]:
     """Within it, new floating point tensors are float32 unless told otherwise."""
-    with _DTYPE.aside():
+    with _DTYPE:
         yield
 
 
