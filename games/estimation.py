@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from games.simulation import Receiver, Scratch, full_precision, memory_budget, slices
+from games.simulation import Receiver, Scratch, memory_budget, slices
+from games.surroundings import full_precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,8 @@ def estimate(
     for drawn in slices(draws, at_once):
         size = (len(range(draws)[drawn]), 1 + n_senders)
         # All profiles meet the same numbers: a result does not depend on its company.
-        uniform = torch.rand(size, dtype=torch.float64, generator=generator).to(policies.device)
+        uniform = torch.rand(size, dtype=torch.float64, device="cpu", generator=generator)
+        uniform = uniform.to(policies.device)
         for profiles in slices(n_profiles, max(1, at_once // len(uniform))):
             posterior = drawn_posteriors(prior, policies[profiles], uniform)  # (b, D, S)
             certain = torch.ones_like(posterior[:, :1])  # the other half of the joint signal

@@ -13,7 +13,6 @@ any sender's or the receiver's, is `sum_{s,a} P(s, a) * utility(s, a)`.
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from copy import copy
 from itertools import product
 
@@ -21,28 +20,12 @@ import torch
 from torch import Tensor
 
 from games import compiled
+from games.surroundings import full_precision, matrix_product
 
 # Largest number of scores (games x profiles x actions x joint signals) held at a time. 2**19 double
 # precision numbers are 4 MiB: small enough for the caches of a CPU, and bounded on a GPU.
 CHUNK_SCORES = {"cpu": 2**19, "cuda": 2**27}
 TIE_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-6}
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Products of float32 matrices in float32, whatever the process has chosen for its networks.
-
-    TF32 and bfloat16 keep three digits: they would move every cliff and call near ties wrongly.
-    """
-    cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    rounded = [(b, b.fp32_precision) for b in (cuda, cpu) if b.fp32_precision in ("tf32", "bf16")]
-    try:
-        for backend, _ in rounded:
-            backend.fp32_precision = "ieee"
-        yield
-    finally:
-        for backend, precision in rounded:
-            backend.fp32_precision = precision
 
 
 def joint_weights(policies: Tensor) -> Tensor:
@@ -238,7 +221,7 @@ def _expected(table: Tensor, left: Tensor, right: Tensor, scratch: Scratch) -> T
     shape = (*left.shape[:2], table.shape[1], table.shape[2], left.shape[2])
     weighted = torch.mul(factor, weights, out=scratch.out("weighted", *shape)).flatten(3)
     room = scratch.out("scores", *right.shape[:3], weighted.shape[3])
-    return torch.matmul(right, weighted, out=room).unflatten(3, shape[3:])
+    return matrix_product(right, weighted, out=room).unflatten(3, shape[3:])
 
 
 def slices(length: int, step: int) -> Iterator[slice]:
@@ -314,7 +297,6 @@ def outcome_distribution(prior: Tensor, receiver: Receiver, policies: Tensor) ->
     return found
 
 
-@full_precision()
 def taken(receiver: Receiver, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
     """Outcome distributions by left joint signal, `(G, B, S, A, L)`, of factors as in `halves`.
 
@@ -323,7 +305,7 @@ def taken(receiver: Receiver, left: Tensor, right: Tensor, scratch: Scratch) -> 
     chosen, _ = receiver.choose(left, right, scratch)  # (G, B, R, A, L)
     n_games, n_profiles, _, n_actions, n_left = chosen.shape
     room = scratch.out("sums", n_games, n_profiles, left.shape[3], n_actions * n_left)
-    sums = torch.matmul(right.mT, chosen.flatten(3), out=room).unflatten(3, (n_actions, n_left))
+    sums = matrix_product(right.mT, chosen.flatten(3), out=room).unflatten(3, (n_actions, n_left))
     return torch.mul(sums, left.mT.unsqueeze(3), out=None if room is None else sums)
 
 

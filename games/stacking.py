@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from games import checks, simulation, unilateral
+from games.surroundings import contract, ordinary_tensors
 
 if TYPE_CHECKING:
     from games.persuasion import PersuasionGame
@@ -48,7 +49,8 @@ class GameStack:
     @cached_property
     def _stacked(self) -> tuple[Tensor, Tensor, Tensor]:
         columns = zip(*(game._tensors() for game in self.games), strict=True)
-        prior, v, u = (torch.stack(column) for column in columns)
+        with ordinary_tensors():  # they are kept, for gradients too
+            prior, v, u = (torch.stack(column) for column in columns)
         return prior, v, u
 
     def tensors(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,7 +83,7 @@ class GameStack:
         parts = policies.split(simulation.outcomes_held(policies, u.shape[-1]), 1)
         return torch.cat(
             [
-                torch.einsum("gbsa,gnsa->gbn", self.outcome_distribution(part, check=False), u)
+                contract("gbsa,gnsa->gbn", self.outcome_distribution(part, check=False), u)
                 for part in parts
             ],
             1,

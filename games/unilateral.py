@@ -19,7 +19,6 @@ from torch import Tensor
 from games.simulation import (
     Receiver,
     Scratch,
-    full_precision,
     memory_budget,
     others_weights,
     picked,
@@ -27,9 +26,9 @@ from games.simulation import (
     slices,
     taken,
 )
+from games.surroundings import contract, matrix_product
 
 
-@full_precision()
 def deviation_gain(
     prior: Tensor,
     sender_utility: Tensor,
@@ -98,12 +97,12 @@ def _gain(receiver: Receiver, worth: Tensor, own: Tensor, tried: Tensor, right: 
         for part in slices(n_deviations, max(1, memory_budget(right) // held)):
             both = torch.cat([columns[pairs, :1], columns[pairs, 1:][:, part]], 1).unsqueeze(1)
             outcomes = taken(listening, both, signals, scratch)[:, 0]  # (P, S, A, 1 + d)
-            gains = torch.einsum("psad,psa->pd", outcomes[..., 1:] - outcomes[..., :1], weight)
-            total[:, part] += same.to(gains) @ gains
+            gains = contract("psad,psa->pd", outcomes[..., 1:] - outcomes[..., :1], weight)
+            total[:, part] += matrix_product(same.to(gains), gains)
     each = torch.arange(n_profiles, device=action.device)[:, None, None]
     value = worth.mT[each, action]  # (B, M, R, S)
-    linear = torch.einsum("bmrs,bmr,brs->bsm", value, decided.to(value), right)
-    return total + torch.einsum("bdsm,bsm->bd", moved, linear)
+    linear = contract("bmrs,bmr,brs->bsm", value, decided.to(value), right)
+    return total + contract("bdsm,bsm->bd", moved, linear)
 
 
 def _groups(
