@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import dnl
+from dnl.budget import Budget
 from dnl.finding.blocks import partitions_of, settle, spreads, unpooled
 from dnl.finding.members import MEMBERS
 from dnl.finding.search import Search, canonical
@@ -25,7 +26,7 @@ def contested(sizes: Sizes, seed: int) -> PersuasionGame:
 
 
 def searching(game: PersuasionGame, radius: float = 0.005, seconds: float = 1e6) -> Search:
-    return Search(game, radius, time.perf_counter() + seconds)
+    return Search(game, radius, Budget.within(seconds))
 
 
 # ---------------------------------------------------------------------------------- the counts
@@ -119,13 +120,13 @@ def test_what_settles_is_at_rest_and_nothing_else(sizes: Sizes) -> None:
     generator = torch.Generator().manual_seed(0)
     starts = torch.randint(sizes[1], (64, sizes[0], sizes[2]), generator=generator)
     kept = starts.clone()
-    settled = settle(game, starts, generator, float("inf"))
+    settled = settle(game, starts, generator, Budget())
     torch.testing.assert_close(starts, kept)  # the argument is not edited
     assert not any(wants_to_move(game, labels) for labels in settled)
     at_rest = [labels for labels in starts if not wants_to_move(game, labels)]
     assert len(settled) >= len(at_rest)  # those stay where they are
     for labels in at_rest:
-        (same,) = settle(game, labels[None], generator, float("inf"))
+        (same,) = settle(game, labels[None], generator, Budget())
         torch.testing.assert_close(same, labels)
 
 
@@ -144,7 +145,7 @@ def test_the_unit_of_utility_decides_nothing(scale: float) -> None:
     for g in (game, scaled):
         generator = torch.Generator().manual_seed(0)
         starts = torch.randint(3, (64, 2, 4), generator=generator)
-        counts.append(len(settle(g, starts, generator, float("inf"))))
+        counts.append(len(settle(g, starts, generator, Budget())))
     assert counts[0] > 0
     assert counts[1] == counts[0]
 
@@ -157,7 +158,7 @@ def test_what_is_certified_is_not_said_to_pool(sizes: Sizes, seed: int) -> None:
     generator = torch.Generator().manual_seed(0)
     starts = torch.randint(sizes[1], (64, sizes[0], sizes[2]), generator=generator)
     # Messages named by first appearance, as `spreads` wants them, and each only once.
-    settled = {str(row): row for row in map(named, settle(game, starts, generator, float("inf")))}
+    settled = {str(row): row for row in map(named, settle(game, starts, generator, Budget()))}
     labels = torch.stack(list(settled.values()))
     passed = unpooled(game, labels, 0.005, 1e-5).tolist()
     for alone, whole in zip(labels, passed, strict=True):
@@ -178,7 +179,7 @@ def test_settling_ends_at_the_deadline() -> None:
     game = contested((2, 3, 4, 3), seed=0)
     generator = torch.Generator().manual_seed(0)
     starts = torch.randint(3, (64, 2, 4), generator=generator)
-    assert settle(game, starts, generator, deadline=0.0).shape[1:] == (2, 4)
+    assert settle(game, starts, generator, Budget(0.0)).shape[1:] == (2, 4)
 
 
 def test_fixed_points_are_proposed_where_there_are_too_many_to_enumerate(

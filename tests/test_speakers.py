@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import math
-import time
 from functools import cache
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 import dnl
+from dnl.budget import Budget
 from dnl.exact.persuasion import Recommendation
 from dnl.finding.search import Search, canonical
 from dnl.finding.speakers import one_speaker, spoken, undisturbed
@@ -29,7 +29,7 @@ def contested(sizes: Sizes, seed: int) -> PersuasionGame:
 
 
 def searching(game: PersuasionGame, seed: int = 0, seconds: float = 1e6) -> Search:
-    return Search(game, 0.005, time.perf_counter() + seconds, seed)
+    return Search(game, 0.005, Budget.within(seconds), seed)
 
 
 def proposals(search: Search) -> list[Tensor]:
