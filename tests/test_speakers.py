@@ -263,8 +263,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("sizes", [(1, 2, 3, 4), (2, 3, 4, 5), (3, 5, 3, 3)])
 def test_each_sender_tries_each_set_once(sizes: Sizes, asked: list[tuple[int, ...]]) -> None:
-    proposals(searching(contested(sizes, 0)))
-    n_senders, n_signals, _, n_actions = sizes
+    search = searching(contested(sizes, 0))
+    proposals(search)
+    n_senders, n_signals, _, _ = sizes
+    n_actions = search.plain.n_actions
     subsets = itertools.product([False, True], repeat=n_actions)
     chosen = [tuple(a for a in range(n_actions) if subset[a]) for subset in subsets]
     expected = sorted(c for c in chosen if 2 <= len(c) <= n_signals)

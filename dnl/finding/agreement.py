@@ -3,8 +3,8 @@
 The others reveal the cell whatever one of them does, so all that a sender can add is news within
 the cell. Such a profile is a global equilibrium if in no cell a sender gains by news: a condition
 on each cell alone, and a linear program (the best recommendation within the cell). So the best
-partition into such cells is looked for: a linear program over cells, rounded cell by cell, whose
-cells are checked when they are chosen. Where there are too many sets of states, cells are small, or
+partition into such cells is looked for: branch and bound on linear programs over cells, which are
+checked when they are chosen. Where there are too many sets of states, cells are small, or
 sets that matter to the receiver, or come from the partition at hand by small changes.
 
 With three senders and more a code reveals more cells than there are signals: the last symbol is the
@@ -32,6 +32,7 @@ from games.simulation import TIE_TOLERANCE, optimal_action
 
 CELLS = 10_000  # sets of states that are looked at before any partition is known
 ROUNDS = 60  # partitions that are looked at
+BRANCHES = 60  # linear programs solved for one partition
 MIXED = 1e-6  # a cell counts as chosen by the program from 1 less this
 
 
@@ -79,7 +80,7 @@ class Cells:
     """
 
     def __init__(self, search: Search) -> None:
-        self.search, game = search, search.game
+        self.search, game = search, search.plain
         self.states = (game.prior > 0).nonzero().flatten()
         self.prior = game.prior[self.states]
         self.tables = [game.receiver_utility[self.states]]
@@ -164,27 +165,36 @@ class Cells:
             np.concatenate([np.ones(n_states), np.zeros(1)]),
             np.concatenate([np.ones(n_states), np.full(1, float(min(most, n_states)))]),
         )
-        upper = np.ones(n_cells)
-        while True:
-            point = program.solve(budget.deadline).point
-            if point is None:
-                return None
-            fixed = point >= 1 - MIXED
-            if (fixed | (point <= MIXED)).all():
-                return frozenset(index[torch.from_numpy(fixed)].tolist())
-            # The likeliest of the mixed cells is taken, and what overlaps with it is left out.
-            taken = int(np.where(fixed, -1.0, point).argmax())
-            rivals = (sets & sets[taken]).any(1)
-            rivals[taken] = False
-            upper = np.where(rivals, 0.0, upper)
+        best, highest = None, -float("inf")
+        branches = [np.ones(n_cells)]  # upper bounds of the cells' variables
+        for _ in range(BRANCHES):
+            if not branches:
+                break
+            upper = branches.pop()
             program.set_upper(upper)
+            point = program.solve(budget.deadline).point
+            if point is None or worth @ point <= highest + self.search.slack:
+                continue
+            taken = point >= 1 - MIXED
+            if (taken | (point <= MIXED)).all():
+                best, highest = (
+                    frozenset(index[torch.from_numpy(taken)].tolist()),
+                    float(worth @ point),
+                )
+                continue
+            # Without the likeliest of the mixed cells, and (first) with it, so without its rivals.
+            likeliest = int(np.where(taken, -1.0, point).argmax())
+            rivals = (sets & sets[likeliest]).any(1)
+            without = np.arange(n_cells) == likeliest
+            branches += [np.where(out, 0.0, upper) for out in (without, rivals & ~without)]
+        return best
 
     def is_quiet(self, cell: int) -> bool:
         """Whether no sender gains by any news within the cell, by linear programs."""
         if cell not in self.quiet:
             inside = self.sets[cell]
             mass = self.prior[inside].sum()
-            game, states = self.search.game, self.states[inside]
+            game, states = self.search.plain, self.states[inside]
             u = game.sender_utility[:, states]
             alone = PersuasionGame(
                 self.prior[inside] / mass, game.receiver_utility[states], u, 1, game.tie_break

@@ -27,7 +27,7 @@ DIGITS = 9  # to which two utilities, over their range, are the same
 
 def division(search: Search) -> Proposals:
     """Profiles in which no sender prefers another speech, for itself or for the welfare."""
-    game = search.game
+    game = search.plain
     if game.n_signals == 1:
         return
     library: list[Tensor] = [torch.full((game.n_states, game.n_signals), 1 / game.n_signals)]

@@ -50,8 +50,8 @@ def ascended(surrogate: str) -> Callable[[Search], Proposals]:
 MEMBERS: dict[str, Callable[[Search], Proposals]] = {
     "no-information": no_information,
     "full-revelation": revelation,
-    "planner": planner,
     "agreement": agreement,
+    "planner": planner,
     "division": division,
     "one-speaker": one_speaker,
     "blocks": blocks,

@@ -16,10 +16,16 @@ from dnl.tolerance import TOLERANCE
 
 def planner(search: Search) -> Proposals:
     """The planner's recommendations, by each sender in turn, the most just ones first."""
-    game = search.game
+    game = search.plain
     welfare = game.sender_utility.sum(0).numpy()
     own = search.own - 0.5 * TOLERANCE * game.payoff_range
-    best = tuple(zip(game.sender_utility.numpy(), own.tolist(), strict=True))
+    best = tuple(
+        (u.numpy(), least)
+        for u, least, spread in zip(
+            game.sender_utility, own.tolist(), game.payoff_range, strict=True
+        )
+        if spread > 0
+    )
     seen: set[bytes] = set()
     for least in (best, participation(game), ()):
         if search.budget.over:

@@ -24,8 +24,8 @@ SAME_OUTCOME = 1e-3  # total variation of state and action up to which two profi
 EARLY_MEMBERS = (
     "no-information",
     "full-revelation",
-    "planner",
     "agreement",
+    "planner",
     "division",
     "one-speaker",
     "blocks",
@@ -33,8 +33,8 @@ EARLY_MEMBERS = (
 EARLY_SHARE = 0.5  # of the search that they may take
 GLOBAL_MEMBERS = (  # may find global equilibria
     "full-revelation",
-    "planner",
     "agreement",
+    "planner",
     "division",
     "one-speaker",
     "responses",
@@ -122,7 +122,10 @@ def _distinct(search: Search, found: Sequence[_Found]) -> list[_Found]:
     """Without those that do the same as another one that is as good; full revelation stays."""
     kept: list[_Found] = []
     outcomes: list[Tensor] = []
-    for candidate in sorted(found, key=lambda f: (f.source != "full-revelation", -f.welfare)):
+    ranked = sorted(
+        found, key=lambda f: (f.source != "full-revelation", not f.is_global, -f.welfare)
+    )
+    for candidate in ranked:
         batch = candidate.policies[None, None]
         outcome = search.game.stacked().outcome_distribution(batch)[0, 0]  # (S, A)
         same = [
@@ -157,15 +160,13 @@ def _verified(
         found = verify(game, policies, radius, tolerance=search.tolerance, time_limit=limit)
         return known if known.verdict == "certified" != found.verdict else found
 
-    ceilings = (search.own - game.ex_ante_utility(policies)).clamp_min(0)
-    everywhere = _bounded(search, policies, None, ceilings)
+    everywhere = _bounded(search, policies, None, search.at_most(policies))
     if candidate.is_global and everywhere.verdict != "certified":
-        decided = search.allowed(None) * game.payoff_range
-        everywhere = verified(None, _bounded(search, policies, None, decided))
+        everywhere = verified(None, _bounded(search, policies, None, search.most(None)))
     local = _bounded(search, policies, search.radius, everywhere.gain)
     if local.verdict != "certified":
-        decided = search.allowed(search.radius) * game.payoff_range
-        local = verified(search.radius, _bounded(search, policies, search.radius, decided))
+        decided = _bounded(search, policies, search.radius, search.most(search.radius))
+        local = verified(search.radius, decided)
     if not candidate.is_global and everywhere.verdict != "certified":
         everywhere = verified(None, everywhere)
     return local, everywhere
@@ -174,7 +175,7 @@ def _verified(
 def _bounded(search: Search, policies: Tensor, radius: float | None, gain: Tensor) -> Verification:
     """A verification that says: no sender gains more than `gain (N,)`, which is proven."""
     game, ranges = search.game, search.game.payoff_range
-    certified = bool((gain <= search.allowed(radius) * ranges).all())
+    certified = bool((gain <= search.most(radius)).all())
     return Verification(
         gain=gain,
         relative_gain=torch.where(ranges > 0, gain / ranges, 0.0),

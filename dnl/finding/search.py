@@ -37,6 +37,8 @@ class Search:
         global_floor: the same for profiles that may be global equilibria.
         ceiling: what welfare, of any profile and of global equilibria, cannot exceed.
         own: `(N,)` what each sender's utility cannot exceed.
+        plain: the game without actions that its receiver never takes. Programs that ask the
+            receiver to prefer an action strictly would find no use for one that is there twice.
         cut: the clock has ended a computation, so another run may differ.
     """
 
@@ -50,15 +52,17 @@ class Search:
     cut: bool = False
     ceiling: WelfareCeiling = field(init=False)
     own: Tensor = field(init=False)
+    plain: PersuasionGame = field(init=False)
 
     def __post_init__(self) -> None:
         budget = self.budget.part(CEILING_SHARE)
-        self.own = own_ceilings(self.game, budget)
+        self.plain = without_unused(self.game)
+        self.own = own_ceilings(self.plain, budget)
         if self.game.n_signals == 1:  # there is one profile only
             only = self.own.sum().item()
             self.ceiling = WelfareCeiling(only, only)
         else:
-            self.ceiling = welfare_ceiling(self.game, budget)
+            self.ceiling = welfare_ceiling(self.plain, budget)
         self.cut |= budget.over
 
     def generator(self, member: str) -> torch.Generator:
@@ -130,8 +134,7 @@ class Search:
             part = policies[start : start + step]
             kept = torch.ones(len(part), dtype=torch.bool)
             for n in range(n_senders):
-                limit = self.allowed(self.radius) * game.payoff_range[n]
-                kept &= self._best_move(part, n) <= limit
+                kept &= self._best_move(part, n) <= self.most(self.radius)[n]
             passed[start : start + step] = kept
         return passed
 
@@ -181,10 +184,18 @@ class Search:
         self.cut |= verdict == "undecided" and late
         return verdict == "certified"
 
+    def at_most(self, policies: Tensor) -> Tensor:
+        """`(N,)`: no deviation gains a sender more than this, since nobody exceeds its ceiling."""
+        gain = (self.own - self.game.ex_ante_utility(policies)).clamp_min(0)
+        return torch.where(self.game.payoff_range > 0, gain, 0.0)
+
     def is_every_best(self, policies: Tensor, radius: float | None = None) -> bool:
         """Whether every sender gets the most that any profile could give it: a proof, and cheap."""
-        missed = self.own - self.game.ex_ante_utility(policies)
-        return bool((missed <= self.allowed(radius) * self.game.payoff_range).all())
+        return bool((self.at_most(policies) <= self.most(radius)).all())
+
+    def most(self, radius: float | None) -> Tensor:
+        """`(N,)`: the gain that a certificate at `radius` allows."""
+        return self.allowed(radius) * self.game.payoff_range
 
 
 class _Column:
@@ -240,6 +251,27 @@ class _Column:
         bars = [slack * mass.clamp_min(0) for slack in self.slacks]
         action = optimal_action(list(zip(expected[:-1], bars, strict=True)), -1)
         return expected[-1].gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+
+def without_unused(game: PersuasionGame) -> PersuasionGame:
+    """The game without the actions that the receiver never takes.
+
+    Those are the actions for which there is another one that is at least as good for the receiver
+    in every state that happens, and that the tie rule prefers. Policies mean the same in both.
+    """
+    v, index = game.receiver_utility[game.prior > 0], torch.arange(game.n_actions)
+    as_good = (v.unsqueeze(2) <= v.unsqueeze(1)).all(0)  # (A, A): the second for the first
+    preferred = index.unsqueeze(1) > index
+    if game.tie_break == "senders":
+        welfare = game.sender_utility.sum(0)[game.prior > 0]
+        ahead = (welfare.unsqueeze(1) - welfare.unsqueeze(2)).amin(0)  # (A, A) of the second
+        clear = ahead > 2 * TIE_TOLERANCE[welfare.dtype] * (welfare.amax() - welfare.amin())
+        preferred = (ahead >= 0) & (preferred | clear)
+    kept = ~(as_good & preferred).any(1)
+    if kept.all():
+        return game
+    v, u = game.receiver_utility[:, kept], game.sender_utility[..., kept]
+    return PersuasionGame(game.prior, v, u, game.n_signals, game.tie_break)
 
 
 def canonical(policies: Tensor) -> bytes:

@@ -26,7 +26,7 @@ TIED = 1e-6  # actions this close to the best, in the receiver's utility range, 
 
 def one_speaker(search: Search) -> Proposals:
     """Profiles with one speaker whose ties nobody wants to tip, the best welfare first."""
-    game = search.game
+    game = search.plain
     found: list[tuple[float, Tensor]] = []
     for sender in range(game.n_senders):
         worth = game.sender_utility[sender].numpy()
@@ -119,7 +119,7 @@ def spoken(game: PersuasionGame, speaker: int, plan: Tensor) -> Tensor:
 
 def _sets(search: Search) -> Iterator[tuple[int, ...]]:
     """Sets of at least two actions, no more than there are signals; small ones first."""
-    game = search.game
+    game = search.plain
     sizes = range(2, min(game.n_signals, game.n_actions) + 1)
     if sum(comb(game.n_actions, size) for size in sizes) <= SETS:
         for size in sizes:
