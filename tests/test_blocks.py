@@ -12,7 +12,14 @@ from torch import Tensor
 
 import dnl
 from dnl.budget import Budget
-from dnl.finding.blocks import partitions_of, settle, spreads, unpooled
+from dnl.finding.blocks import (
+    count_partitions,
+    is_enumerated,
+    partitions_of,
+    settle,
+    spreads,
+    unpooled,
+)
 from dnl.finding.members import MEMBERS
 from dnl.finding.search import Search, canonical
 from games import PersuasionGame, synthetic_game
@@ -290,3 +297,49 @@ def test_a_large_enumeration_minds_the_clock() -> None:
     began = time.perf_counter()
     dnl.find_equilibria(game, members=["blocks"], time_limit=limit)
     assert time.perf_counter() - began <= 1.5 * limit + 2
+
+
+# ------------------------------------------------------------------------- the clock and memory
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("n_states", [1, 2, 3, 5, 7])
+def test_partitions_are_counted(n_states: int, n_blocks: int) -> None:
+    assert count_partitions(n_states, n_blocks) == len(partitions_of(n_states, n_blocks))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ((2, 4, 4, 4), True),  # 15**2 joint partitions
+        ((1, 12, 12, 4), False),  # 4,213,597, the twelfth Bell number
+        ((2, 2, 20, 4), False),  # 524,288**2
+        ((7, 2, 64, 8), False),
+    ],
+)
+def test_what_is_counted_is_not_listed(
+    sizes: Sizes, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dnl.finding.blocks.partitions_of", None)
+    assert is_enumerated(synthetic_game(*sizes, seed=0)) is expected
+
+
+@pytest.mark.parametrize("paired", [1, 50, 2**22])
+def test_pairs_of_states_may_come_in_any_number(
+    paired: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = contested((2, 3, 4, 3), seed=1)
+    labels = torch.randint(3, (64, 2, 4), generator=torch.Generator().manual_seed(0))
+    expected = unpooled(game, labels, 0.005, 1e-5)
+    monkeypatch.setattr("dnl.finding.blocks.PAIRED", paired)
+    assert torch.equal(unpooled(game, labels, 0.005, 1e-5), expected)
+    assert 0 < expected.sum() < 64
+
+
+def test_a_message_of_many_signals_is_not_spread_in_all_ways() -> None:
+    """24 signals for 6 messages: 33,649 ways for each sender that uses all."""
+    game = contested((1, 24, 6, 3), seed=0)
+    search = searching(game, seconds=20.0)
+    assert is_enumerated(game)
+    proposed = [p for p in itertools.islice(MEMBERS["all-blocks"](search), 60) if p is not None]
+    assert all(is_block_profile(policies) for policies in proposed)
