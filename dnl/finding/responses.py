@@ -19,6 +19,7 @@ MARGIN = 1e-4  # gain, as a fraction of the payoff range, below which a sender s
 STEPS = 20  # responses of each sender at one radius
 COARSE = 2e-3  # tolerance of a response at radius 0.1: walks need improvements, not optima
 SECONDS = 3.0  # for one response
+PACE = 1e5  # joint signals x states x actions that a response can be set up for in a second
 RADII = (0.1, 0.03)  # before the radius of the search
 
 
@@ -59,6 +60,7 @@ def starts(search: Search, member: str) -> Iterator[Tensor]:
 def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Proposals:
     """From `start (N, S, M)` until nobody moves, radius by radius; proposes where it ends."""
     game = search.game
+    size = game.n_signals**game.n_senders * game.n_states * game.n_actions
     policies = start.clone()
     for radius in radii:
         seen = {canonical(policies)}
@@ -66,7 +68,8 @@ def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Prop
         share = 1.0 if radius is None else min(1.0, 10 * radius)
         margin = max(MARGIN * share, 0.5 * search.allowed(radius))
         while quiet < game.n_senders and steps < STEPS * game.n_senders:
-            if search.budget.over:
+            if search.budget.left * PACE <= size:
+                search.cut = True
                 return
             n = steps % game.n_senders
             steps += 1
