@@ -41,8 +41,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.mark.parametrize("looks", [0, 3, 30])
 @pytest.mark.parametrize("name", MEMBERS_THAT_SEARCH)
-def test_members_end_soon_after_the_time(name: str, looks: int, clock: Clock) -> None:
+def test_members_end_soon_after_the_time(
+    name: str, looks: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They look again a few times at most: each loop on the way out once."""
+    monkeypatch.setattr("dnl.finding.search.AT_ONCE", 2)
     search = Search(contested((3, 2, 3, 3), seed=1), 0.005, Budget.within(1000.0))
     clock.looks, clock.step = 0, 1000.0 / (looks + 0.5)
     for _ in MEMBERS[name](search):

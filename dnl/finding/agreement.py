@@ -137,10 +137,15 @@ class Cells:
             limit = utility + TOLERANCE * ranges * (part.double() @ self.prior).unsqueeze(1)
             quiet = torch.ones(len(part), dtype=torch.bool)
             for state in range(len(self.states)):
-                rest = part.clone()
+                inside = part[:, state].nonzero().flatten()
+                rest = part[inside]
                 rest[:, state] = False
                 split = self.utilities(rest) + alone[state]
-                quiet &= (split <= limit).all(1) | ~part[:, state]
+                quiet[inside] &= (split <= limit[inside]).all(1)
+                if self.search.budget.over:  # what is not looked at is left out
+                    self.search.cut = True
+                    quiet[:] = False
+                    break
             kept.append(part)
             welfare.append(utility.sum(1).masked_fill(~quiet, -float("inf")))
         self.sets = torch.cat([self.sets, *kept])

@@ -30,8 +30,8 @@ def division(search: Search) -> Proposals:
     game = search.plain
     if game.n_signals == 1:
         return
-    library: list[Tensor] = [torch.full((game.n_states, game.n_signals), 1 / game.n_signals)]
-    library[0] = library[0].double()
+    silence = torch.full((game.n_states, game.n_signals), 1 / game.n_signals, dtype=torch.float64)
+    library = [silence]
     for labels in questions(game)[:QUESTIONS]:
         if search.budget.over:
             return
@@ -42,10 +42,11 @@ def division(search: Search) -> Proposals:
     generator = search.generator("division")
     seen: set[bytes] = set()
     for start in range(STARTS):
-        shape = (game.n_senders,)
-        drawn = torch.randint(len(every), shape, generator=generator) if start else torch.zeros(1)
+        drawn = torch.randint(len(every), (game.n_senders,), generator=generator)
+        if start == 0:
+            drawn = torch.zeros_like(drawn)  # silence
         for shared in (False, True):
-            choice = drawn.long().expand(shape).clone()
+            choice = drawn.clone()
             quiet = 0
             for step in range(ROUNDS * game.n_senders):
                 n = step % game.n_senders
