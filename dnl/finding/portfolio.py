@@ -109,7 +109,9 @@ def find_equilibria(
     for index, candidate in enumerate(chosen):
         if on_progress is not None:
             on_progress(time.perf_counter() - began, f"global gap {index + 1}/{len(chosen)}")
-        proven.append((candidate, *_verified(search, candidate, budget, len(chosen) - index)))
+        local, everywhere = _verified(search, candidate, budget, len(chosen) - index)
+        if local.verdict == "certified":
+            proven.append((candidate, local, everywhere))
     status = "complete" if complete else "time limit"
     results = [
         Equilibrium(game, candidate.policies, local, everywhere, candidate.source, status)
@@ -158,7 +160,8 @@ def _verified(
             return known
         limit = max(budget.left / remaining, 1e-3)
         found = verify(game, policies, radius, tolerance=search.tolerance, time_limit=limit)
-        return known if known.verdict == "certified" != found.verdict else found
+        # Its part of the time may be less than what the search had.
+        return known if found.verdict == "undecided" and known.verdict == "certified" else found
 
     everywhere = _bounded(search, policies, None, search.at_most(policies))
     if candidate.is_global and everywhere.verdict != "certified":
