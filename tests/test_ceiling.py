@@ -15,8 +15,10 @@ from reference_exact import Array
 from torch import Tensor
 
 import dnl
+from dnl.budget import Budget
+from dnl.ceiling import own_ceilings
 from dnl.exact.persuasion import Recommendation
-from games import PersuasionGame, synthetic_game
+from games import PersuasionGame, prosecutor_game, synthetic_game
 
 Sizes = tuple[int, int, int, int]  # N, M, S, A
 SIZES: list[Sizes] = [
@@ -323,3 +325,45 @@ def test_without_the_solver_the_message_names_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "highspy", None)
     with pytest.raises(ImportError, match="highspy"):
         dnl.welfare_ceiling(tug(2))
+
+
+# --------------------------------------------------------------------- each sender's own, the clock
+
+
+@pytest.mark.parametrize("game", CASES)
+def test_own_ceilings_are_those_of_a_planner_who_is_the_sender(game: PersuasionGame) -> None:
+    own = own_ceilings(game)
+    assert own.shape == (game.n_senders,)
+    for n, bound in enumerate(own.tolist()):
+        alone = dataclasses.replace(game, sender_utility=game.sender_utility[n : n + 1])
+        if game.n_signals == 1:
+            assert bound == pytest.approx(game.no_information()[n].item())
+            continue
+        best, span, slack = planner(alone), welfare_range(alone), rounding(alone)
+        assert best - 1e-9 * span - slack <= bound <= best + 1e-6 * span + slack
+
+
+@pytest.mark.parametrize("tie_break", ["first", "senders"])
+@pytest.mark.parametrize("game", CASES)
+def test_no_sender_gets_more_than_its_own_ceiling(game: PersuasionGame, tie_break: str) -> None:
+    game = dataclasses.replace(game, tie_break=tie_break)
+    slack = 1e-12 * game.sender_utility.abs().amax((1, 2))
+    got = game.ex_ante_utility(attacks(game)).amax(0)
+    assert (got <= own_ceilings(game) + slack).all()
+
+
+@pytest.mark.parametrize("game", CASES[::5])
+def test_without_time_the_bounds_are_loose_and_valid(game: PersuasionGame) -> None:
+    over = Budget(deadline=0.0)
+    tight, loose = dnl.welfare_ceiling(game), dnl.welfare_ceiling(game, over)
+    informed = (game.prior @ game.sender_utility.double().sum(0).amax(1)).item()
+    slack = 1e-6 * welfare_range(game) + rounding(game)
+    assert tight.any_profile <= loose.any_profile + slack
+    assert tight.global_equilibrium <= loose.global_equilibrium + slack
+    assert loose.any_profile == pytest.approx(informed)
+    assert (own_ceilings(game) <= own_ceilings(game, over) + slack).all()
+
+
+def test_the_prosecutors_own_ceiling_is_the_textbooks() -> None:
+    game = prosecutor_game()
+    assert own_ceilings(game).tolist() == pytest.approx([0.6], abs=1e-7)
