@@ -94,8 +94,8 @@ class Cells:
                 take up no more than the others' margins leave over.
         """
         problem = self.deviation
-        other, lead, strict = self._leads(actions, free)
-        cone, at_low = self._rows(other, lead - margin * strict[:, None])
+        leads = self._leads(actions, free)
+        cone, at_low = self._rows(leads.pair, leads.lead - margin * leads.strict[:, None])
         slope = np.einsum("js,mjs->ms", problem.weights, problem.utility.T[actions])
         if free is not None:
             slope[free] = 0.0
@@ -126,40 +126,61 @@ class Cells:
         """The columns `(M, S)` that lie deepest inside of a cell, and a bound of all depths.
 
         The depth is the smallest lead that the receiver's rule asks for, each row scaled to 1; at
-        most 1, and 1 where the rule asks for none.
+        most 1, and 1 where the rule asks for none. Where actions tie in all of the cell, and ranks
+        decide, it is the lead in rank that the rule asks for.
 
         Returns:
             None where the budget does not suffice. A depth of minus infinity where even the closed
             cell is empty; the columns are then the corner of the box.
         """
-        other, lead, strict = self._leads(actions, None)
-        cone, at_low = self._rows(other, lead)
-        n_variables = self.low.size
-        depth = csr_matrix(-strict[:, None])
+        leads = self._leads(actions, None)
+        while True:
+            found = self._deepest(leads, False, budget)
+            if found is None or found[0] > EMPTY or found[0] == -np.inf or not leads.by_rank.any():
+                return None if found is None else found[:2]
+            # A lead that no columns have is a tie in all of the cell: there the rank decides.
+            every = self._deepest(leads, True, budget)
+            if every is None:
+                return None
+            tied = leads.by_rank & (every[2] <= EMPTY)
+            if not tied.any():
+                return found[:2]
+            leads = leads.ranked_at(tied)
+
+    def _deepest(
+        self, leads: "_Leads", each: bool, budget: Budget
+    ) -> tuple[float, Array, Array] | None:
+        """Bound of the depth, columns, and depths `(C,)`: of the smallest, or (`each`) of every."""
+        cone, at_low = self._rows(leads.pair, leads.lead)
+        n_variables, n_leads = self.low.size, len(at_low)
+        asked = np.flatnonzero(leads.strict)
+        which = np.arange(len(asked)) if each else np.zeros(len(asked), dtype=np.int64)
+        n_depths = len(asked) if each else 1
+        depth = csr_matrix((-np.ones(len(asked)), (asked, which)), shape=(n_leads, n_depths))
         program = LinearProgram(
-            np.append(np.zeros(n_variables), 1.0),
-            np.ones(n_variables + 1),
+            np.append(np.zeros(n_variables), np.ones(n_depths)),
+            np.ones(n_variables + n_depths),
             vstack(
                 [
-                    hstack([self._sums, csr_matrix((self._sums.shape[0], 1))]),
+                    hstack([self._sums, csr_matrix((self._sums.shape[0], n_depths))]),
                     hstack([cone, depth]),
                 ]
             ).tocsr(),
             np.concatenate([self._left, -at_low]),
-            np.concatenate([self._left, np.full(len(at_low), np.inf)]),
+            np.concatenate([self._left, np.full(n_leads, np.inf)]),
         )
         solution = program.solve(budget)
         if not solution.solved:
             return None
+        depths = np.ones(n_leads)
         if solution.point is None:
-            return -np.inf, self.low
+            return -np.inf, self.low, depths
         point = solution.point[:n_variables].reshape(self.low.shape)
-        return solution.bound, self.low + self.width * point
+        depths[asked] = solution.point[n_variables:][which]
+        return solution.bound, self.low + self.width * point, depths
 
-    def _leads(
-        self, actions: NDArray[np.int64], free: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.int64], Array, Array]:
-        """What the receiver must prefer: `(C,)` pairs, `(C, S)` leads, `(C,)` 1 where strictly."""
+    def _leads(self, actions: NDArray[np.int64], free: NDArray[np.bool_] | None) -> "_Leads":
+        """What the receiver must prefer where it takes `actions (M, J)`."""
         problem = self.deviation
         own, other = self.pairs.T
         wanted = actions[own, other]  # (P,)
@@ -170,16 +191,15 @@ class Cells:
         pair, second = np.nonzero(rival)  # (C,)
         first = wanted[pair]
         ranked = problem.ties.ranked[other[pair], first, second]
-        strict = problem.strict[first, second]
-        lead = problem.ahead[first, second]
-        # Where a rank decides between two, the receiver need not prefer the first of them.
-        by_value = np.where(ranked, False, strict)
-        chosen = np.flatnonzero(ranked)
-        return (
-            np.concatenate([pair, pair[chosen]]),
-            np.concatenate([lead, problem.rank_ahead[first[chosen], second[chosen]]]),
-            np.concatenate([by_value, strict[chosen]]).astype(np.float64),
+        leads = _Leads(
+            pair=pair,
+            lead=problem.ahead[first, second],
+            strict=problem.strict[first, second],
+            rank_lead=problem.rank_ahead[first, second],
+            by_rank=np.full(len(pair), problem.rank is not None),
+            later=first > second,
         )
+        return leads.ranked_at(ranked)
 
     def _rows(self, pair: NDArray[np.int64], lead: Array) -> tuple[csr_matrix, Array]:
         """Rows `cone @ x + at_low >= 0` that say that leads are at least 0, scaled to size 1."""
@@ -197,3 +217,38 @@ class Cells:
         )
         cone.eliminate_zeros()
         return cone, at_low / size
+
+
+@dataclass(frozen=True, eq=False)
+class _Leads:
+    """What the receiver must prefer, `C` times one action to another.
+
+    Attributes:
+        pair: `(C,)` at which open pair of signals.
+        lead: `(C, S)` by how much the first action is ahead, state by state, in value or rank.
+        strict: `(C,)` whether the lead must be above 0.
+        rank_lead: `(C, S)` by how much it is ahead in rank.
+        by_rank: `(C,)` whether a tie goes by rank; False where `lead` is one in rank.
+        later: `(C,)` whether the second action has the lower index.
+    """
+
+    pair: NDArray[np.int64]
+    lead: Array
+    strict: NDArray[np.bool_]
+    rank_lead: Array
+    by_rank: NDArray[np.bool_]
+    later: NDArray[np.bool_]
+
+    def ranked_at(self, tied: NDArray[np.bool_]) -> "_Leads":
+        """With leads in rank beside those of `tied (C,)`, which need be no more than ties."""
+        if not tied.any():
+            return self
+        still = ~tied
+        return _Leads(
+            pair=np.concatenate([self.pair, self.pair[tied]]),
+            lead=np.concatenate([self.lead, self.rank_lead[tied]]),
+            strict=np.concatenate([self.strict & still, self.later[tied]]),
+            rank_lead=np.concatenate([self.rank_lead, self.rank_lead[tied]]),
+            by_rank=np.concatenate([self.by_rank & still, np.zeros(tied.sum(), dtype=bool)]),
+            later=np.concatenate([self.later, self.later[tied]]),
+        )

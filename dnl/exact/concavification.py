@@ -15,8 +15,8 @@ short, values and bounds are computed once more from cells that the receiver's r
 Source: Kamenica and Gentzkow (2011) for one sender.
 """
 
-from itertools import product
-from math import prod
+import heapq
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,23 +169,21 @@ class GlobalResponse:
         """The best cell that the receiver's rule reaches, and that touches `point`.
 
         Returns:
-            the utility at the point and the cell's actions `(1, J)`; None where there are too many
-            cells to look at.
+            the utility at the point and the cell's actions `(1, J)`; None where none of the first
+            `COMBINATIONS` is reached.
         """
         utility, open_to = self.posterior.open_actions(point)  # (J, A) each
-        # Best first, so that the first combination is the best of all.
         ranked = np.where(open_to, utility, -np.inf).argsort(1, kind="stable")[:, ::-1]
-        options = [row[:count] for row, count in zip(ranked, open_to.sum(1), strict=True)]
-        if prod(len(option) for option in options) > COMBINATIONS:
-            options = [option[:1] for option in options]
-        rows = np.arange(len(options))
-        best: tuple[float, NDArray[np.int64]] | None = None
-        for choice in product(*options):
-            actions = np.array([choice])
-            value = float(utility[rows, actions[0]].sum())
-            if (best is None or value > best[0]) and self._is_reached(actions):
-                best = value, actions
-        return best
+        sorted_utility = np.take_along_axis(utility, ranked, 1)
+        rows = np.arange(len(ranked))
+        counts = open_to.sum(1)
+        for _, choice in zip(
+            range(COMBINATIONS), _best_first(sorted_utility, counts), strict=False
+        ):
+            actions = ranked[rows, choice][None]
+            if self._is_reached(actions):
+                return float(sorted_utility[rows, choice].sum()), actions
+        return None
 
     def _is_reached(self, actions: NDArray[np.int64]) -> bool:
         """Whether the receiver may take `actions (1, J)` at some posterior."""
@@ -347,3 +345,23 @@ class GlobalResponse:
             self.attained, self.witness = search.attained, search.witness
         self.bound = min(self.bound, search.bound)
         self.status = Status.OPTIMAL if self._is_settled() else search.status
+
+
+def _best_first(values: Array, counts: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """All choices `(J,)` of one entry in each row, the highest sum first.
+
+    Args:
+        values: `(J, A)`, falling in each row.
+        counts: `(J,)`, how many entries of each row there are to choose from.
+    """
+    first = (0,) * len(values)
+    heap, seen = [(0.0, first)], {first}  # what is lost, and the choice
+    while heap:
+        lost, choice = heapq.heappop(heap)
+        yield np.array(choice)
+        for row in np.flatnonzero(np.array(choice) + 1 < counts).tolist():
+            step = (*choice[:row], choice[row] + 1, *choice[row + 1 :])
+            if step not in seen:
+                seen.add(step)
+                less = values[row, choice[row]] - values[row, choice[row] + 1]
+                heapq.heappush(heap, (lost + float(less), step))

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dnl.budget import Budget
 from dnl.ceiling import planned
 from dnl.exact.linear import LinearProgram
 from dnl.exact.sparse import csr_matrix
