@@ -18,7 +18,7 @@ from torch import Tensor
 
 from games import PersuasionGame
 from games.simulation import TIE_TOLERANCE, Scratch
-from games.surroundings import contract
+from games.surroundings import contract, own_surroundings
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +40,7 @@ class FullRevelation:
     is_equilibrium: bool
 
 
+@own_surroundings()
 def full_revelation(game: PersuasionGame) -> FullRevelation:
     """Full revelation of the optimal action in `game`.
 

@@ -171,8 +171,8 @@ def test_too_few_joint_signals(best: list[int], n_senders: int, n_signals: int) 
     assert_close(revelation.utilities, value(game))
 
 
-# Receiver's utility of three actions in two states; a gap counts as a tie below 1e-9 (float32: 1e-6)
-# of the range, here `range_`. Only a tie that is not exact forfeits the theorem.
+# Receiver's utility of three actions in two states; a gap counts as a tie below 1e-9 (float32:
+# 1e-6) of the range, here `range_`. Only a tie that is not exact forfeits the theorem.
 @pytest.mark.parametrize("tie_break", TIE_BREAKS)
 @pytest.mark.parametrize("range_", [1.0, 1e6])
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from dnl.exact.problem import MARGINS, SLACK
 from dnl.exact.sparse import csr_matrix
 from games.contracts import ContractGame
 from games.security import SecurityGame
+from games.surroundings import own_surroundings
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +63,7 @@ class Worst:
     action: int
 
 
+@own_surroundings()
 def follower_optimum(game: ContractGame | SecurityGame) -> Optimum:
     """The best decision of a game's only leader, with a proven bound: `A` linear programs.
 
@@ -82,6 +84,7 @@ def follower_optimum(game: ContractGame | SecurityGame) -> Optimum:
     return Optimum(policies, utility, bound, action)
 
 
+@own_surroundings()
 def follower_worst(game: ContractGame | SecurityGame) -> Worst:
     """The worst decision of a game's only leader, with a proven bound: `A` linear programs.
 
