@@ -313,7 +313,7 @@ class GlobalResponse:
 
     def _inwards(self, point: Array) -> Array:
         """Posteriors `(B, S')` near `point`, inside the best cell that touches it."""
-        found = self._approached(point)
+        found = None if self.budget.over else self._approached(point)
         if found is None:
             return point[None]
         near = []
