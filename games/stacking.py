@@ -62,7 +62,7 @@ class GameStack:
         """The games' receivers, typed as `like`."""
         _, v, u = self.tensors(like)
         units = [game.tie_units(like.dtype) for game in self.games]  # (G, C)
-        return simulation.Receiver(v, u, self.tie_break, torch.tensor(units).to(like))
+        return simulation.Receiver(v, u, self.tie_break, like.new_tensor(units))
 
     def outcome_distribution(self, policies: Tensor, *, check: bool = True) -> Tensor:
         """Joint distribution of state and action: `(G, B, N, S, M) -> (G, B, S, A)`."""
