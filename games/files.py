@@ -1,0 +1,44 @@
+"""Files that are written whole or not at all."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all; see `write_bytes`."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write a file whole or not at all.
+
+    The data go to a temporary file in the same folder, which takes the place of `path` once they
+    are on the disk. Where that fails, the old file stays as it was and the temporary one is
+    removed. A symbolic link stays one, and the file that it points to is replaced. An existing
+    file keeps its permissions; a new one gets the usual ones. What is no regular file, such as
+    `/dev/stdout`, is written to directly.
+
+    Args:
+        path: of the file; its folder must exist.
+        data: all of its content.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    place = Path(os.path.realpath(path))
+    if place.exists() and not place.is_file():
+        Path(path).write_bytes(data)
+        return
+    temporary = place.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if place.exists():
+            temporary.chmod(place.stat().st_mode & 0o777)
+        temporary.replace(place)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
