@@ -228,8 +228,8 @@ def _whole_rows(text: str) -> str:
                 writer.writerow(held)
             width = width or len(row)
             held = row if len(row) == width else None
-    except csv.Error:  # the text ends within quotes
-        ends = False
+    except csv.Error:  # the text ends within the quotes of a row after the one held
+        ends = True
     if held is not None and ends:
         writer.writerow(held)
     return kept.getvalue()

@@ -93,7 +93,12 @@ def main(game: str, /, *, config: SolveConfig | None = None) -> int:
             give.
     """
     config = config or SolveConfig()
-    return execute(load_game(game, config), game, _prepare(config), config)
+    loaded, folder = load_game(game, config), _prepare(config)
+    held = lock(folder)
+    try:
+        return execute(loaded, game, folder, config)
+    finally:
+        held.release()
 
 
 def load_game(source: str, config: SolveConfig) -> PersuasionGame:
@@ -144,7 +149,6 @@ def _prepare(config: SolveConfig) -> Path:
                 f"out holds a {name} already, got {str(path)!r}: choose another folder"
             )
     make_writable(path)
-    lock(path)
     return path
 
 
@@ -163,8 +167,8 @@ def execute(game: PersuasionGame, source: str, folder: Path, config: SolveConfig
         interrupted = True
         found = _kept(game, config, certified)
         if not found:
+            (folder / LOCK).unlink(missing_ok=True)
             if config.out is None:
-                (folder / LOCK).unlink(missing_ok=True)
                 with suppress(OSError):  # somebody put something into it
                     folder.rmdir()
             told = interruption.word().capitalize()

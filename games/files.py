@@ -26,10 +26,10 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     Raises:
         OSError: if it cannot be written.
     """
-    place = Path(os.path.realpath(path))
-    if place.exists() and not place.is_file():
+    if Path(path).exists() and not Path(path).is_file():
         Path(path).write_bytes(data)
         return
+    place = Path(os.path.realpath(path))
     temporary = place.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:

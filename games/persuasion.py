@@ -322,10 +322,10 @@ class PersuasionGame(GameValue):
         if not isinstance(arguments, dict) or not (
             needed <= arguments.keys() <= needed | {"tie_break"}
         ):
-            keys = sorted(arguments) if isinstance(arguments, dict) else type(arguments).__name__
+            is_dict = isinstance(arguments, dict)
+            keys = checks.shown(sorted(arguments)) if is_dict else type(arguments).__name__
             raise ValueError(
-                f"{path} must hold the keys {sorted(needed)} and optionally 'tie_break', "
-                f"got {checks.shown(keys)}"
+                f"{path} must hold the keys {sorted(needed)} and optionally 'tie_break', got {keys}"
             )
         try:
             return cls(**arguments)

@@ -104,8 +104,9 @@ class Equilibrium:
         except (ValueError, RecursionError) as error:  # no text, or no JSON
             raise ValueError(f"{path} is not JSON: {error}") from error
         if not isinstance(record, dict) or record.keys() != KEYS:
-            keys = sorted(record) if isinstance(record, dict) else type(record).__name__
-            raise ValueError(f"{path} must hold the keys {sorted(KEYS)}, got {checks.shown(keys)}")
+            is_dict = isinstance(record, dict)
+            keys = checks.shown(sorted(record)) if is_dict else type(record).__name__
+            raise ValueError(f"{path} must hold the keys {sorted(KEYS)}, got {keys}")
         for name in ("source", "status"):
             if not isinstance(record[name], str):
                 raise ValueError(
