@@ -195,7 +195,10 @@ def on_workers(
             continue
         task = running.pop(future)  # and with it the scheduler's copy of the result
         if future.cancelled():
-            raise OSError("the scheduler was lost: finished rows are kept, --resume goes on there")
+            raise OSError(
+                "the scheduler was lost, or cannot load the tasks: finished rows are kept, "
+                "--resume goes on there"
+            )
         error = future.exception()
         if isinstance(error, KilledWorker):
             yield task, _lost(task, stages, error)

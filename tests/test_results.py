@@ -377,8 +377,12 @@ def test_a_folder_is_one_process_s(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_record_of_another_command_is_left_as_it_is(tmp_path: Path) -> None:
+    def main() -> int:
+        results.claim(tmp_path, {"seed": 0}).release()
+        return 0
+
     def command(name: str) -> int:
-        return cli.run(lambda: results.claim(tmp_path, {"seed": 0}).release() or 0, name, [])
+        return cli.run(main, name, [])
 
     assert command("experiments.one") == 0
     before = (tmp_path / "run.json").read_text()
