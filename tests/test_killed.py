@@ -24,5 +24,5 @@ def test_killed_at_random_moments(
     assert len(rows) == kills + 1
     assert set(rows["verdict"]) == {"as promised"}
     ends = {"SIGINT": {130, 0}, "SIGTERM": {143, 0}, "SIGKILL": {-9, 0}, "none": {0}}
-    assert all(row.code in ends[row.signal] for row in rows.itertuples())
+    assert all(c in ends[s] for s, c in zip(rows["signal"], rows["code"], strict=True))
     assert rows["finished"].iloc[-1] == 12
