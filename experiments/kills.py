@@ -37,6 +37,7 @@ SOLVE = ["-m", "dnl.solve", "contested", "--senders", "2", "--signals", "3", "--
 SOLVE += ["--actions", "3", "--time-limit", "6"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 FIRST = 0.3  # seconds: until then Python itself starts
+END_SECONDS = 60.0  # within which a command must end that is told to
 GONE_SECONDS = 10.0  # within which the processes of a command must be gone
 # Columns that say when and where a row was computed.
 TIMES = ["fit_seconds", "solve_seconds", "seconds", "version", "commit", "hardware"]
@@ -177,20 +178,18 @@ def _run(
             )
     finally:
         signal.signal(signal.SIGINT, before)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=moment)
-    seconds = time.monotonic() - began
-    if kind is None or process.poll() is not None:
-        process.kill()
-        return process.wait(), _left(mark), seconds
-    process.send_signal(kind)
     try:
-        process.wait(timeout=120)
-    except subprocess.TimeoutExpired:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=moment)
+        seconds = time.monotonic() - began
+        if kind is not None and process.poll() is None:
+            process.send_signal(kind)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=END_SECONDS)
+    finally:
         process.kill()
-        process.wait()
-        return 1, _left(mark), seconds
-    return process.returncode, _left(mark), seconds
+        code = process.wait()
+    return code, _left(mark), seconds
 
 
 def _left(mark: str) -> list[int]:
