@@ -6,6 +6,7 @@ a command works, either signal raises KeyboardInterrupt, so that one way of clea
 Nothing here changes the signals of a process that only imports the library.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -46,9 +47,15 @@ def while_loading() -> None:
         os.write(2, f"{name}: {WORDS[kind]}.\n".encode())
         os._exit(CODES[kind])
 
+    def ignore() -> None:
+        for kind in CODES:
+            signal.signal(kind, signal.SIG_IGN)
+
     for kind in CODES:
         if signal.getsignal(kind) in (signal.default_int_handler, signal.SIG_DFL):
             signal.signal(kind, end)  # not where it is ignored: a shell's job in the background
+    # What is registered first is called last: all is done, and only the exit code is still due.
+    atexit.register(ignore)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from torch import Tensor
 from dnl import cli, interruption, progress
 from dnl.bench import fresh_folder
 from dnl.finding import MEMBERS, Equilibrium, find_equilibria
+from dnl.plan import check_size
 from dnl.report import nothing_found, overview, report
 from dnl.results import LOCK, RUN, lock, make_writable, write_record
 from dnl.verification import verify
@@ -121,6 +122,7 @@ def load_game(source: str, config: SolveConfig) -> PersuasionGame:
     for name, value in sizes.items():
         if value is None:
             raise ValueError(f"{name} must be given for the random game {source!r}, got none")
+    check_size(**sizes)
     try:
         # The options are called as the arguments are, but without "n_".
         arguments = {f"n_{name}": value for name, value in sizes.items()}
@@ -135,7 +137,9 @@ def _read(path: Path) -> PersuasionGame:
         reason = "that is a folder" if path.is_dir() else "there is no such file"
         raise ValueError(f"{expected}, got {str(path)!r}: {reason}")
     try:
-        return PersuasionGame.load(path)
+        game = PersuasionGame.load(path)
+        check_size(*game.shape)
+        return game
     except (OSError, ValueError) as error:
         raise ValueError(f"{expected}, got {str(path)!r}: {error}") from error
 
