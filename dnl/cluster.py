@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import groupby
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
@@ -56,24 +56,29 @@ def local_workers(count: int) -> Iterator[Client]:
     # at its share of the machine. No warnings: those about a worker that was replaced, or stopped
     # in its work by Ctrl-C, ask nobody to do anything. Nor does a worker give its memory back after
     # every operation, as Dask would have it: training would take up to twice as long.
-    with (
-        dask.config.set(
-            {
-                f"distributed.nanny.pre-spawn-environ.{TRIM}": None,
-                "distributed.deploy.lost-worker-timeout": START_SECONDS,
-            }
-        ),
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            memory_limit=0,
-            dashboard_address=LOOPBACK,
-            scheduler_kwargs={"allowed_failures": ALLOWED_FAILURES},
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        client.register_plugin(_Uninterrupted())
+    with ExitStack() as stack:
+        stack.enter_context(
+            dask.config.set(
+                {
+                    f"distributed.nanny.pre-spawn-environ.{TRIM}": None,
+                    "distributed.deploy.lost-worker-timeout": START_SECONDS,
+                }
+            )
+        )
+        # A cluster that is interrupted while it starts cannot be closed in order.
+        with interruption.held_back(patient=False):
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    memory_limit=0,
+                    dashboard_address=LOOPBACK,
+                    scheduler_kwargs={"allowed_failures": ALLOWED_FAILURES},
+                    silence_logs=logging.ERROR,
+                )
+            )
+            client = stack.enter_context(Client(cluster))
+            client.register_plugin(_Uninterrupted())
         ended = Event()
         watch = Thread(target=_watch, args=(cluster, count, ended), daemon=True)
         watch.start()

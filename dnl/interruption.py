@@ -25,6 +25,7 @@ class _State:
     received: signal.Signals | None = None  # by the command that is working
     waiting: bool = False  # it came while it was held back
     held: int = 0  # how many `held_back` are under way
+    patient: bool = True  # whether they hold a second signal back, too
 
 
 _state = _State()
@@ -81,13 +82,20 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """A signal that comes meanwhile is answered afterwards: what is in here is done whole."""
+def held_back(patient: bool = True) -> Iterator[None]:
+    """A signal that comes meanwhile is answered afterwards: what is in here is done whole.
+
+    Args:
+        patient: so is a second one; False where what is in here may take long.
+    """
+    before = _state.patient
     _state.held += 1
+    _state.patient = patient
     try:
         yield
     finally:
         _state.held -= 1
+        _state.patient = before
     if _state.waiting and not _state.held:
         _state.waiting = False
         raise KeyboardInterrupt
@@ -120,7 +128,7 @@ def word() -> str:
 
 def _raise(number: int, frame: FrameType | None) -> None:
     _state.received = _state.received or signal.Signals(number)
-    if _state.held:
+    if _state.held and (_state.patient or not _state.waiting):
         _state.waiting = True
         return
     raise KeyboardInterrupt

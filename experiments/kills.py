@@ -38,7 +38,7 @@ SOLVE += ["--actions", "3", "--time-limit", "6"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 FIRST = 0.3  # seconds: until then Python itself starts
 END_SECONDS = 60.0  # within which a command must end that is told to
-GONE_SECONDS = 10.0  # within which the processes of a command must be gone
+GONE_SECONDS = 60.0  # within which its processes must be gone: one that starts has to load first
 # Columns that say when and where a row was computed.
 TIMES = ["fit_seconds", "solve_seconds", "seconds", "version", "commit", "hardware"]
 
@@ -213,7 +213,7 @@ def _verdict(command: Killed, kind: signal.Signals, code: int, log: str, left: l
     # A search may end, without a certificate or with one, before the signal comes.
     if code not in (CODES.get(kind, -kind), 0):
         return f"exit code {code}: {' '.join(log.split())[-200:]}"
-    if "Traceback" in log:
+    if "Traceback" in log and kind != signal.SIGKILL:  # what was orphaned may complain
         return f"traceback: {' '.join(log.split())[-200:]}"
     if left:
         return f"{len(left)} processes left"

@@ -266,6 +266,22 @@ def test_a_signal_is_one_line(
     assert [signal.getsignal(number) for number in CODES] == before
 
 
+@pytest.mark.parametrize(("patient", "done"), [(True, 2), (False, 1)])
+def test_a_second_signal_is_held_back_only_where_that_is_short(patient: bool, done: int) -> None:
+    struck: list[int] = []
+
+    def command() -> int:
+        with interruption.held_back(patient):
+            for count in (1, 2):
+                os.kill(os.getpid(), signal.SIGINT)
+                struck.append(count)
+        return 0
+
+    assert cli.run(command, "dnl.example", []) == 130
+    assert len(struck) == done
+    assert cli.run(lambda: 0, "dnl.example", []) == 0
+
+
 @pytest.mark.parametrize("kind", [ImportError, ValueError])
 def test_an_error_that_ctrl_c_brought_about_is_an_interruption(
     kind: type[Exception], capsys: pytest.CaptureFixture[str]

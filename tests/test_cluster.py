@@ -28,7 +28,7 @@ from games import PersuasionGame
 pytest.importorskip("distributed")
 
 import psutil
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Nanny
 
 from dnl import cluster
 
@@ -218,6 +218,24 @@ def test_a_run_whose_workers_stay_away_ends(
 
 def on_these(client: Client) -> Any:
     return functools.partial(cluster.on_workers, client)
+
+
+def test_an_interruption_while_workers_start_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start = Nanny.start_unsafe
+
+    async def struck(nanny: Nanny) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await start(nanny)
+
+    monkeypatch.setattr(Nanny, "start_unsafe", struck)
+    line = [*GROUPS, "--workers", "1", "--out", str(tmp_path / "run")]
+    assert cli.run(main, "dnl.bench", line) == 143
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("dnl.bench: terminated. ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nobody_else_on_the_network_is_answered(scheduler: Scheduler) -> None:
