@@ -39,8 +39,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 FIRST = 0.3  # seconds: until then Python itself starts
 END_SECONDS = 60.0  # within which a command must end that is told to
 GONE_SECONDS = 60.0  # within which its processes must be gone: one that starts has to load first
-# Columns that say when and where a row was computed.
-TIMES = ["fit_seconds", "solve_seconds", "seconds", "version", "commit", "hardware"]
+# What the columns that say when and where a row was computed end with.
+ELSEWHERE = ("seconds", "version", "commit", "hardware")
 
 
 @dataclass(frozen=True)
@@ -250,9 +250,10 @@ def _same(command: Killed, folder: Path, whole: Path) -> bool:
 
 
 def _comparable(path: Path) -> pd.DataFrame:
-    """A table less its columns of times; what is empty in all rows has no type."""
+    """A table less those columns, and less those that are empty, which have no type."""
     frame = read_table(path)
-    return frame.drop(columns=[name for name in TIMES if name in frame]).dropna(axis=1, how="all")
+    kept = [name for name in frame if not str(name).endswith(ELSEWHERE)]
+    return frame[kept].dropna(axis=1, how="all")
 
 
 if __name__ == "__main__":

@@ -71,12 +71,7 @@ def table_of(
         rows = _finished(path, names)
         done = {tuple(row[name] for name in names) for row in rows}
         if done:
-            there = read_record(out)["configuration"] if (out / RUN).exists() else None
-            if there is None or any(there.get(k) != value for k, value in configuration.items()):
-                raise ValueError(
-                    f"out holds games of {shown(there)}, got {shown(configuration)} and "
-                    f"out={str(out)!r}: choose another folder"
-                )
+            _check_configuration(out, configuration)
         missing = [key for key in dict.fromkeys(keys) if key not in done]
         if not done:
             write_record(out, configuration)
@@ -96,6 +91,18 @@ def table_of(
         return pd.DataFrame(rows).sort_values(order, ignore_index=True)
     finally:
         held.release()
+
+
+def _check_configuration(out: Path, configuration: Row) -> None:
+    if not (out / RUN).exists():
+        raise ValueError(f"out holds games of an unknown run, got {str(out)!r}: no {RUN}")
+    there = read_record(out)["configuration"]
+    for name, value in configuration.items():
+        if there.get(name) != value:
+            raise ValueError(
+                f"out holds games with {name}={shown(there.get(name))}, got {name}={shown(value)} "
+                f"and out={str(out)!r}: choose another folder"
+            )
 
 
 def _finished(path: Path, names: Sequence[str]) -> list[Any]:
