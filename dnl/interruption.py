@@ -22,7 +22,8 @@ _COMMANDS = ("dnl.", "experiments.")
 
 @dataclass
 class _State:
-    received: signal.Signals | None = None  # by the command that is working
+    received: signal.Signals | None = None  # by the last command that worked
+    working: bool = False  # whether a command is
     waiting: bool = False  # it came while it was held back
     held: int = 0  # how many `held_back` are under way
     patient: bool = True  # whether they hold a second signal back, too
@@ -65,7 +66,7 @@ def interruptible() -> Iterator[None]:
 
     Where a signal is ignored it stays ignored; outside the main thread nothing can be set.
     """
-    _state.received, _state.waiting = None, False
+    _state.received, _state.waiting, _state.working = None, False, True
     before = {}
     try:
         for kind in CODES:
@@ -77,6 +78,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     finally:
+        _state.working = False
         for kind, handler in before.items():
             signal.signal(kind, handler)
 
@@ -102,17 +104,17 @@ def held_back(patient: bool = True) -> Iterator[None]:
 
 
 def received() -> signal.Signals | None:
-    """The signal that the command which is working has been sent, if any."""
+    """The signal that the command which is working, or was last, has been sent, if any."""
     return _state.received
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt where a signal was sent.
+    """Raise KeyboardInterrupt where the command that is working was sent a signal.
 
     For loops that outlive an error: what a signal raised may have been swallowed, or turned into
     another error, by a library that was called at that moment.
     """
-    if _state.received is not None:
+    if _state.working and _state.received is not None:
         raise KeyboardInterrupt
 
 
