@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 import dnl
 from dnl import Equilibrium, full_revelation, verify
+from dnl.gambit import save_nfg
 from games import PersuasionGame, didactic_game, prosecutor_game
 
 pytestmark = pytest.mark.usefixtures("few_starts")
@@ -97,7 +99,7 @@ def test_a_save_that_fails_leaves_the_old_file(
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "fsync", full)
-    for save in (e.save, e.game.save):
+    for save in (e.save, e.game.save, partial(save_nfg, prosecutor_game())):
         with pytest.raises(OSError, match="no space left"):
             save(path)
     assert path.read_text() == before
