@@ -37,7 +37,9 @@ SOLVE = ["-m", "dnl.solve", "contested", "--senders", "2", "--signals", "3", "--
 SOLVE += ["--actions", "3", "--time-limit", "6"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 FIRST = 0.3  # seconds: until then Python itself starts
+WHOLE_SECONDS = 600.0  # that a command may take which nobody disturbs
 END_SECONDS = 60.0  # within which a command must end that is told to
+LAST_SECONDS = 5.0  # that a process may take to end whose work is done
 GONE_SECONDS = 60.0  # within which its processes must be gone: one that starts has to load first
 # What the columns that say when and where a row was computed end with.
 ELSEWHERE = ("seconds", "version", "commit", "hardware")
@@ -56,6 +58,23 @@ class Killed:
     arguments: Sequence[str]
     table: str | None
     together: int = 1
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        code: its exit code.
+        second: of the signal, or of the end where that came first.
+        left: its processes that outlive it.
+        deaf: whether it went on with its work after the signal.
+    """
+
+    code: int
+    second: float
+    left: Sequence[int]
+    deaf: bool
 
 
 COMMANDS = {
@@ -112,45 +131,42 @@ def _killed(
 ) -> list[dict[str, object]]:
     """One row per kill, and one for the run that is resumed and left alone at last."""
     folder = place / name.replace(" ", "")
-    whole, seconds = folder / "whole", 0.0
+    whole, log = folder / "whole", folder / "log"
     folder.mkdir()
-    code, _, seconds = _run(command, whole, None, 600.0, folder / "log")
-    if code != 0:
-        raise OSError(f"{name} ends with {code}: {(folder / 'log').read_text()}")
+    alone = _run(command, whole, None, WHOLE_SECONDS, log)
+    if alone.code != 0:
+        raise OSError(f"{name} ends with {alone.code}: {log.read_text()}")
     rows, attempt = [], 0
     current = folder / "0"
     for kind in kinds:
         before = _finished(command, current)
-        moment = draw.uniform(FIRST, seconds)
-        code, left, took = _run(command, current, kind, moment, folder / "log")
-        verdict = _verdict(command, kind, code, (folder / "log").read_text(), left)
+        ended = _run(command, current, kind, draw.uniform(FIRST, alone.second), log)
         after = _finished(command, current)
+        verdict = _verdict(kind, ended, log.read_text())
         if command.table is not None and not before <= after:
             verdict = f"lost {len(before - after)} rows"
         if len(after) % command.together:
             verdict = "part of a task is written"
-        if code == 0 and not _same(command, current, whole):
+        if ended.code == 0 and not _same(command, current, whole):
             verdict = "another table"
-        rows.append(_row(name, kind.name, took, code, len(after), verdict))
-        if code == 0 or command.table is None:
+        rows.append(_row(name, kind.name, ended, len(after), verdict))
+        if ended.code == 0 or command.table is None:
             attempt += 1
             current = folder / str(attempt)
     if command.table is not None:
-        code, left, took = _run(command, current, None, 600.0, folder / "log")
-        same = code == 0 and not left and _same(command, current, whole)
+        ended = _run(command, current, None, WHOLE_SECONDS, log)
+        same = ended.code == 0 and not ended.left and _same(command, current, whole)
         verdict = "as promised" if same else "another table"
-        rows.append(_row(name, "none", took, code, len(_finished(command, current)), verdict))
+        rows.append(_row(name, "none", ended, len(_finished(command, current)), verdict))
     return rows
 
 
-def _row(
-    name: str, kind: str, seconds: float, code: int, finished: int, verdict: str
-) -> dict[str, object]:
+def _row(name: str, kind: str, ended: Ended, finished: int, verdict: str) -> dict[str, object]:
     return {
         "command": name,
         "signal": kind,
-        "second": round(seconds, 2),
-        "code": code,
+        "second": round(ended.second, 2),
+        "code": ended.code,
         "finished": finished,
         "verdict": verdict,
     }
@@ -158,8 +174,8 @@ def _row(
 
 def _run(
     command: Killed, folder: Path, kind: signal.Signals | None, moment: float, log: Path
-) -> tuple[int, list[int], float]:
-    """The exit code, the processes that are left, and the second of the signal or the end."""
+) -> Ended:
+    """Start the command, send it the signal at that moment if it has not ended, and wait for it."""
     mark = f"kills-{os.getpid()}-{time.monotonic_ns()}"
     root = str(Path(dnl.__file__).parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
@@ -181,15 +197,18 @@ def _run(
     try:
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=moment)
-        seconds = time.monotonic() - began
-        if kind is not None and process.poll() is None:
+        sent = time.monotonic()
+        struck = kind is not None and process.poll() is None
+        if kind is not None and struck:
             process.send_signal(kind)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=END_SECONDS)
     finally:
         process.kill()
         code = process.wait()
-    return code, _left(mark), seconds
+    # The last moments of a process, when all is done, are no longer interrupted.
+    deaf = struck and code == 0 and time.monotonic() - sent > LAST_SECONDS
+    return Ended(code, sent - began, _left(mark), deaf)
 
 
 def _left(mark: str) -> list[int]:
@@ -209,14 +228,16 @@ def _left(mark: str) -> list[int]:
         time.sleep(0.1)
 
 
-def _verdict(command: Killed, kind: signal.Signals, code: int, log: str, left: list[int]) -> str:
-    # A search may end, without a certificate or with one, before the signal comes.
-    if code not in (CODES.get(kind, -kind), 0):
-        return f"exit code {code}: {' '.join(log.split())[-200:]}"
+def _verdict(kind: signal.Signals, ended: Ended, log: str) -> str:
+    last = " ".join(log.split())[-200:]
+    if ended.code not in (CODES.get(kind, -kind), 0):
+        return f"exit code {ended.code}: {last}"
+    if ended.deaf:
+        return "went on after the signal"
     if "Traceback" in log and kind != signal.SIGKILL:  # what was orphaned may complain
-        return f"traceback: {' '.join(log.split())[-200:]}"
-    if left:
-        return f"{len(left)} processes left"
+        return f"traceback: {last}"
+    if ended.left:
+        return f"{len(ended.left)} processes left"
     return "as promised"
 
 
