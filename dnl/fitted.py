@@ -1,100 +1,27 @@
-"""What a fit is: its configuration, and the surrogate that comes out of it."""
+"""The surrogate that comes out of a fit."""
 
-import io
-import pickle
-import struct
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from dnl.devices import pick_device
+from dnl import storage
+from dnl.fit_config import DTYPES, FitConfig
 from dnl.gradients import Utility, own_gradient
 from dnl.layers import ActivationPattern, FollowerChoice
 from dnl.posteriors import PosteriorNetwork
-from dnl.recipes import RECIPES, Recipe
 from dnl.stacking import NetworkStack, concatenate
-from dnl.surrogates import Architecture, make_surrogate, networks_per_game
 from games import PersuasionGame, checks
+from games.files import write_bytes
 from games.randomness import stream
+from games.surroundings import differentiable, own_surroundings, without_autocast
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
+__all__ = ["DTYPES", "FitConfig", "FittedSurrogate", "stack_surrogates"]
+
 SUPPORT = 0.001  # of random profiles: what rarer choices are worth was learned from a handful
 PROFILES = 1_000  # random ones, at which a learned choice must occur
-_FORMAT = 1  # of saved surrogates
-# What torch.load and the reading of its result raise for a file of another kind.
-_MALFORMED = (
-    pickle.UnpicklingError,
-    struct.error,
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-
-
-@dataclass(frozen=True)
-class FitConfig:
-    """How surrogates are trained; the defaults are the paper's (appendix B) where it states them.
-
-    Attributes:
-        recipe: `"paper"`: Adam at a constant rate on the mean squared error of standardised
-            utilities; `"tuned"`: what measurement found best; or a `dnl.recipes.Recipe`.
-        samples: training profiles per game, rows uniform on the simplex.
-        test_samples: fresh profiles on which errors are measured.
-        epochs: passes over the training samples.
-        batch_size: samples per step, None for the recipe's; not stated in the paper.
-        lr: Adam's learning rate at the start, None for the recipe's.
-        architecture: sizes of the networks.
-        dtype: `"float32"` or `"float64"`, of the training; samples are simulated in the game's.
-        device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
-    """
-
-    recipe: str | Recipe = "paper"
-    samples: int = 50_000
-    test_samples: int = 10_000
-    epochs: int = 30
-    batch_size: int | None = None
-    lr: float | None = None
-    architecture: Architecture = field(default_factory=Architecture)
-    dtype: str = "float32"
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.recipe, Recipe):
-            checks.one_of("recipe", self.recipe, tuple(RECIPES))
-        for name in ("samples", "test_samples"):
-            checks.positive_integer(name, getattr(self, name), least=2)
-        checks.positive_integer("epochs", self.epochs)
-        if self.batch_size is not None:
-            checks.positive_integer("batch_size", self.batch_size)
-        if self.lr is not None:
-            checks.positive_number("lr", self.lr)
-        checks.one_of("dtype", self.dtype, tuple(DTYPES))
-        pick_device(self.device)
-
-    def training(self, surrogate: str) -> Recipe:
-        """The recipe for one kind of networks, with what this configuration says otherwise."""
-        recipe = self.recipe
-        if not isinstance(recipe, Recipe):
-            recipe = RECIPES[recipe][surrogate]
-        said: dict[str, Any] = {
-            "lr": self.lr,
-            "batch_size": self.batch_size,
-            "pattern_gradient": self.architecture.pattern_gradient,
-        }
-        if self.batch_size is not None:
-            recipe = replace(recipe, posteriors=None)
-        if self.lr is not None:
-            recipe = replace(recipe, lr_inputs=None)
-        return replace(recipe, **{name: value for name, value in said.items() if value is not None})
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,6 +136,7 @@ class FittedSurrogate:
             raise ValueError(f"surrogate must be 'posterior-dnl', got {self.surrogate!r}")
         return network
 
+    @own_surroundings()
     def to(self, device: torch.device | str) -> "FittedSurrogate":
         """The same surrogate with its networks on `device`."""
         networks = self.networks.select(slice(None)).to(device)
@@ -217,49 +145,36 @@ class FittedSurrogate:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write everything to one file, readable by `load` and safe to share (tensors, no code)."""
-        content = {
-            "format": _FORMAT,
-            "networks": self.networks.state_dict(),
-            "config": asdict(self.config),
-            **{
-                name: getattr(self, name)
-                for name in (
-                    *("surrogate", "mean", "scale", "mse", "unexplained", "constant"),
-                    *("parameter_count", "fit_seconds", "game", "shape", "seed"),
-                )
-            },
-        }
-        torch.save(content, path)
+        """Write everything to one file, readable by `load` and safe to share (tensors, no code).
+
+        It is written whole or not at all: where that fails, an old file stays as it was.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
+        content = {name: getattr(self, name) for name in storage.FIELDS}
+        networks, config = self.networks.state_dict(), asdict(self.config)
+        write_bytes(path, storage.packed(content | {"networks": networks, "config": config}))
 
     @classmethod
+    @own_surroundings()
     def load(cls, path: str | Path) -> "FittedSurrogate":
         """The surrogate in a file that `save` wrote, on the CPU; its `config.device` is "auto".
 
         Raises:
             OSError: if the file cannot be read.
-            ValueError: if it holds no surrogate.
+            ValueError: if it holds no surrogate, or one that is damaged: a value of a wrong type or
+                out of range, a tensor of a wrong shape or dtype, weights that are not finite. It
+                names the file and the field.
         """
-        data = io.BytesIO(Path(path).read_bytes())
+        data = Path(path).read_bytes()
         try:
-            content: dict[str, Any] = torch.load(data, map_location="cpu", weights_only=True)
-            if content.pop("format") != _FORMAT:
-                raise ValueError("unknown format")
-            state = content.pop("networks")
-            config = content.pop("config")
-            architecture = Architecture(**config.pop("architecture"))
-            if isinstance(config["recipe"], dict):
-                config["recipe"] = Recipe(**config["recipe"])
-            content["config"] = FitConfig(**config | {"device": "auto"}, architecture=architecture)
-            network = make_surrogate(content["surrogate"], content["shape"], architecture)
-            count = networks_per_game(content["surrogate"], content["shape"][0])
-            networks = NetworkStack([network] * count).to(DTYPES[content["config"].dtype])
-            networks.load_state_dict(state)
-            return cls(networks=networks, **content)
-        except _MALFORMED as error:
+            return cls(**storage.unpacked(data))
+        except ValueError as error:
             raise ValueError(f"{path} holds no fitted surrogate: {error}") from error
 
 
+@own_surroundings()
 def stack_surrogates(fitted: Sequence[FittedSurrogate]) -> Utility:
     """Surrogates that were fitted together as one utility, `(G, B, N, S, M) -> (G, B, N)`.
 
@@ -278,6 +193,7 @@ class _Together:
         self.mean = torch.stack([f.mean for f in fitted]).unsqueeze(1)  # (G, 1, N)
         self.scale = torch.stack([f.scale for f in fitted]).unsqueeze(1)
 
+    @without_autocast()
     def __call__(self, policies: Tensor) -> Tensor:
         x = policies.flatten(2)  # (G, B, F)
         if len(x) == 1:
@@ -292,6 +208,7 @@ class _Together:
 class _OnePerSender(_Together):
     """Networks that know one sender's utility each."""
 
+    @differentiable()
     def own_gradient(self, policies: Tensor) -> Tensor:
         """Each sender's gradient of its own utility in its own policy, `(G, B, N, S, M)`.
 
@@ -299,8 +216,7 @@ class _OnePerSender(_Together):
         """
         n_games, _, n_senders = policies.shape[:3]
         x = policies.detach().flatten(2).repeat_interleave(n_senders, 0).requires_grad_()
-        with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(self.networks(x).sum(), x)  # (G * N, B, F)
+        (gradient,) = torch.autograd.grad(self.networks(x).sum(), x)  # (G * N, B, F)
         of_all = gradient.unflatten(0, (n_games, n_senders)).unflatten(-1, policies.shape[2:])
         own = of_all.diagonal(dim1=1, dim2=3).movedim(-1, 2)  # (G, B, N, S, M)
         return own * self.scale.to(own)[..., None, None]

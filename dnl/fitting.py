@@ -28,7 +28,9 @@ from dnl.surrogates import (
     networks_per_game,
 )
 from games import FollowerGame, PersuasionGame, checks
+from games.files import write_text
 from games.randomness import stream
+from games.surroundings import own_surroundings
 
 # A utility counts as constant where its spread over the samples is below this many payoff ranges
 # (far below any change of a receiver's action that matters), or is rounding of its size.
@@ -67,6 +69,7 @@ def fit(
     return fit_many([game], surrogate, config, seed, directory=directory, progress=progress)[0]
 
 
+@own_surroundings()
 def fit_many(
     games: Sequence[FollowerGame],
     surrogate: str = "dnl",
@@ -209,7 +212,8 @@ def _initialise(
         for game in games:
             for index in range(count):
                 generator = stream("initialisation", seed, game.identity, index)
-                torch.manual_seed(generator.initial_seed())
+                # Not torch.manual_seed, which seeds all devices: only the CPU's state is put back.
+                torch.default_generator.manual_seed(generator.initial_seed())
                 network = make_surrogate(surrogate, game.shape, architecture)
                 recipe.prepare(network)
                 if (
@@ -302,5 +306,5 @@ def _prepare(
     record = directory / "fit.json"
     if record.exists() and record.read_text() != text:
         raise ValueError(f"directory holds another fit, got {str(directory)!r}: see {record}")
-    record.write_text(text)
+    write_text(record, text)
     return directory

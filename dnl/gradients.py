@@ -5,12 +5,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from games.surroundings import differentiable, ordinary
+
 Utility = Callable[[Tensor], Tensor]
 _NO_GRADIENT = "utility must be differentiable in the policies, got no gradient"
 
 
+@differentiable()
 def own_gradient(utility: Utility, policies: Tensor) -> Tensor:
     """Each sender's gradient of its own utility in its own policy, shaped like `policies`.
+
+    The same under `torch.no_grad`, `torch.inference_mode` and `torch.autocast`.
 
     Args:
         utility: differentiable, `(..., N, S, M) -> (..., N)`; or with a method `own_gradient` that
@@ -34,25 +39,24 @@ def own_gradient(utility: Utility, policies: Tensor) -> Tensor:
 
 def _one_by_one(utility: Utility, policies: Tensor) -> Tensor:
     """A backward pass for each sender."""
-    with torch.enable_grad():
-        at = policies.detach().requires_grad_()
-        values = utility(at)
-        n_senders = policies.shape[-3]
-        if not isinstance(values, Tensor):
-            raise ValueError(f"utility must return a tensor, got {type(values).__name__}")
-        if values.shape != at.shape[:-2]:
-            raise ValueError(
-                f"utility must return shape (..., N) = {tuple(at.shape[:-2])}, "
-                f"got {tuple(values.shape)}"
-            )
-        if not values.requires_grad:
+    at = ordinary(policies).requires_grad_()
+    values = utility(at)
+    n_senders = policies.shape[-3]
+    if not isinstance(values, Tensor):
+        raise ValueError(f"utility must return a tensor, got {type(values).__name__}")
+    if values.shape != at.shape[:-2]:
+        raise ValueError(
+            f"utility must return shape (..., N) = {tuple(at.shape[:-2])}, "
+            f"got {tuple(values.shape)}"
+        )
+    if not values.requires_grad:
+        raise ValueError(_NO_GRADIENT)
+    own = torch.empty_like(policies)
+    for n in range(n_senders):
+        (gradient,) = torch.autograd.grad(
+            values[..., n].sum(), at, retain_graph=n < n_senders - 1, allow_unused=True
+        )
+        if gradient is None:  # it depends on something else that takes gradients
             raise ValueError(_NO_GRADIENT)
-        own = torch.empty_like(policies)
-        for n in range(n_senders):
-            (gradient,) = torch.autograd.grad(
-                values[..., n].sum(), at, retain_graph=n < n_senders - 1, allow_unused=True
-            )
-            if gradient is None:  # it depends on something else that takes gradients
-                raise ValueError(_NO_GRADIENT)
-            own[..., n, :, :] = gradient[..., n, :, :]
+        own[..., n, :, :] = gradient[..., n, :, :]
     return own

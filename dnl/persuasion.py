@@ -5,14 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dnl.budget import Budget
 from dnl.exact.persuasion import Recommendation
 from dnl.exact.problem import MARGINS
-from dnl.exact.response import MISSED, best_response
+from dnl.exact.response import ATTAINED, MISSED, best_response
 from dnl.exact.status import Status
 from games import PersuasionGame, checks
 from games.persuasion import of_one_sender
 
-ROUNDING = 1e-9  # of probabilities and utilities: what a solver may leave where it means none
+ROUNDING = 1e-9  # of probabilities: what a solver may leave where it means none
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,26 +23,31 @@ class OptimalPersuasion:
     Attributes:
         policies: `(1, S, M)`.
         utility: what the simulator gives the sender for it.
-        upper_bound: no policy gets more, whatever the receiver's tie rule.
+        upper_bound: no policy gets more; at least `utility`.
+        is_attained: whether `utility` is the bound itself, within 1e-8 of the payoff range. Often
+            the best is a limit only: the receiver is indifferent there, and its rule decides
+            against the sender. With the status `"optimal"` the policy comes within 1e-6 of it.
         status: `"optimal"`, or why the bound may be loose (`Status`, with `.advice`).
     """
 
     policies: Tensor
     utility: float
     upper_bound: float
+    is_attained: bool
     status: Status
 
 
 def optimal_persuasion(game: PersuasionGame, time_limit: float = 60.0) -> OptimalPersuasion:
     """Optimal Bayesian persuasion by a single sender.
 
-    With a signal for every action one linear program over recommendations (Kamenica and Gentzkow
-    2011, proposition 1; "Learning to Persuade", program 5). With fewer it is NP-hard (Dughmi, Kempe
-    and Qiang 2016): then the best policy and bound within the time limit (`best_response`).
+    With a signal for every action that the receiver may take, one linear program over
+    recommendations (Kamenica and Gentzkow 2011, proposition 1; "Learning to Persuade", program 5).
+    With fewer it is NP-hard (Dughmi, Kempe and Qiang 2016): then the best policy and bound within
+    the time limit (`best_response`).
 
     Args:
         game: of one sender.
-        time_limit: seconds, above 0; counts only with fewer signals than actions.
+        time_limit: seconds, above 0.
 
     Returns:
         In float64 on the CPU.
@@ -50,23 +56,57 @@ def optimal_persuasion(game: PersuasionGame, time_limit: float = 60.0) -> Optima
         ValueError: for a game of several senders or a bad limit.
         ImportError: if highspy is not installed.
     """
+    budget = Budget.within(checks.positive_number("time_limit", time_limit))
     game = of_one_sender(game).to("cpu", torch.float64)
-    time_limit = checks.positive_number("time_limit", time_limit)
-    ceiling = Recommendation(game, game.sender_utility[0].numpy()).bound()
+    unit = game.payoff_range.item()
+    program = Recommendation(game, game.sender_utility[0].numpy())
+    bound = program.bound(budget)
     silence = torch.zeros(1, game.n_states, game.n_signals, dtype=torch.float64)
     silence[..., 0] = 1.0
-    if game.n_signals < game.n_actions:
-        found = best_response(game, silence, 0, None, time_limit)
-        bound = max(min(found.upper_bound, ceiling), found.utility)
-        return OptimalPersuasion(found.policy.unsqueeze(0), found.utility, bound, found.status)
-    tried = [silence, *(plan for margin in MARGINS if (plan := obeyed(game, margin)) is not None)]
-    utilities = [game.ex_ante_utility(policies).item() for policies in tried]
-    best = max(range(len(tried)), key=utilities.__getitem__)
-    bound = max(ceiling, utilities[best])
-    noise = ROUNDING * game.sender_utility.abs().max().item()
-    missed = bound - utilities[best] > MISSED * game.payoff_range.item() + noise
-    status = Status.NOT_ATTAINED if missed else Status.OPTIMAL
-    return OptimalPersuasion(tried[best], utilities[best], bound, status)
+    plans = [silence]
+    if len(program.taken) <= game.n_signals:
+        plans += [plan for margin in MARGINS if (plan := _told(game, margin, budget)) is not None]
+    utilities = [game.ex_ante_utility(plan).item() for plan in plans]
+    best = max(range(len(plans)), key=utilities.__getitem__)
+    policies, utility = plans[best], utilities[best]
+    noise = 1e-9 * abs(bound)  # of utilities that all actions share
+    status = Status.OPTIMAL
+    if bound - utility > MISSED * unit + noise:
+        left = max(budget.left, 1e-3)
+        found = best_response(game, policies, 0, None, left, tolerance=MISSED / 10)
+        status, bound = found.status, min(bound, found.upper_bound)
+        if found.utility > utility:
+            policies, utility = found.policy.unsqueeze(0), found.utility
+        if bound - utility <= 2 * MISSED * unit + noise:
+            status = Status.OPTIMAL
+    bound = max(bound, utility)
+    attained = bound - utility <= ATTAINED * unit + noise
+    return OptimalPersuasion(policies, utility, bound, attained, status)
+
+
+def _told(game: PersuasionGame, margin: float, budget: Budget) -> Tensor | None:
+    """The best recommendation `(1, S, M)` that the receiver's own tie rule obeys.
+
+    Args:
+        game: of one sender, with a signal for every action that the receiver may take.
+        margin: by which an action must be better than those that the rule prefers at a tie.
+        budget: to solve the program.
+    """
+    worth = game.sender_utility[0].numpy()
+    program = Recommendation(game, worth, slack=0.0, margin=margin)
+    plan = program.best(tuple(range(game.n_actions)), budget)
+    if plan is None:
+        return None
+    told = torch.from_numpy(plan)[:, program.taken]
+    return _policies(told, game.n_signals)
+
+
+def _policies(told: Tensor, n_signals: int) -> Tensor:
+    """Recommendations `(S, A)` by the signals of the same numbers: `(1, S, M)`."""
+    policies = told.new_zeros(1, len(told), n_signals)
+    policies[0, :, : told.shape[1]] = told.clamp_min(0)
+    policies[policies < ROUNDING] = 0.0  # a message sent by a solver's rounding is not meant
+    return policies / policies.sum(-1, keepdim=True)
 
 
 def obeyed(game: PersuasionGame, margin: float) -> Tensor | None:
@@ -74,7 +114,7 @@ def obeyed(game: PersuasionGame, margin: float) -> Tensor | None:
 
     Args:
         game: of one sender, with a signal for every action: signal a recommends action a.
-        margin: of the receiver's utility range; below 0, recommendations that it would follow if
+        margin: in units of the receiver's ties; below 0, recommendations that it would follow if
             another action were better by as much.
 
     Returns:
@@ -85,7 +125,4 @@ def obeyed(game: PersuasionGame, margin: float) -> Tensor | None:
     )
     if plan is None:
         return None
-    policies = torch.zeros(1, game.n_states, game.n_signals, dtype=torch.float64)
-    policies[0, :, : game.n_actions] = torch.from_numpy(plan).clamp_min(0)
-    policies[policies < ROUNDING] = 0.0  # a message sent by a solver's rounding is not meant
-    return policies / policies.sum(-1, keepdim=True)
+    return _policies(torch.from_numpy(plan), game.n_signals)

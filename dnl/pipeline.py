@@ -214,7 +214,7 @@ def _decided(game: PersuasionGame, policies: Tensor, passed: Tensor, stages: Sta
         if kept:
             row["certified_welfare"] = welfare[kept].max().item()
     if stages.finish:
-        search = Search(game, stages.radius, deadline=float("inf"), seed=stages.seed)
+        search = Search(game, stages.radius, seed=stages.seed)
         order = welfare.argsort(descending=True, stable=True)[: stages.finish]
         walks = [p for i in order for p in walk(search, policies[i], radii(stages.radius))]
         rests = [p for p in walks if p is not None]

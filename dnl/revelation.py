@@ -11,6 +11,7 @@ from torch import Tensor
 
 from games import PersuasionGame
 from games.simulation import TIE_TOLERANCE
+from games.surroundings import contract
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +42,9 @@ def full_revelation(game: PersuasionGame) -> FullRevelation:
     """
     certain = torch.eye(game.n_states, dtype=game.prior.dtype, device=game.prior.device)
     action = _action_at(game, certain)  # (S,)
-    picked = game.sender_utility[:, torch.arange(game.n_states), action]  # (N, S)
-    utilities = picked @ game.prior
+    states = torch.arange(game.n_states, device=action.device)
+    picked = game.sender_utility[:, states, action]  # (N, S)
+    utilities = contract("ns,s->n", picked, game.prior)
     possible = game.prior > 0
     distinct = action[possible].unique()
     robust = len(distinct) <= game.n_signals ** (game.n_senders - 1)

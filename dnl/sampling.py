@@ -10,6 +10,7 @@ from torch import Tensor
 from dnl.parallel import spread
 from games import FollowerGame, PersuasionGame, stack
 from games.randomness import stream
+from games.surroundings import own_surroundings
 
 SIMULATED_BYTES = 2**29  # of profiles in double precision that are simulated at a time, at most
 
@@ -17,6 +18,7 @@ Samples = tuple[Tensor, Tensor]
 Sample = Callable[[Sequence[FollowerGame], int, int, str, torch.device, torch.dtype], Samples]
 
 
+@own_surroundings()
 def sample(
     games: Sequence[FollowerGame],
     count: int,

@@ -12,6 +12,7 @@ from torch import Tensor
 from dnl.gradients import Utility, own_gradient
 from dnl.projections import project_to_simplex
 from games import checks
+from games.surroundings import differentiable
 
 STEPS = ("adam", "sgd")
 PROJECTIONS = ("softmax", "euclidean")
@@ -58,6 +59,7 @@ class ExtragradientResult:
     config: ExtragradientConfig
 
 
+@differentiable()
 def extragradient(
     utility: Utility, starts: Tensor, config: ExtragradientConfig | None = None
 ) -> ExtragradientResult:
@@ -73,7 +75,8 @@ def extragradient(
         config: None for the paper's.
 
     Returns:
-        End points in the dtype and on the device of `starts`.
+        End points in the dtype and on the device of `starts`. They are the same under
+        `torch.no_grad`, `torch.inference_mode` and `torch.autocast`.
 
     Raises:
         ValueError: if the starts hold rows that are no distributions, or the utility is not

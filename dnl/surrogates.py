@@ -27,6 +27,7 @@ from dnl.layers import (
 )
 from dnl.posteriors import PosteriorNetwork
 from games import checks
+from games.surroundings import single_by_default
 
 Shape = tuple[int, int, int, int]  # N, M, S, A
 PRIORS = ("learned", "given")
@@ -167,8 +168,11 @@ SURROGATES: Mapping[str, Callable[[Shape, Architecture], nn.Module]] = MappingPr
 PAPER_SURROGATES = ("relu", "delu", "dnl")
 
 
+@single_by_default()
 def make_surrogate(name: str, shape: Shape, architecture: Architecture | None = None) -> nn.Module:
     """The network called `name` for games of `shape`; initialised from torch's global seed.
+
+    In float32, whatever the default dtype.
 
     Args:
         name: out of `SURROGATES`.

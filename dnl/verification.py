@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dnl.budget import Budget
 from dnl.deviations import DEVIATIONS_PER_ENTRY, best_sampled
-from dnl.exact.response import BestResponse, exact_rows, respond
+from dnl.exact.linear import Array
+from dnl.exact.response import Response, exact_rows, outcomes_of, respond
 from dnl.parallel import spread
 from dnl.tolerance import TOLERANCE, allowed_gain
 from games import PersuasionGame, checks
@@ -149,18 +151,20 @@ def decide(
     searches no further than the verdict needs.
     """
     allowed = allowed_gain(tolerance, radius)
-    rows = torch.from_numpy(exact_rows(profile))
     judge = game.to("cpu", torch.float64)
-    utilities = judge.ex_ante_utility(rows)
-    deadline = time.perf_counter() + time_limit
+    rows = exact_rows(profile)
+    budget = Budget.within(time_limit)
+    outcomes = outcomes_of(judge, rows)
     verdict = "certified"
     for n in range(game.n_senders):
-        left = max(deadline - time.perf_counter(), 1e-3) / (game.n_senders - n)
-        found = respond(judge, rows, n, radius, left, 0.4 * allowed, enough=0.9 * allowed)
-        most = allowed * game.payoff_range[n].item()
-        if found.utility - utilities[n].item() > most:
+        turn = budget.part(1 / (game.n_senders - n))
+        found = respond(
+            judge, rows, n, radius, turn, 0.4 * allowed, enough=0.9 * allowed, outcomes=outcomes
+        )
+        most = allowed * judge.payoff_range[n].item()
+        if found.gain > most:
             return "refuted"
-        if not found.upper_bound - utilities[n].item() <= most:
+        if not found.most <= most:
             verdict = "undecided"
     return verdict
 
@@ -190,35 +194,34 @@ def _exact(
 ) -> dict[str, Any]:
     """The fields of a batch's `Verification` by best responses with proven bounds."""
 
-    def respond_all(rows: Tensor) -> list[BestResponse]:
-        deadline = time.perf_counter() + time_limit
-        responses = []
-        for n in range(game.n_senders):
-            # What earlier senders left of the time is shared by the later ones.
-            left = max(deadline - time.perf_counter(), 0.0) / (game.n_senders - n)
-            # Half of the tolerance for the gap: a gain of 0 is then always certified.
-            responses.append(respond(game, rows, n, radius, left, 0.5 * allowed))
-        return responses
+    judge = game.to("cpu", torch.float64)
+
+    def respond_all(rows: Array) -> list[Response]:
+        budget = Budget.within(time_limit)
+        outcomes = outcomes_of(judge, rows)
+        turns = range(len(rows), 0, -1)
+        # What earlier senders left of the time is shared by the later ones. Half of the tolerance
+        # for the gap: a gain of 0 is then always certified.
+        return [
+            respond(judge, rows, n, radius, budget.part(1 / left), 0.5 * allowed, outcomes=outcomes)
+            for n, left in enumerate(turns)
+        ]
 
     gain = batch.new_zeros(batch.shape[:2])
     witness_gain, seconds = torch.zeros_like(gain), torch.zeros_like(gain)
     witness = batch.clone()
     status, verdict = [], []
-    ranges = game.payoff_range.double().cpu()
-    judge = game.to("cpu", torch.float64)
-    profiles = [torch.from_numpy(exact_rows(profile)) for profile in batch]
+    ranges = judge.payoff_range
+    profiles = [exact_rows(profile) for profile in batch]
     found = spread(respond_all, profiles, workers)
-    for b, (rows, responses) in enumerate(zip(profiles, found, strict=True)):
-        utilities = judge.ex_ante_utility(rows)
+    for b, responses in enumerate(found):
         certified, refuted, statuses = True, False, []
         for n, response in enumerate(responses):
-            most = max(response.upper_bound - utilities[n].item(), 0.0)
-            got = response.utility - utilities[n].item()
-            certified &= most <= allowed * ranges[n].item()
-            refuted |= got > allowed * ranges[n].item()
-            gain[b, n], seconds[b, n] = most, response.seconds
-            if got > 0:
-                witness[b, n], witness_gain[b, n] = response.policy.to(batch), got
+            certified &= response.most <= allowed * ranges[n].item()
+            refuted |= response.gain > allowed * ranges[n].item()
+            gain[b, n], seconds[b, n] = response.most, response.seconds
+            if response.gain > 0:
+                witness[b, n], witness_gain[b, n] = response.policy.to(batch), response.gain
             statuses.append(str(response.status))
         status.append(tuple(statuses))
         verdict.append("certified" if certified else "refuted" if refuted else "undecided")

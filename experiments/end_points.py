@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from dnl import FittedSurrogate, cli, extragradient, find_equilibria, full_revelation
+from dnl.budget import Budget
 from dnl.figures import write_figure
 from dnl.finding.responses import radii, walk
 from dnl.finding.search import Search
@@ -108,7 +109,7 @@ def row_of(
         fitted = FittedSurrogate.load(network_file(networks, (*key[:-1], *FITS[way])))
     ends = profiles(game, way, fitted, starts, solving)
     seconds = time.perf_counter() - began
-    search = Search(game, RADIUS, deadline=float("inf"))
+    search = Search(game, RADIUS)
     unit = game.payoff_range.sum().item()
     revealed = full_revelation(game).utilities.sum().item()
     baseline = max(revealed, game.no_information().sum().item())
@@ -148,7 +149,7 @@ def profiles(
 
 def finish(search: Search, policies: Tensor, walking: float) -> Tensor | None:
     """Where exact best responses come to rest: nearby, or else within a radius that shrinks."""
-    search.deadline = time.perf_counter() + walking
+    search.budget = Budget.within(walking)
     for shrinking in ((RADIUS,), radii(RADIUS)):
         for rest in walk(search, policies, shrinking):
             if rest is not None:

@@ -126,7 +126,8 @@ def plain_milp(problem: Deviation, radius: float, tolerance: float, time_limit: 
     """One program over all joint signals with binary shares: the gap that it leaves, normalised."""
     low = np.maximum(problem.own - radius, 0.0)
     width = np.minimum(problem.own + radius, 1.0) - low
-    hull = Hull(problem, low, width, total="policy", unit=1.0)
+    candidates = np.asarray(problem.candidates(low, low + width))
+    hull = Hull(problem, low, width, candidates, total="policy", unit=1.0)
     program = hull.program
     binary = np.zeros(len(program.cost))
     binary[hull.n_x : hull.y_start] = 1

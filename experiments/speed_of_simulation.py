@@ -69,7 +69,7 @@ def simulation_rate(
         f"chunk {chunk}": (profiles, partial(plain_utility, game, few, chunk)) for chunk in sizes
     }
     runs["tensors"] = (profiles, lambda: game.ex_ante_utility(few))
-    if compiled.kernel(batch.unsqueeze(0), n_actions, game.tie_break) is not None:
+    if compiled.kernel(batch.unsqueeze(0), n_actions, criteria=1) is not None:
         runs["machine code"] = (len(batch), lambda: game.ex_ante_utility(batch))
     size = PRODUCT[device.type]
     factor = torch.rand(size, size, dtype=torch.float64, device=device)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from games.surroundings import ordinary_tensors
+
 Array = Any  # whatever torch.as_tensor takes: nested lists, numpy arrays, tensors
 
 Kind = TypeVar("Kind")
@@ -43,24 +45,39 @@ def as_float_tensor(name: str, value: Array) -> Tensor:
     if isinstance(value, Tensor):
         if value.is_complex():
             raise ValueError(f"{name} must be real, got {value.dtype}")
-        tensor = value.detach().clone()
+        with ordinary_tensors():
+            tensor = value.detach().clone()
     else:
         try:
-            tensor = torch.tensor(np.asarray(value, dtype=np.float64))
+            with ordinary_tensors():
+                tensor = torch.tensor(np.asarray(value, dtype=np.float64))
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"{name} must be an array of numbers, got {shown(value)}") from error
     if tensor.dtype != torch.float32:
-        tensor = tensor.to(torch.float64)
+        with ordinary_tensors():
+            tensor = tensor.to(torch.float64)
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} must be finite, got {shown(tensor)}")
     return tensor
+
+
+def moderate(name: str, tensor: Tensor) -> None:
+    """Raise unless the squares of all entries can be represented: variances are computed of them.
+
+    So entries may be up to about 10^153 (float32: 10^18).
+    """
+    largest = tensor.abs().max().item()
+    limit = 0.1 * torch.finfo(tensor.dtype).max ** 0.5
+    if largest > limit:
+        raise ValueError(f"{name} must not exceed {limit:.0e} in size, got {largest:.3g}")
 
 
 def common_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
     """The tensors as float32 if all are, else as float64; without negative zeros."""
     single = all(tensor.dtype == torch.float32 for tensor in tensors)
     dtype = torch.float32 if single else torch.float64
-    return tuple(tensor.to(dtype) + 0.0 for tensor in tensors)
+    with ordinary_tensors():
+        return tuple(tensor.to(dtype) + 0.0 for tensor in tensors)
 
 
 def shape_error(name: str, axes: str, expected: Sequence[object], got: Tensor) -> ValueError:

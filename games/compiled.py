@@ -38,8 +38,14 @@ TYPES = {torch.float64: ("double", "int64_t"), torch.float32: ("float", "int32_t
 Kernel = Callable[[Tensor, Tensor, Sequence[Tensor], Sequence[Tensor]], Tensor]
 
 
-def kernel(policies: Tensor, n_actions: int, tie_break: str) -> Kernel | None:
-    """The compiled simulation for `policies (G, B, N, S, M)`, or None where it does not pay."""
+def kernel(policies: Tensor, n_actions: int, criteria: int) -> Kernel | None:
+    """The compiled simulation for `policies (G, B, N, S, M)`, or None where it does not pay.
+
+    Args:
+        policies: what is simulated.
+        n_actions: `A`.
+        criteria: how many tables a receiver looks at.
+    """
     n_games, n_profiles, n_senders, n_states, n_signals = policies.shape
     work = n_games * n_profiles * n_signals**n_senders * n_states * n_actions
     if (
@@ -49,7 +55,7 @@ def kernel(policies: Tensor, n_actions: int, tie_break: str) -> Kernel | None:
         or (policies.requires_grad and torch.is_grad_enabled())
     ):
         return None
-    return build(policies.dtype, n_states, n_actions, 2 if tie_break == "senders" else 1)
+    return build(policies.dtype, n_states, n_actions, criteria)
 
 
 @cache

@@ -16,6 +16,7 @@ from games import checks
 from games.checks import Array
 from games.follower import BaseFollowerGame, contested
 from games.randomness import stream
+from games.surroundings import contract
 
 REWARD_SCALE = 10.0
 
@@ -83,7 +84,7 @@ class ContractGame(BaseFollowerGame):
     @cached_property
     def payoff_range(self) -> Tensor:
         """`(1,)`: an upper bound, as if any action could be had at any wages."""
-        reward = self.outcome_probabilities @ self.rewards
+        reward = contract("ao,o->a", self.outcome_probabilities, self.rewards)
         return (reward.amax() - reward.amin() + self.max_wage).unsqueeze(0)
 
     @cached_property

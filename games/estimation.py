@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from games.simulation import Receiver, Scratch, full_precision, memory_budget, slices
+from games.simulation import Receiver, Scratch, memory_budget, slices
+from games.surroundings import full_precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +43,10 @@ class UtilityEstimate:
 @full_precision()
 def estimate(
     prior: Tensor,
-    receiver_utility: Tensor,
     sender_utility: Tensor,
+    receiver: Receiver,
+    extremes: tuple[Tensor, Tensor],
     policies: Tensor,
-    tie_break: str,
     draws: int,
     confidence: float,
     generator: torch.Generator | None,
@@ -59,17 +60,16 @@ def estimate(
 
     Args:
         prior: `(S,)`.
-        receiver_utility: `(S, A)`.
         sender_utility: `(N, S, A)`.
+        receiver: of this one game.
+        extremes: `(N,)` each, the least and the most that a sender can get.
         policies: `(B, N, S, M)`; rows are taken as distributions up to their sum.
-        tie_break: `"first"` or `"senders"`.
         draws: at least 2.
         confidence: above 0 and below 1.
         generator: of the CPU; None for the global one. Draw by draw, `1 + N` uniform numbers.
     """
     n_profiles, n_senders, n_states, n_signals = policies.shape
     policies = policies.clamp_min(0)  # rounding of policies may go below 0
-    receiver = Receiver(receiver_utility[None], sender_utility[None], tie_break)
     table = sender_utility.permute(2, 1, 0)  # (A, S, N)
     held = max(n_states * n_senders, n_signals, table.shape[0] + 1)
     at_once = max(1, memory_budget(policies) // held)
@@ -78,13 +78,13 @@ def estimate(
     total = policies.new_zeros(n_profiles, n_senders, dtype=torch.float64)
     squares = torch.zeros_like(total)
     # Around the middle of the payoffs, so that squares lose no digits to a common shift.
-    low, high = (bound.double() for bound in sender_utility.aminmax(dim=-1))  # (N, S)
-    low, high = low.amin(1), high.amax(1)
+    low, high = (bound.to(total) for bound in extremes)
     middle = (low + high) / 2
     for drawn in slices(draws, at_once):
         size = (len(range(draws)[drawn]), 1 + n_senders)
         # All profiles meet the same numbers: a result does not depend on its company.
-        uniform = torch.rand(size, dtype=torch.float64, generator=generator).to(policies.device)
+        uniform = torch.rand(size, dtype=torch.float64, device="cpu", generator=generator)
+        uniform = uniform.to(policies.device)
         for profiles in slices(n_profiles, max(1, at_once // len(uniform))):
             posterior = drawn_posteriors(prior, policies[profiles], uniform)  # (b, D, S)
             certain = torch.ones_like(posterior[:, :1])  # the other half of the joint signal

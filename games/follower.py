@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from games.simulation import TIE_TOLERANCE, optimal_action
+from games.surroundings import full_precision
 from games.value import GameValue
 
 CONTESTED_PROFILES = 1024
@@ -74,6 +75,7 @@ class BaseFollowerGame(GameValue):
         n_leaders, n_entries, n_rows, n_choices = self.shape
         return f"{type(self).__name__}(N={n_leaders}, M={n_entries}, S={n_rows}, A={n_choices})"
 
+    @full_precision()
     def ex_ante_utility(self, policies: Tensor) -> Tensor:
         """The leaders' utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`.
 
@@ -100,6 +102,7 @@ class BaseFollowerGame(GameValue):
         return action[0] if single else action
 
     @torch.no_grad()
+    @full_precision()
     def _react(self, policies: Tensor) -> Tensor:
         scores = self._scores(policies)
         slack = scores.new_tensor(TIE_TOLERANCE[scores.dtype] * self.follower_range)

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from games import checks, estimation, simulation
+from games import checks, estimation, optimal_actions, simulation
 from games.checks import Array
 from games.estimation import UtilityEstimate
 from games.files import write_text
@@ -36,7 +37,7 @@ class PersuasionGame(GameValue):
         n_signals: `M`, signals of each sender.
         tie_break: whom the receiver favours among optimal actions: `"first"` takes the lowest
             index, `"senders"` the highest expected sum of sender utilities. Actions tie within 1e-9
-            (float32: 1e-6) of the receiver's utility range.
+            (float32: 1e-6) of the receiver's expected utility range (`tie_units`).
 
     Arrays become float64 tensors (float32 tensors stay float32) that share no memory with the
     arguments. Do not edit them: the game is a value, equal to another where all five arguments are.
@@ -81,6 +82,8 @@ class PersuasionGame(GameValue):
         n_signals = checks.positive_integer("n_signals", n_signals)
         checks.one_of("tie_break", tie_break, TIE_BREAKS)
         prior, v, u = checks.common_dtype(prior, v, u)
+        checks.moderate("receiver_utility", v)
+        checks.moderate("sender_utility", u)
         # A prior that already sums to 1 keeps its bits, so that saving and loading changes nothing.
         if abs(total - 1) > 8 * torch.finfo(prior.dtype).eps:
             prior = prior / prior.sum()
@@ -119,10 +122,43 @@ class PersuasionGame(GameValue):
         return self.n_senders, self.n_signals, self.n_states, self.n_actions
 
     @cached_property
+    def possible_actions(self) -> Tensor:
+        """`(A,)` bool: actions that some belief over the possible states makes optimal."""
+        prior, v, _ = self._arrays()
+        kept = optimal_actions.ever_optimal(prior, v)
+        return torch.from_numpy(kept).to(self.prior.device)
+
+    @cached_property
     def payoff_range(self) -> Tensor:
-        """`(N,)`: each sender's highest minus lowest utility in the table."""
-        u = self.sender_utility
-        return u.amax((1, 2)) - u.amin((1, 2))
+        """`(N,)`: how much the receiver's action can matter to each sender, the unit of gains.
+
+        `sum_s mu(s) (max_a u_n(s, a) - min_a u_n(s, a))`, the maximum and minimum over
+        `possible_actions`. What never happens does not count: neither a state of probability 0 nor
+        an action that is never optimal. At most the highest minus the lowest utility in the table.
+        """
+        prior, _, u = self._arrays()
+        kept = self.possible_actions.cpu().numpy()
+        ranges = [optimal_actions.payoff_range(prior, table[:, kept]) for table in u]
+        return torch.tensor(ranges, dtype=self.prior.dtype, device=self.prior.device)
+
+    def tie_units(self, dtype: torch.dtype) -> tuple[float, ...]:
+        """What the tie tolerance is a fraction of, for each thing the receiver looks at in turn.
+
+        First its own utility, then, with the rule `"senders"`, the sum of theirs. As in
+        `payoff_range`, only what can happen counts; what rounding to `dtype` tells apart ties.
+        """
+        prior, v, u = self._arrays()
+        kept = self.possible_actions.cpu().numpy()
+        tables = [v] if self.tie_break == "first" else [v, u.sum(0)]
+        tolerance, eps = simulation.TIE_TOLERANCE[dtype], torch.finfo(dtype).eps
+        return tuple(
+            optimal_actions.tie_unit(prior, table[:, kept], tolerance, eps) for table in tables
+        )
+
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Prior, receiver's and senders' utilities in float64 for numpy; the prior sums to 1."""
+        prior, v, u = (tensor.double().cpu().numpy() for tensor in self._tensors())
+        return prior / prior.sum(), v, u
 
     # ------------------------------------------------------------------------------ simulation
 
@@ -180,9 +216,12 @@ class PersuasionGame(GameValue):
         batch, single = self._batch(policies)
         draws = checks.positive_integer("draws", draws, least=2)
         confidence = checks.open_share("confidence", confidence)
-        prior, v, u = (tensor[0] for tensor in self.stacked().tensors(batch))
+        prior, _, u = (tensor[0] for tensor in self.stacked().tensors(batch))
+        receiver = self.stacked().receiver(batch)
+        attainable = self.sender_utility[:, self.prior > 0][..., self.possible_actions]
+        extremes = attainable.amin((1, 2)), attainable.amax((1, 2))
         found = estimation.estimate(
-            prior, v, u, batch, self.tie_break, draws, confidence, generator
+            prior, u, receiver, extremes, batch, draws, confidence, generator
         )
         if not single:
             return found
@@ -199,12 +238,12 @@ class PersuasionGame(GameValue):
         """The action at every joint signal: `(B, N, S, M) -> (B, K)` int64, -1 at probability 0."""
         batch, single = self._batch(policies)
         batch = batch.detach().unsqueeze(0)  # (1, B, N, S, M)
-        prior, v, u = self.stacked().tensors(batch)
+        prior, _, _ = self.stacked().tensors(batch)
         rows = torch.empty(batch.shape[1], self.n_signals**self.n_senders, dtype=torch.int64)
         rows = rows.to(batch.device)
         left_size = self.n_signals ** ((self.n_senders + 1) // 2)
         table = rows.view(len(rows), left_size, self.n_signals ** (self.n_senders // 2))
-        receiver, scratch = simulation.Receiver(v, u, self.tie_break), simulation.Scratch(batch)
+        receiver, scratch = self.stacked().receiver(batch), simulation.Scratch(batch)
         held = simulation.scores_held(table.shape[-1], self.n_states, self.n_actions)
         for _, profiles, signals in simulation.chunks(batch, held):
             left, right = simulation.halves(prior, batch[:, profiles])
@@ -296,9 +335,12 @@ class PersuasionGame(GameValue):
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "PersuasionGame":
-        """The same game on another device or in another dtype (float32 or float64)."""
+        """This game on another device or in another dtype (float32 or float64); itself if it is."""
         if dtype not in (None, torch.float32, torch.float64):
             raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
+        moved = self.prior.to(device=device, dtype=dtype)
+        if (moved.device, moved.dtype) == (self.prior.device, self.prior.dtype):
+            return self
         prior, v, u = (t.to(device=device, dtype=dtype) for t in self._tensors())
         return PersuasionGame(prior, v, u, self.n_signals, self.tie_break)
 

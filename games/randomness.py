@@ -27,7 +27,7 @@ def stream(name: str, *identity: object) -> torch.Generator:
     """
     text = repr((name, *map(_plain, identity))).encode()
     seed = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator("cpu").manual_seed(seed)
 
 
 def uniform_distributions(size: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
@@ -35,7 +35,7 @@ def uniform_distributions(size: tuple[int, ...], generator: torch.Generator | No
 
     Drawn from the global generator where `generator` is None.
     """
-    waits = torch.empty(size, dtype=torch.float64).exponential_(generator=generator)
+    waits = torch.empty(size, dtype=torch.float64, device="cpu").exponential_(generator=generator)
     return waits / waits.sum(-1, keepdim=True)
 
 

@@ -13,7 +13,6 @@ any sender's or the receiver's, is `sum_{s,a} P(s, a) * utility(s, a)`.
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from copy import copy
 from itertools import product
 
@@ -21,28 +20,12 @@ import torch
 from torch import Tensor
 
 from games import compiled
+from games.surroundings import full_precision, matrix_product
 
 # Largest number of scores (games x profiles x actions x joint signals) held at a time. 2**19 double
 # precision numbers are 4 MiB: small enough for the caches of a CPU, and bounded on a GPU.
 CHUNK_SCORES = {"cpu": 2**19, "cuda": 2**27}
 TIE_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-6}
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Products of float32 matrices in float32, whatever the process has chosen for its networks.
-
-    TF32 and bfloat16 keep three digits: they would move every cliff and call near ties wrongly.
-    """
-    cuda, cpu = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
-    rounded = [(b, b.fp32_precision) for b in (cuda, cpu) if b.fp32_precision in ("tf32", "bf16")]
-    try:
-        for backend, _ in rounded:
-            backend.fp32_precision = "ieee"
-        yield
-    finally:
-        for backend, precision in rounded:
-            backend.fp32_precision = precision
 
 
 def joint_weights(policies: Tensor) -> Tensor:
@@ -122,24 +105,36 @@ class Receiver:
         receiver_utility: `(G, S, A)`.
         sender_utility: `(G, N, S, A)`.
         tie_break: `"first"` or `"senders"`.
+        units: `(G, C)`, what is 1 in the tie tolerance of each of the C tables that a receiver
+            looks at: its own utility and, with `"senders"`, the sum of theirs.
     """
 
-    def __init__(self, receiver_utility: Tensor, sender_utility: Tensor, tie_break: str) -> None:
+    def __init__(
+        self, receiver_utility: Tensor, sender_utility: Tensor, tie_break: str, units: Tensor
+    ) -> None:
         tables = [receiver_utility]  # what the receiver looks at, in this order
         if tie_break == "senders":
             tables.append(sender_utility.sum(-3))  # (G, S, A)
-        # A shift per state changes no decision, only rounding.
-        self.tables = [table - table.mean(-1, keepdim=True) for table in tables]
+        # A shift per state changes no decision, only rounding: so nothing is rounded to the size of
+        # utilities that all actions share, or of an action that is never taken.
+        best = receiver_utility.argmax(-1, keepdim=True)
+        self.tables = [table - table.gather(-1, best) for table in tables]
         tolerance = TIE_TOLERANCE[receiver_utility.dtype]
-        self.slacks = [
-            tolerance * (table.amax((-2, -1)) - table.amin((-2, -1))) for table in tables
-        ]  # (G,) each, for a joint signal of probability 1
+        # (G,) each, for a joint signal of probability 1
+        self.slacks = [tolerance * unit for unit in units.unbind(1)]
 
     def of(self, games: Tensor) -> "Receiver":
         """The receivers of the games with these indices, one after another."""
         chosen = copy(self)
         chosen.tables = [picked(table, games) for table in self.tables]
         chosen.slacks = [picked(slack, games) for slack in self.slacks]
+        return chosen
+
+    def part(self, games: slice) -> "Receiver":
+        """The receivers of some consecutive games."""
+        chosen = copy(self)
+        chosen.tables = [table[games] for table in self.tables]
+        chosen.slacks = [slack[games] for slack in self.slacks]
         return chosen
 
     @torch.no_grad()
@@ -226,7 +221,7 @@ def _expected(table: Tensor, left: Tensor, right: Tensor, scratch: Scratch) -> T
     shape = (*left.shape[:2], table.shape[1], table.shape[2], left.shape[2])
     weighted = torch.mul(factor, weights, out=scratch.out("weighted", *shape)).flatten(3)
     room = scratch.out("scores", *right.shape[:3], weighted.shape[3])
-    return torch.matmul(right, weighted, out=room).unflatten(3, shape[3:])
+    return matrix_product(right, weighted, out=room).unflatten(3, shape[3:])
 
 
 def slices(length: int, step: int) -> Iterator[slice]:
@@ -267,31 +262,23 @@ def outcomes_held(policies: Tensor, n_actions: int) -> int:
     return max(1, 16 * memory_budget(policies) // (n_games * n_states * n_actions))
 
 
-def outcome_distribution(
-    prior: Tensor,
-    receiver_utility: Tensor,
-    sender_utility: Tensor,
-    policies: Tensor,
-    tie_break: str,
-) -> Tensor:
+def outcome_distribution(prior: Tensor, receiver: Receiver, policies: Tensor) -> Tensor:
     """Joint distribution of state and action under each profile.
 
     Args:
         prior: `(G, S)`.
-        receiver_utility: `(G, S, A)`.
-        sender_utility: `(G, N, S, A)`.
+        receiver: of `G` games.
         policies: `(G, B, N, S, M)`.
-        tie_break: `"first"` or `"senders"`.
 
     Returns:
         `(G, B, S, A)`; differentiable in `policies` inside a region where no action changes.
     """
     n_games, n_profiles, n_senders, n_states, n_signals = policies.shape
-    n_actions = receiver_utility.shape[-1]
+    n_actions = receiver.tables[0].shape[-1]
     # Results go into one array: thousands of small ones between large temporaries would pin the
     # allocator's heap, whose size then grows with the batch.
     found = policies.new_zeros(n_games, n_profiles, n_states, n_actions)
-    kernel = compiled.kernel(policies, n_actions, tie_break)
+    kernel = compiled.kernel(policies, n_actions, len(receiver.tables))
     if kernel is None:
         n_right = n_signals ** (n_senders // 2)
         parts = chunks(policies, scores_held(n_right, n_states, n_actions))
@@ -301,16 +288,15 @@ def outcome_distribution(
     for games, profiles, signals in parts:
         left, right = halves(prior[games], policies[games, profiles])
         left = left[:, :, signals]
-        receiver = Receiver(receiver_utility[games], sender_utility[games], tie_break)
+        here = receiver.part(games)
         if kernel is None:
-            outcomes = taken(receiver, left, right, scratch).sum(-1)
+            outcomes = taken(here, left, right, scratch).sum(-1)
         else:
-            outcomes = kernel(left, right, receiver.tables, receiver.slacks)
+            outcomes = kernel(left, right, here.tables, here.slacks)
         found[games, profiles] += outcomes
     return found
 
 
-@full_precision()
 def taken(receiver: Receiver, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
     """Outcome distributions by left joint signal, `(G, B, S, A, L)`, of factors as in `halves`.
 
@@ -319,7 +305,7 @@ def taken(receiver: Receiver, left: Tensor, right: Tensor, scratch: Scratch) -> 
     chosen, _ = receiver.choose(left, right, scratch)  # (G, B, R, A, L)
     n_games, n_profiles, _, n_actions, n_left = chosen.shape
     room = scratch.out("sums", n_games, n_profiles, left.shape[3], n_actions * n_left)
-    sums = torch.matmul(right.mT, chosen.flatten(3), out=room).unflatten(3, (n_actions, n_left))
+    sums = matrix_product(right.mT, chosen.flatten(3), out=room).unflatten(3, (n_actions, n_left))
     return torch.mul(sums, left.mT.unsqueeze(3), out=None if room is None else sums)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from games import checks, simulation, unilateral
+from games.surroundings import contract, ordinary_tensors
 
 if TYPE_CHECKING:
     from games.persuasion import PersuasionGame
@@ -48,7 +49,8 @@ class GameStack:
     @cached_property
     def _stacked(self) -> tuple[Tensor, Tensor, Tensor]:
         columns = zip(*(game._tensors() for game in self.games), strict=True)
-        prior, v, u = (torch.stack(column) for column in columns)
+        with ordinary_tensors():  # they are kept, for gradients too
+            prior, v, u = (torch.stack(column) for column in columns)
         return prior, v, u
 
     def tensors(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -56,12 +58,18 @@ class GameStack:
         prior, v, u = (tensor.to(like) for tensor in self._stacked)
         return prior, v, u
 
+    def receiver(self, like: Tensor) -> simulation.Receiver:
+        """The games' receivers, typed as `like`."""
+        _, v, u = self.tensors(like)
+        units = [game.tie_units(like.dtype) for game in self.games]  # (G, C)
+        return simulation.Receiver(v, u, self.tie_break, torch.tensor(units).to(like))
+
     def outcome_distribution(self, policies: Tensor, *, check: bool = True) -> Tensor:
         """Joint distribution of state and action: `(G, B, N, S, M) -> (G, B, S, A)`."""
         if check:
             self._check(policies)
-        prior, v, u = self.tensors(policies)
-        return simulation.outcome_distribution(prior, v, u, policies, self.tie_break)
+        prior, _, _ = self.tensors(policies)
+        return simulation.outcome_distribution(prior, self.receiver(policies), policies)
 
     def ex_ante_utility(self, policies: Tensor, *, check: bool = True) -> Tensor:
         """Senders' expected utilities, each game its own: `(G, B, N, S, M) -> (G, B, N)`.
@@ -75,7 +83,7 @@ class GameStack:
         parts = policies.split(simulation.outcomes_held(policies, u.shape[-1]), 1)
         return torch.cat(
             [
-                torch.einsum("gbsa,gnsa->gbn", self.outcome_distribution(part, check=False), u)
+                contract("gbsa,gnsa->gbn", self.outcome_distribution(part, check=False), u)
                 for part in parts
             ],
             1,
@@ -95,9 +103,9 @@ class GameStack:
         Returns:
             `(B, D)`; see `PersuasionGame.deviation_gain`.
         """
-        prior, v, u = self.tensors(policies)
+        prior, _, u = self.tensors(policies)
         return unilateral.deviation_gain(
-            prior, v, u, games, policies, sender, deviations, self.tie_break
+            prior, u, self.receiver(policies), games, policies, sender, deviations
         )
 
     def _check(self, policies: Tensor) -> None:

@@ -25,7 +25,8 @@ def synthetic_game(
             normals. These priors are nearly degenerate, and in many such games the receiver never
             changes action: every utility is then constant. `"contested"` (ours): prior uniform on
             the simplex, utilities as before, redrawn until every sender's utility has, over 1,024
-            random profiles, a standard deviation of at least 0.001 of its payoff range.
+            random profiles, a standard deviation of at least 0.001 of the difference between its
+            highest and its lowest utility in the table.
 
     Returns:
         A float64 game on the CPU with the tie rule `"first"`.
@@ -53,8 +54,8 @@ def synthetic_game(
     for _ in range(MAX_DRAWS):
         game = _draw(n_senders, n_signals, n_states, n_actions, law, generator)
         profiles = game.sample_policies(CONTESTED_PROFILES, generator)
-        spread = game.ex_ante_utility(profiles).std(0)
-        if (spread >= CONTESTED_SHARE * game.payoff_range).all():
+        spread, u = game.ex_ante_utility(profiles).std(0), game.sender_utility
+        if (spread >= CONTESTED_SHARE * (u.amax((1, 2)) - u.amin((1, 2)))).all():
             return game
     raise ValueError(f"no contested game in {MAX_DRAWS} draws for sizes {sizes}, seed {seed}")
 

@@ -19,7 +19,6 @@ from torch import Tensor
 from games.simulation import (
     Receiver,
     Scratch,
-    full_precision,
     memory_budget,
     others_weights,
     picked,
@@ -27,18 +26,17 @@ from games.simulation import (
     slices,
     taken,
 )
+from games.surroundings import contract, matrix_product
 
 
-@full_precision()
 def deviation_gain(
     prior: Tensor,
-    receiver_utility: Tensor,
     sender_utility: Tensor,
+    receiver: Receiver,
     games: Tensor,
     policies: Tensor,
     sender: int,
     deviations: Tensor,
-    tie_break: str,
 ) -> Tensor:
     """What `sender` gains by each deviation over its own policy in `policies`.
 
@@ -46,13 +44,12 @@ def deviation_gain(
 
     Args:
         prior: `(G, S)`.
-        receiver_utility: `(G, S, A)`.
         sender_utility: `(G, N, S, A)`.
+        receiver: of `G` games.
         games: `(B,)`, which game each profile is of.
         policies: `(B, N, S, M)`.
         sender: who deviates.
         deviations: `(B, D, S, M)`.
-        tie_break: `"first"` or `"senders"`.
 
     Returns:
         `(B, D)`; differentiable along the simplex where no action changes.
@@ -61,12 +58,12 @@ def deviation_gain(
     if n_deviations == 0:
         return deviations.new_zeros(n_profiles, 0)
     others = [n for n in range(policies.shape[1]) if n != sender]
-    receiver = Receiver(receiver_utility, sender_utility, tie_break)
     own_utility = sender_utility[:, sender]  # (G, S, A)
     # A constant per state is no gain; without it there is less to round.
-    worth = own_utility - own_utility[..., :1]
+    best = receiver.tables[0].argmax(-1, keepdim=True)
+    worth = own_utility - own_utility.gather(-1, best)
     found = [deviations.new_zeros(0, n_deviations)]
-    held = n_signals * scores_held(1, n_states, receiver_utility.shape[-1])
+    held = n_signals * scores_held(1, n_states, sender_utility.shape[-1])
     most = max(1, memory_budget(policies) // held)  # joint signals of the others
     for rows in slices(n_profiles, max(1, most // n_signals ** len(others))):
         game = games[rows]
@@ -100,12 +97,12 @@ def _gain(receiver: Receiver, worth: Tensor, own: Tensor, tried: Tensor, right: 
         for part in slices(n_deviations, max(1, memory_budget(right) // held)):
             both = torch.cat([columns[pairs, :1], columns[pairs, 1:][:, part]], 1).unsqueeze(1)
             outcomes = taken(listening, both, signals, scratch)[:, 0]  # (P, S, A, 1 + d)
-            gains = torch.einsum("psad,psa->pd", outcomes[..., 1:] - outcomes[..., :1], weight)
-            total[:, part] += same.to(gains) @ gains
+            gains = contract("psad,psa->pd", outcomes[..., 1:] - outcomes[..., :1], weight)
+            total[:, part] += matrix_product(same.to(gains), gains)
     each = torch.arange(n_profiles, device=action.device)[:, None, None]
     value = worth.mT[each, action]  # (B, M, R, S)
-    linear = torch.einsum("bmrs,bmr,brs->bsm", value, decided.to(value), right)
-    return total + torch.einsum("bdsm,bsm->bd", moved, linear)
+    linear = contract("bmrs,bmr,brs->bsm", value, decided.to(value), right)
+    return total + contract("bdsm,bsm->bd", moved, linear)
 
 
 def _groups(

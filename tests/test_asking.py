@@ -18,6 +18,7 @@ from dnl.learning_to_persuade import (
 from dnl.learning_to_persuade.asking import _confirmed
 from dnl.learning_to_persuade.ensemble import ENOUGH, ReceiverEnsemble
 from games import PersuasionGame, prosecutor_game, random_matrix_game
+from games.randomness import uniform_distributions
 from games.receivers import BanditReceiver, BaseReceiver, QuantalReceiver, RationalReceiver
 
 FEW = AskingConfig(queries=40)
@@ -91,8 +92,9 @@ def test_members_agree_on_what_was_seen() -> None:
     assert max(before) < 0.9
     assert min(right()) > 0.95
     # Elsewhere they remain apart.
-    vertices = torch.stack([ensemble.receiver_utility(m).argmax(1) for m in range(3)])
-    assert (vertices != vertices[0]).any()
+    beliefs = uniform_distributions((1000, 5), torch.Generator().manual_seed(0))
+    guesses = torch.stack([(beliefs @ ensemble.receiver_utility(m)).argmax(1) for m in range(3)])
+    assert (guesses != guesses[0]).any()
 
 
 def test_precision_is_learned_from_how_sure_the_receiver_is() -> None:

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 import dnl
-from dnl.finding.blocks import partitions_of, settle, spreads, unpooled
+from dnl.budget import Budget
+from dnl.finding.blocks import (
+    count_partitions,
+    is_enumerated,
+    partitions_of,
+    settle,
+    spreads,
+    unpooled,
+)
 from dnl.finding.members import MEMBERS
 from dnl.finding.search import Search, canonical
 from games import PersuasionGame, synthetic_game
@@ -25,7 +33,7 @@ def contested(sizes: Sizes, seed: int) -> PersuasionGame:
 
 
 def searching(game: PersuasionGame, radius: float = 0.005, seconds: float = 1e6) -> Search:
-    return Search(game, radius, time.perf_counter() + seconds)
+    return Search(game, radius, Budget.within(seconds))
 
 
 # ---------------------------------------------------------------------------------- the counts
@@ -119,13 +127,13 @@ def test_what_settles_is_at_rest_and_nothing_else(sizes: Sizes) -> None:
     generator = torch.Generator().manual_seed(0)
     starts = torch.randint(sizes[1], (64, sizes[0], sizes[2]), generator=generator)
     kept = starts.clone()
-    settled = settle(game, starts, generator, float("inf"))
+    settled = settle(game, starts, generator, Budget())
     torch.testing.assert_close(starts, kept)  # the argument is not edited
     assert not any(wants_to_move(game, labels) for labels in settled)
     at_rest = [labels for labels in starts if not wants_to_move(game, labels)]
     assert len(settled) >= len(at_rest)  # those stay where they are
     for labels in at_rest:
-        (same,) = settle(game, labels[None], generator, float("inf"))
+        (same,) = settle(game, labels[None], generator, Budget())
         torch.testing.assert_close(same, labels)
 
 
@@ -144,7 +152,7 @@ def test_the_unit_of_utility_decides_nothing(scale: float) -> None:
     for g in (game, scaled):
         generator = torch.Generator().manual_seed(0)
         starts = torch.randint(3, (64, 2, 4), generator=generator)
-        counts.append(len(settle(g, starts, generator, float("inf"))))
+        counts.append(len(settle(g, starts, generator, Budget())))
     assert counts[0] > 0
     assert counts[1] == counts[0]
 
@@ -157,7 +165,7 @@ def test_what_is_certified_is_not_said_to_pool(sizes: Sizes, seed: int) -> None:
     generator = torch.Generator().manual_seed(0)
     starts = torch.randint(sizes[1], (64, sizes[0], sizes[2]), generator=generator)
     # Messages named by first appearance, as `spreads` wants them, and each only once.
-    settled = {str(row): row for row in map(named, settle(game, starts, generator, float("inf")))}
+    settled = {str(row): row for row in map(named, settle(game, starts, generator, Budget()))}
     labels = torch.stack(list(settled.values()))
     passed = unpooled(game, labels, 0.005, 1e-5).tolist()
     for alone, whole in zip(labels, passed, strict=True):
@@ -178,7 +186,7 @@ def test_settling_ends_at_the_deadline() -> None:
     game = contested((2, 3, 4, 3), seed=0)
     generator = torch.Generator().manual_seed(0)
     starts = torch.randint(3, (64, 2, 4), generator=generator)
-    assert settle(game, starts, generator, deadline=0.0).shape[1:] == (2, 4)
+    assert settle(game, starts, generator, Budget(0.0)).shape[1:] == (2, 4)
 
 
 def test_fixed_points_are_proposed_where_there_are_too_many_to_enumerate(
@@ -289,3 +297,49 @@ def test_a_large_enumeration_minds_the_clock() -> None:
     began = time.perf_counter()
     dnl.find_equilibria(game, members=["blocks"], time_limit=limit)
     assert time.perf_counter() - began <= 1.5 * limit + 2
+
+
+# ------------------------------------------------------------------------- the clock and memory
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 3, 4, 9])
+@pytest.mark.parametrize("n_states", [1, 2, 3, 5, 7])
+def test_partitions_are_counted(n_states: int, n_blocks: int) -> None:
+    assert count_partitions(n_states, n_blocks) == len(partitions_of(n_states, n_blocks))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ((2, 4, 4, 4), True),  # 15**2 joint partitions
+        ((1, 12, 12, 4), False),  # 4,213,597, the twelfth Bell number
+        ((2, 2, 20, 4), False),  # 524,288**2
+        ((7, 2, 64, 8), False),
+    ],
+)
+def test_what_is_counted_is_not_listed(
+    sizes: Sizes, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dnl.finding.blocks.partitions_of", None)
+    assert is_enumerated(synthetic_game(*sizes, seed=0)) is expected
+
+
+@pytest.mark.parametrize("paired", [1, 50, 2**22])
+def test_pairs_of_states_may_come_in_any_number(
+    paired: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = contested((2, 3, 4, 3), seed=1)
+    labels = torch.randint(3, (64, 2, 4), generator=torch.Generator().manual_seed(0))
+    expected = unpooled(game, labels, 0.005, 1e-5)
+    monkeypatch.setattr("dnl.finding.blocks.PAIRED", paired)
+    assert torch.equal(unpooled(game, labels, 0.005, 1e-5), expected)
+    assert 0 < expected.sum() < 64
+
+
+def test_a_message_of_many_signals_is_not_spread_in_all_ways() -> None:
+    """24 signals for 6 messages: 33,649 ways for each sender that uses all."""
+    game = contested((1, 24, 6, 3), seed=0)
+    search = searching(game, seconds=20.0)
+    assert is_enumerated(game)
+    proposed = [p for p in itertools.islice(MEMBERS["all-blocks"](search), 60) if p is not None]
+    assert all(is_block_profile(policies) for policies in proposed)

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import reference
 import reference_exact
+import reference_ties
 import torch
 from reference_exact import Array
-from scipy.optimize import linprog
 from torch import Tensor
 
 import dnl
+from dnl.budget import Budget
+from dnl.ceiling import own_ceilings
 from dnl.exact.persuasion import Recommendation
-from games import PersuasionGame, synthetic_game
+from games import PersuasionGame, prosecutor_game, synthetic_game
 
 Sizes = tuple[int, int, int, int]  # N, M, S, A
 SIZES: list[Sizes] = [
@@ -87,38 +89,21 @@ def tables(game: PersuasionGame) -> tuple[Array, Array, Array]:
 
 
 def planner(game: PersuasionGame, tolerance: float | None = None) -> float:
-    """The best plan by scipy; `x (S, A)`: joint probability of state and obeyed action.
+    """The best plan, by an exact enumeration of what the receiver's tie rule lets it do.
 
     With a tolerance: nobody gets less than under full revelation by more than that of its range.
     """
     prior, v, u = tables(game)
-    n_states, n_actions = v.shape
-    unit = max(float(np.ptp(u.sum(0))), 1e-300)
-    worth = (u.sum(0) - u.sum(0).min()) / unit
-    rows, limits = [], []
-    for a, b in itertools.permutations(range(n_actions), 2):
-        row = np.zeros((n_states, n_actions))
-        row[:, a] = (v[:, b] - v[:, a]) / max(float(np.ptp(v)), 1e-300)
-        rows.append(row.ravel())
-        limits.append(0.0)
+    floors = []
     if tolerance is not None:
         revealed = reference.full_revelation(
             game.prior, game.receiver_utility, game.sender_utility, game.tie_break
         )
-        for table, value in zip(u, revealed.tolist(), strict=True):
-            span = max(float(np.ptp(table)), 1e-300)
-            rows.append((table.min() - table).ravel() / span)
-            limits.append(tolerance - (value - table.min()) / span)
-    found = linprog(
-        -worth.ravel(),
-        A_ub=np.array(rows) if rows else None,
-        b_ub=np.array(limits) if rows else None,
-        A_eq=np.kron(np.eye(n_states), np.ones(n_actions)),
-        b_eq=prior,
-        options=reference_exact.EXACT,
-    )
-    assert found.status == 0, found.message
-    return float(u.sum(0).min() - unit * found.fun)
+        for table, value, span in zip(u, revealed.tolist(), game.payoff_range, strict=True):
+            if span > 0:  # else nothing can happen to this sender
+                floors.append((table, value - tolerance * span.item()))
+    order = None if game.tie_break == "first" else u.sum(0)
+    return reference_ties.planner(prior, v, u.sum(0), order, floors)
 
 
 def cases() -> list[PersuasionGame]:
@@ -340,3 +325,45 @@ def test_without_the_solver_the_message_names_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "highspy", None)
     with pytest.raises(ImportError, match="highspy"):
         dnl.welfare_ceiling(tug(2))
+
+
+# --------------------------------------------------------------------- each sender's own, the clock
+
+
+@pytest.mark.parametrize("game", CASES)
+def test_own_ceilings_are_those_of_a_planner_who_is_the_sender(game: PersuasionGame) -> None:
+    own = own_ceilings(game)
+    assert own.shape == (game.n_senders,)
+    for n, bound in enumerate(own.tolist()):
+        alone = dataclasses.replace(game, sender_utility=game.sender_utility[n : n + 1])
+        if game.n_signals == 1:
+            assert bound == pytest.approx(game.no_information()[n].item())
+            continue
+        best, span, slack = planner(alone), welfare_range(alone), rounding(alone)
+        assert best - 1e-9 * span - slack <= bound <= best + 1e-6 * span + slack
+
+
+@pytest.mark.parametrize("tie_break", ["first", "senders"])
+@pytest.mark.parametrize("game", CASES)
+def test_no_sender_gets_more_than_its_own_ceiling(game: PersuasionGame, tie_break: str) -> None:
+    game = dataclasses.replace(game, tie_break=tie_break)
+    slack = 1e-12 * game.sender_utility.abs().amax((1, 2))
+    got = game.ex_ante_utility(attacks(game)).amax(0)
+    assert (got <= own_ceilings(game) + slack).all()
+
+
+@pytest.mark.parametrize("game", CASES[::5])
+def test_without_time_the_bounds_are_loose_and_valid(game: PersuasionGame) -> None:
+    over = Budget(deadline=0.0)
+    tight, loose = dnl.welfare_ceiling(game), dnl.welfare_ceiling(game, over)
+    informed = (game.prior @ game.sender_utility.double().sum(0).amax(1)).item()
+    slack = 1e-6 * welfare_range(game) + rounding(game)
+    assert tight.any_profile <= loose.any_profile + slack
+    assert tight.global_equilibrium <= loose.global_equilibrium + slack
+    assert loose.any_profile == pytest.approx(informed)
+    assert (own_ceilings(game) <= own_ceilings(game, over) + slack).all()
+
+
+def test_the_prosecutors_own_ceiling_is_the_textbooks() -> None:
+    game = prosecutor_game()
+    assert own_ceilings(game).tolist() == pytest.approx([0.6], abs=1e-7)

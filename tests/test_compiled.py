@@ -55,12 +55,13 @@ def test_machine_code_equals_plain_loops_and_tensors(
 ) -> None:
     for case in (random_case, coarse_case):  # coarse: ties, and joint signals of probability 0
         game, policies = case(sizes, tie_break, count=7)
+        criteria = 2 if tie_break == "senders" else 1
         game, policies = game.to(dtype=dtype), policies.to(dtype)
         if case is random_case:  # every action is clear, so float32 rounding decides nothing
             margins = [reference.margin(game.prior, game.receiver_utility, pi) for pi in policies]
             policies = policies[torch.tensor(margins) > 1e-4]
             assert len(policies) > 0
-        assert compiled.kernel(policies.unsqueeze(0), game.n_actions, tie_break) is not None
+        assert compiled.kernel(policies.unsqueeze(0), game.n_actions, criteria) is not None
         utilities, receiver = (
             game.ex_ante_utility(policies),
             game.receiver_ex_ante_utility(policies),
@@ -75,8 +76,8 @@ def test_machine_code_equals_plain_loops_and_tensors(
             assert_close(receiver[b], expected, game.receiver_utility.abs().max().item(), dtype)
 
 
-# One state, so scores are the utilities: action 0 is short of the best by `gap` ranges, and the
-# senders like it best.
+# In the first state, which is told apart from the second, action 0 is short of the best by `gap`
+# ranges, and the senders like it best. In the second action 2 is the best.
 @pytest.mark.parametrize("tie_break", ["first", "senders"])
 @pytest.mark.parametrize(
     ("dtype", "gap", "action"),
@@ -92,10 +93,12 @@ def test_tie_tolerance_is_relative(
     dtype: torch.dtype, gap: float, action: int, tie_break: str
 ) -> None:
     for unit in (1.0, 1e6, 1e-6):
-        v = unit * torch.tensor([[1 - gap, 1, 0]], dtype=torch.float64).to(dtype)
-        game = PersuasionGame([1.0], v, [[[3.0, 2.0, 1.0]]], n_signals=2, tie_break=tie_break)
-        policies = torch.tensor([[[1 - 2**-10, 2**-10]]], dtype=dtype)  # also at a rare signal
-        assert game.ex_ante_utility(policies).tolist() == [3.0 - action]
+        v = unit * torch.tensor([[1 - gap, 1, 0], [0, 0, 1]], dtype=torch.float64).to(dtype)
+        u = [[[3.0, 2.0, 1.0], [0.0, 0.0, 0.0]]]
+        game = PersuasionGame([0.5, 0.5], v, u, n_signals=3, tie_break=tie_break)
+        # Also at a rare signal.
+        policies = torch.tensor([[[1 - 2**-10, 2**-10, 0], [0, 0, 1]]], dtype=dtype)
+        assert game.ex_ante_utility(policies).tolist() == [(3.0 - action) / 2]
 
 
 @pytest.mark.parametrize(
@@ -184,13 +187,13 @@ def test_only_what_is_worth_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None
         profiles(worth, requires_grad=True),
         profiles(worth, device="meta"),
     ):
-        assert compiled.kernel(policies, 10, "first") is None
-    compiled.kernel(profiles(worth), 1000, "first")  # tables too large
+        assert compiled.kernel(policies, 10, 1) is None
+    compiled.kernel(profiles(worth), 1000, 1)  # tables too large
     assert asked == []
-    compiled.kernel(profiles(worth), 10, "first")
-    compiled.kernel(profiles(worth, dtype=torch.float32), 10, "senders")
+    compiled.kernel(profiles(worth), 10, 1)
+    compiled.kernel(profiles(worth, dtype=torch.float32), 10, 2)
     with torch.no_grad():
-        compiled.kernel(profiles(worth, requires_grad=True), 10, "first")
+        compiled.kernel(profiles(worth, requires_grad=True), 10, 1)
     assert asked == [
         (torch.float64, 10, 10, 1),
         (torch.float32, 10, 10, 2),
@@ -211,6 +214,6 @@ def test_without_a_compiler_the_tensors_serve(
     else:
         name = {"fails": "false", "absent": str(tmp_path / "c++")}.get(trouble, "true")
         monkeypatch.setenv("CXX", name)
-    assert compiled.kernel(policies.unsqueeze(0), 4, "first") is None
+    assert compiled.kernel(policies.unsqueeze(0), 4, 1) is None
     expected = plain_utility(game, policies, chunk=4)
     assert_close(game.ex_ante_utility(policies), expected, 10.0, torch.float64)

@@ -47,7 +47,7 @@ class _There(CPUAccelerator):
 
 class _Trainer(pl.Trainer):
     def __init__(self, accelerator: str, devices: Any, **options: Any) -> None:
-        super().__init__(strategy=SingleDeviceStrategy(DEVICE, _There()), **options)
+        super().__init__(**(options | {"strategy": SingleDeviceStrategy(DEVICE, _There())}))
 
 
 @pytest.fixture

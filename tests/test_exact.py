@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import reference_exact as reference
+import reference_ties
 import torch
 from exact_cases import KINDS, TIE_BREAKS, Sizes, contested, profile, tables
 from torch import Tensor
@@ -351,15 +352,16 @@ def test_a_receiver_that_does_not_care(equal: str, radius: float | None) -> None
         played = dataclasses.replace(game, receiver_utility=v, tie_break=tie_break)
         policies = profile(played, "random")
         tried = reference.deviations(np.random.default_rng(0), policies[0].numpy(), radius, 2000)
-        expected, _ = reference.enumerated(
-            *tables(played, policies, 0), policies[0].numpy(), radius
+        expected = reference_ties.best_response(
+            played.prior, v, played.sender_utility, policies, 0, tie_break, radius
         )
         response = best_response(played, policies, 0, radius)
-        span = game.payoff_range[0].item()
+        span = played.payoff_range[0].item()
         got = played.deviation_utility(policies, 0, torch.from_numpy(tried)).max().item()
-        assert got <= response.upper_bound + 1e-9 * span
-        # The bound is for every tie rule, so for the one that always favours the sender.
-        assert response.upper_bound == pytest.approx(expected, abs=1e-6 * span)
+        rounding = 1e-9 * span + 1e-12
+        assert got <= response.upper_bound + rounding
+        assert response.upper_bound == pytest.approx(expected, abs=2e-6 * span + rounding)
+        assert response.utility == pytest.approx(expected, abs=2e-6 * span + rounding)
         assert_consistent(played, policies, 0, response)
 
 
@@ -502,8 +504,9 @@ def test_where_ties_cannot_all_be_broken_the_best_that_can_is_found(
 ) -> None:
     """A silent sender at a posterior where the receiver is indifferent between two actions.
 
-    On the closure it gets its action always. Where the game's rule gives it the other one, it must
-    make the receiver prefer its own: with one of two signals, at most at weight 1/2 + radius.
+    Where the game's rule gives it the other action, it must make the receiver prefer its own: with
+    one of two signals, at most at weight 1/2 + radius. To be indifferent at both is no limit of
+    that, so it does not count.
     """
     half = torch.tensor([0.5, 0.5], dtype=torch.float64)
     v = torch.eye(2, dtype=torch.float64)
@@ -514,8 +517,10 @@ def test_where_ties_cannot_all_be_broken_the_best_that_can_is_found(
     granted = tie_break == "first" and favours == 0
     policies = torch.full((2, 2, 2), 0.5, dtype=torch.float64)
     response = best_response(game, policies, 0, radius)
-    assert response.upper_bound == pytest.approx(1.0, abs=1e-6)
-    assert response.utility == pytest.approx(1.0 if granted else 0.5 + radius, abs=1e-6)
-    assert response.status == ("optimal" if granted else "not attained")
+    expected = 1.0 if granted else 0.5 + radius
+    assert response.upper_bound == pytest.approx(expected, abs=2e-6)
+    assert response.utility == pytest.approx(expected, abs=1e-6)
+    assert response.status == "optimal"
+    assert response.is_attained == granted
     result = verify(game, policies, radius)
     assert result.verdict == "refuted"

@@ -10,6 +10,7 @@ import torch
 from finding_cases import GAMES, Sizes, assert_equal, contested, found_in
 
 from dnl import find_equilibria, full_revelation, verify
+from dnl.budget import Budget
 from dnl.finding.members import DEFAULT_MEMBERS, MEMBERS
 from dnl.finding.search import Search, canonical
 from games import PersuasionGame, didactic_game, prosecutor_game, synthetic_game
@@ -23,7 +24,7 @@ def test_surrogates_are_members_too(name: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("dnl.finding.members.EPOCHS", 1)
     assert name not in DEFAULT_MEMBERS
     game = contested((2, 2, 2, 2), seed=1)
-    search = Search(game, 0.005, time.perf_counter() + 3.0)
+    search = Search(game, 0.005, Budget.within(3.0))
     proposals = [p for p in MEMBERS[name](search) if p is not None]
     for policies in proposals:
         game.check_policies(policies)

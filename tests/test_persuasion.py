@@ -198,8 +198,9 @@ def test_prosecutor(tie_break: str, utility: float) -> None:
     assert game.no_information().tolist() == [0.0]
 
 
-# One state, so scores are the utilities; range 1 (times `unit`), action 0 short of the best by
-# `gap` ranges. A tie lets action 0 win under either rule (the senders like it best).
+# The first state is told apart from the second; range 1 (times `unit`), in the first state action 0
+# is short of the best by `gap` ranges. A tie lets action 0 win under either rule (the senders like
+# it best). Neither an impossible state nor an action that is never optimal widens the range.
 @pytest.mark.parametrize("tie_break", ["first", "senders"])
 @pytest.mark.parametrize("unit", [1.0, 1e6, 1e-6])
 @pytest.mark.parametrize(
@@ -214,11 +215,13 @@ def test_prosecutor(tie_break: str, utility: float) -> None:
 def test_tie_tolerance_is_relative(
     dtype: torch.dtype, gap: float, action: int, unit: float, tie_break: str
 ) -> None:
-    v = unit * torch.tensor([[1 - gap, 1, 0]], dtype=torch.float64).to(dtype)
-    u = [[[3.0, 2.0, 1.0]]]
-    game = PersuasionGame([1.0], v, u, n_signals=2, tie_break=tie_break)
-    policies = torch.tensor([[[1 - 2**-10, 2**-10]]], dtype=dtype)  # also at a rare signal
-    assert game.receiver_action(policies).tolist() == [action, action]
+    rows = [[1 - gap, 1, 0, -1e9], [0, 0, 1, -1e9], [1e9, 0, 0, 0]]
+    v = unit * torch.tensor(rows, dtype=torch.float64).to(dtype)
+    u = [[[3.0, 2.0, 1.0, 0.0]] * 3]
+    game = PersuasionGame([0.5, 0.5, 0], v, u, n_signals=3, tie_break=tie_break)
+    # Also at a rare signal.
+    policies = torch.tensor([[[1 - 2**-10, 2**-10, 0], [0, 0, 1], [1, 0, 0]]], dtype=dtype)
+    assert game.receiver_action(policies).tolist() == [action, action, 2]
 
 
 # One state, so scores are the utilities. Among tied actions the senders' sum decides under
@@ -295,10 +298,10 @@ def test_decided_means_that_no_column_of_the_box_is_followed_by_another_action(
     sizes: Sizes, case: Any
 ) -> None:
     game, policies = case(sizes, "senders", count=3)
-    prior, v, u = (table.unsqueeze(0) for table in tables(game))
+    prior = game.prior.unsqueeze(0)
     right = simulation.others_weights(prior, policies[None, :, 1:])[0]  # (B, R, S)
     low, high = (policies[:, 0] - 0.1).clamp_min(0), (policies[:, 0] + 0.1).clamp_max(1)
-    receiver = simulation.Receiver(v, u, "senders")
+    receiver = game.stacked().receiver(policies)
     each = receiver.of(torch.zeros(3, dtype=torch.int64))
     action, decided = each.decided(low, high, right)  # (B, M, R)
     for corner in (torch.rand(low.shape, generator=generator(i)).round() for i in range(60)):
@@ -315,10 +318,11 @@ def test_what_is_decided_in_a_game_does_not_depend_on_other_games() -> None:
     right = simulation.others_weights(prior, policies[:, None, 1:])[:, 0]  # (B, R, S)
     low, high = (policies[:, 0] - 0.02).clamp_min(0), (policies[:, 0] + 0.02).clamp_max(1)
     order = torch.tensor([1, 0, 3, 2, 1, 3])
-    stack = simulation.Receiver(v, u, "first").of(order)
+    units = torch.rand(4, 1, dtype=torch.float64, generator=generator(1)) * scales[:, :, 0]
+    stack = simulation.Receiver(v, u, "first", units).of(order)
     boxes = (low[order], high[order], right[order])
     for k, g in enumerate(order.tolist()):
-        alone = simulation.Receiver(v[g : g + 1], u[g : g + 1], "first")
+        alone = simulation.Receiver(v[g : g + 1], u[g : g + 1], "first", units[g : g + 1])
         for got, expected in zip(
             stack.decided(*boxes), alone.decided(*(t[k : k + 1] for t in boxes)), strict=True
         ):
@@ -327,8 +331,8 @@ def test_what_is_decided_in_a_game_does_not_depend_on_other_games() -> None:
 
 def test_most_joint_signals_are_decided_nearby_and_few_far_away() -> None:
     game, policies = random_case((2, 4, 4, 4), count=50)
-    prior, v, u = (table.unsqueeze(0) for table in tables(game))
-    receiver = simulation.Receiver(v, u, "first").of(torch.zeros(50, dtype=torch.int64))
+    prior = game.prior.unsqueeze(0)
+    receiver = game.stacked().receiver(policies).of(torch.zeros(50, dtype=torch.int64))
     right = simulation.others_weights(prior, policies[None, :, 1:])[0]
     low, high = policies[:, 0] - 0.001, policies[:, 0] + 0.001
     assert receiver.decided(low, high, right)[1].double().mean() > 0.95

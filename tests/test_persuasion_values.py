@@ -121,7 +121,7 @@ def test_sizes_and_payoff_range() -> None:
     assert (game.n_senders, game.n_signals, game.n_states, game.n_actions) == (1, 2, 2, 3)
     assert game.shape == (1, 2, 2, 3)
     assert game.tie_break == "first"
-    assert game.payoff_range.tolist() == [4.0]
+    assert game.payoff_range.tolist() == [1.5]  # 0.25 * 3 + 0.75 * 1
     assert "n_states=2" in repr(game)
 
 

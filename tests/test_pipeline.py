@@ -350,7 +350,7 @@ def test_what_is_finished_is_an_equilibrium(exact: bool) -> None:
     ):
         ends = policies / policies.sum(-1, keepdim=True)
         best = ends[game.ex_ante_utility(ends).sum(1).argmax()]
-        search = Search(game, stages.radius, float("inf"))
+        search = Search(game, stages.radius)
         rests = [p for p in walk(search, best, radii(stages.radius)) if p is not None]
         proven = [p for p in rests if dnl.verify(game, p, stages.radius).is_equilibrium]
         welfare = [game.ex_ante_utility(p).sum().item() for p in proven]

@@ -1,19 +1,16 @@
 """Own signals alone: a bound at any prices; exchanging their columns only improves."""
 
-import time
-
 import numpy as np
 import pytest
 import torch
 
+from dnl.budget import FOREVER, Budget
 from dnl.exact.exchange import exchange
 from dnl.exact.local import LocalResponse
 from dnl.exact.problem import Deviation, deviation
 from dnl.exact.response import exact_rows
 from dnl.exact.signals import Signals
 from games import synthetic_game
-
-LONG = 1e9  # a deadline that never comes
 
 
 def near_pure(size: tuple[int, int, int, int], seed: int) -> Deviation:
@@ -32,13 +29,13 @@ def test_bound_of_the_signals_holds_at_any_prices(
     for seed in range(2):
         problem = near_pure(size, seed)
         low, width = problem.box(radius)
-        search = LocalResponse(problem, radius, 1e-7, time.perf_counter() + 10)
-        signals = Signals(problem, low, width, radius)
+        search = LocalResponse(problem, radius, 1e-7, Budget.within(10))
+        signals = Signals(problem, low, width, search.candidates, radius)
         for scale in (0.0, 0.1, 1.0):
             prices = scale * rng.standard_normal(len(problem.prior))
-            assert signals.bound(prices, 1e-3, LONG) >= search.outcome.best - 1e-12
-        late = signals.bound(problem.prior, 1e-3, time.perf_counter() - 1)  # nothing is solved
-        assert late >= search.outcome.best - 1e-12
+            assert signals.bound(prices, 1e-3, FOREVER) >= search.attained - 1e-12
+        late = signals.bound(problem.prior, 1e-3, Budget.within(-1))  # nothing is solved
+        assert late >= search.attained - 1e-12
 
 
 @pytest.mark.parametrize("size", [(2, 3, 3, 3), (2, 4, 4, 4), (2, 6, 6, 6)])
@@ -46,11 +43,13 @@ def test_exchange_only_improves_and_stays_in_the_box(size: tuple[int, int, int, 
     moves = 0
     for seed in range(4):
         problem = near_pure(size, seed)
-        search = LocalResponse(problem, 0.005, 1e-6, time.perf_counter() + 10)
+        search = LocalResponse(problem, 0.005, 1e-6, Budget.within(10))
         utilities, actions = problem.closure(problem.own)
-        best, bound = float(utilities.sum()), search.outcome.bound
-        signals = Signals(problem, search.hull.low, search.hull.width, search.hull.unit)
-        for columns in exchange(search.cells, signals, actions, bound, LONG):
+        best, bound = float(utilities.sum()), search.bound
+        signals = Signals(
+            problem, search.hull.low, search.hull.width, search.candidates, search.hull.unit
+        )
+        for columns in exchange(search.cells, signals, actions, bound, FOREVER):
             value = float(problem.closure(columns)[0].sum())
             assert best < value <= bound + 1e-9
             assert np.abs(columns.sum(0) - 1).max() < 1e-9

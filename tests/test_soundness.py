@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments import soundness
+from experiments import soundness, soundness_of_ties
 from games import prosecutor_game, synthetic_game
 
 
@@ -15,7 +15,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def test_small_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert soundness.main(triples=20, samples=200, out=tmp_path, quiet=True) == 0
+    assert soundness.main(triples=20, ties=1, samples=200, out=tmp_path, quiet=True) == 0
     rows = pd.read_csv(tmp_path / "soundness.csv")
     assert tuple(rows.columns) == soundness.COLUMNS
     assert len(rows) == 20
@@ -27,9 +27,39 @@ def test_small_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["n_senders"].nunique() == 3
     assert (tmp_path / "run.json").exists()
     assert "20 triples, 0 violations" in capsys.readouterr().out
+    before = (tmp_path / "soundness.csv").read_bytes()
+    soundness.main(triples=21, ties=1, samples=200, out=tmp_path, quiet=True)  # one more
+    assert (tmp_path / "soundness.csv").read_bytes().startswith(before)
     again = soundness.measure(soundness.draw(7, seed=0), 200, 10.0, 7, seed=0)
     for name in ("game", "kind", "radius", "sampled", "bound"):
         assert again[name] == rows[name][7]
+
+
+def test_small_mode_with_ties(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert soundness.main(triples=1, ties=30, samples=20, out=tmp_path, quiet=True) == 0
+    rows = pd.read_csv(tmp_path / soundness_of_ties.TABLE)
+    assert "30 games with ties" in capsys.readouterr().out
+    assert not rows[[*soundness_of_ties.WRONG, "undecided"]].to_numpy().any()
+    assert set(rows["dtype"]) == {"float32", "float64"}
+    assert set(rows["n_senders"]) == {1, 2, 3}
+    assert set(rows["tie_break"]) == {"first", "senders"}
+    assert rows["impossible_states"].any()
+    assert rows["quantity"].nunique() == 4
+
+
+def test_wrong_values_are_told_apart() -> None:
+    game = prosecutor_game()
+
+    def judged(bound: float, reached: float, truth: float, status: str = "optimal") -> set[str]:
+        row = soundness_of_ties.compared(game, lambda: (bound, reached, status), lambda: truth)
+        return {name for name in (*soundness_of_ties.WRONG, "undecided") if row[name]}
+
+    assert judged(0.6, 0.6, 0.6) == set()
+    assert judged(0.6, 0.6, 0.7) == {"beaten", "missed"}
+    assert judged(0.7, 0.6, 0.6) == {"loose"}
+    assert judged(0.7, 0.7, 0.6) == {"loose", "invented"}
+    assert judged(0.7, 0.5, 0.6, "time limit") == {"undecided"}
+    assert judged(0.5, 0.5, 0.6, "time limit") == {"undecided", "beaten"}
 
 
 def test_profiles_are_of_their_kind() -> None:

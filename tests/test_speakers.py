@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import math
-import time
 from functools import cache
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 import dnl
+from dnl.budget import Budget
 from dnl.exact.persuasion import Recommendation
 from dnl.finding.search import Search, canonical
 from dnl.finding.speakers import one_speaker, spoken, undisturbed
@@ -29,7 +29,7 @@ def contested(sizes: Sizes, seed: int) -> PersuasionGame:
 
 
 def searching(game: PersuasionGame, seed: int = 0, seconds: float = 1e6) -> Search:
-    return Search(game, 0.005, time.perf_counter() + seconds, seed)
+    return Search(game, 0.005, Budget.within(seconds), seed)
 
 
 def proposals(search: Search) -> list[Tensor]:
@@ -263,8 +263,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
 @pytest.mark.parametrize("sizes", [(1, 2, 3, 4), (2, 3, 4, 5), (3, 5, 3, 3)])
 def test_each_sender_tries_each_set_once(sizes: Sizes, asked: list[tuple[int, ...]]) -> None:
-    proposals(searching(contested(sizes, 0)))
-    n_senders, n_signals, _, n_actions = sizes
+    search = searching(contested(sizes, 0))
+    proposals(search)
+    n_senders, n_signals, _, _ = sizes
+    n_actions = search.plain.n_actions
     subsets = itertools.product([False, True], repeat=n_actions)
     chosen = [tuple(a for a in range(n_actions) if subset[a]) for subset in subsets]
     expected = sorted(c for c in chosen if 2 <= len(c) <= n_signals)

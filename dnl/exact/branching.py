@@ -8,13 +8,13 @@ rules revisited", 2005).
 """
 
 import heapq
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dnl.budget import Budget
 from dnl.exact.hull import Hull, Node, Taken
 from dnl.exact.linear import Array
 from dnl.exact.status import Status
@@ -36,31 +36,34 @@ class Outcome:
 def maximise(
     hull: Hull,
     gap: float,
-    deadline: float,
+    budget: Budget,
     improve: Callable[[Hull, Node], float],
     best: float = -np.inf,
     decided: Callable[[float, float], bool] | None = None,
     ceiling: Callable[[Node, float], float] | None = None,
+    reached: Callable[[NDArray[np.int64]], bool] | None = None,
 ) -> Outcome:
     """Close the gap between the value of the best columns seen and the bound of all.
 
     Args:
         hull: the relaxation.
         gap: absolute, in normalised utility.
-        deadline: of `time.perf_counter`.
+        budget: of the search.
         improve: is shown every node and returns the best value known after it (at least the
             node's own).
         best: value known at the start.
         decided: `(best, bound) -> bool`: stop early.
         ceiling: another bound of all, from the root and the best value known.
+        reached: whether the receiver may take `actions (M, J)` at all, asked where every pair of
+            signals is settled; None where closed cells count, that ties are on the boundary of.
 
     Returns:
         An `Outcome`; the bound is valid whatever the status.
     """
-    root = hull.solve(frozenset(), deadline)
+    root = hull.solve(frozenset(), budget)
     best = max(best, improve(hull, root))
     if not root.solved:
-        late = time.perf_counter() >= deadline
+        late = budget.over
         status = Status.TIME_LIMIT if late else Status.SUSPECT
         return Outcome(best, max(best, root.bound), status, 1)
     if root.bound == -np.inf:
@@ -75,16 +78,17 @@ def maximise(
             break
         if decided is not None and decided(best, bound):
             return Outcome(best, bound, Status.OPTIMAL, nodes)
-        if time.perf_counter() >= deadline:
+        if budget.over:
             return Outcome(best, bound, Status.TIME_LIMIT, nodes)
         negative, _, taken, node = heapq.heappop(heap)
         pair = _pair(hull, taken, drops.expected(node.excess))
         if pair is None:  # every pair is settled: a cell, up to the solver's tolerances
-            closed = max(closed, -negative)
+            if reached is None or reached(hull.settled(taken)):
+                closed = max(closed, -negative)
             continue
         closing = -negative - best  # a larger drop brings no more than this one
         for side, out in enumerate(_split(hull, taken, node, pair)):
-            child = hull.solve(taken | out, deadline)
+            child = hull.solve(taken | out, budget)
             nodes += 1
             # A child is part of its parent, so the parent's bound holds where it is the smaller.
             child_bound = min(child.bound, -negative)
@@ -97,7 +101,7 @@ def maximise(
     open_bound = -heap[0][0] if heap else -np.inf
     bound = max(min(max(open_bound, closed), highest), best)
     if suspect and bound > best + gap:
-        late = time.perf_counter() >= deadline
+        late = budget.over
         return Outcome(best, bound, Status.TIME_LIMIT if late else Status.SUSPECT, nodes)
     return Outcome(best, bound, Status.OPTIMAL, nodes)
 

@@ -1,13 +1,16 @@
-"""The best columns of one cell: those at which the receiver takes given actions."""
+"""One cell: the columns at which the receiver takes given actions."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dnl.budget import Budget
 from dnl.exact.linear import Array, LinearProgram
 from dnl.exact.problem import Deviation
-from dnl.exact.sparse import csr_matrix, vstack
+from dnl.exact.sparse import csr_matrix, hstack, vstack
+
+EMPTY = 1e-9  # depth of a cell, as in `Cells.inside`, up to which it is only rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +28,7 @@ class Optimum:
 
 
 class Cells:
-    """Linear programs over the cells of a box of columns whose rows sum to 1.
+    """Linear programs over the cells of a box of columns.
 
     Args:
         deviation: the sender's program.
@@ -34,6 +37,8 @@ class Cells:
             action of every other pair is the same in all of the box.
         candidates: `(P, A)` which actions are open there.
         unit: as in `Hull`.
+        posterior: whether the columns are one posterior, which adds up to 1 over the states,
+            instead of a policy, whose columns add up to 1 in every state.
     """
 
     def __init__(
@@ -44,70 +49,206 @@ class Cells:
         pairs: NDArray[np.int64],
         candidates: NDArray[np.bool_],
         unit: float,
+        posterior: bool = False,
     ) -> None:
         self.deviation, self.low, self.width, self.unit = deviation, low, width, unit
-        self.pairs, self.candidates = pairs, candidates
+        self.pairs, self.candidates, self.posterior = pairs, candidates, posterior
+        n_own, n_states = low.shape
+        columns = np.arange(n_own * n_states)
+        if posterior:
+            size = width.max(keepdims=True)
+            self._sums = csr_matrix(width / size)
+            self._left, self._per_price = (1 - low.sum(1)) / size[0], unit / size[0]
+            return
         size = width.max(0)
         left = np.where(size > 0, 1 - low.sum(0), 0.0)
         size = np.where(size > 0, size, 1.0)
-        n_own, n_states = low.shape
-        columns = np.arange(n_own * n_states)
         self._sums = csr_matrix(
             ((width / size).ravel(), (columns % n_states, columns)), shape=(n_states, len(columns))
         )
         self._left = left / size
         self._per_price = unit / size
 
+    def within(self, low: Array, width: Array) -> "Cells":
+        """The same cells in smaller boxes."""
+        return Cells(
+            self.deviation, low, width, self.pairs, self.candidates, self.unit, self.posterior
+        )
+
     def best(
-        self, actions: NDArray[np.int64], margin: float, free: NDArray[np.bool_] | None = None
+        self,
+        actions: NDArray[np.int64],
+        margin: float,
+        budget: Budget,
+        free: NDArray[np.bool_] | None = None,
     ) -> Optimum | None:
         """The best columns at which the receiver takes `actions (M, J)`, or None where there are
         none.
 
         Args:
             actions: wanted of the receiver.
-            margin: by which it must prefer them, in units of its utility range and the mass, but
-                where a tie will do.
+            margin: by which it must prefer them, in units of its ties and the mass, but where a tie
+                will do.
+            budget: the time to solve the program.
             free: `(M,)` own signals on which it may do anything; they count for nothing, so they
                 take up no more than the others' margins leave over.
         """
+        problem = self.deviation
+        leads = self._leads(actions, free)
+        cone, at_low = self._rows(leads.pair, leads.lead - margin * leads.strict[:, None])
+        slope = np.einsum("js,mjs->ms", problem.weights, problem.utility.T[actions])
+        if free is not None:
+            slope[free] = 0.0
+        n_sums = len(self._left)
+        program = LinearProgram(
+            (slope * self.width).ravel() / self.unit,
+            np.ones(slope.size),
+            vstack([self._sums, cone]).tocsr(),
+            np.concatenate([self._left, -at_low]),
+            np.concatenate([self._left, np.full(len(at_low), np.inf)]),
+        )
+        solution = program.solve(budget)
+        if solution.point is None:
+            return None
+        columns = self.low + self.width * solution.point.reshape(self.low.shape)
+        return Optimum(columns, solution.prices[:n_sums] * self._per_price)
+
+    def is_reached(self, actions: NDArray[np.int64], budget: Budget) -> bool:
+        """Whether the receiver may take all of `actions (M, J)` at some columns of the box.
+
+        Not where its rule needs a strict preference that no columns allow. True where the budget
+        does not suffice to tell.
+        """
+        point = self.inside(actions, budget)
+        return point is None or point[0] > EMPTY
+
+    def inside(self, actions: NDArray[np.int64], budget: Budget) -> tuple[float, Array] | None:
+        """The columns `(M, S)` that lie deepest inside of a cell, and a bound of all depths.
+
+        The depth is the smallest lead that the receiver's rule asks for, each row scaled to 1; at
+        most 1, and 1 where the rule asks for none. Where actions tie in all of the cell, and ranks
+        decide, it is the lead in rank that the rule asks for.
+
+        Returns:
+            None where the budget does not suffice. A depth of minus infinity where even the closed
+            cell is empty; the columns are then the corner of the box.
+        """
+        leads = self._leads(actions, None)
+        while True:
+            found = self._deepest(leads, False, budget)
+            if found is None or found[0] > EMPTY or found[0] == -np.inf or not leads.by_rank.any():
+                return None if found is None else found[:2]
+            # A lead that no columns have is a tie in all of the cell: there the rank decides.
+            every = self._deepest(leads, True, budget)
+            if every is None:
+                return None
+            tied = leads.by_rank & (every[2] <= EMPTY)
+            if not tied.any():
+                return found[:2]
+            leads = leads.ranked_at(tied)
+
+    def _deepest(
+        self, leads: "_Leads", each: bool, budget: Budget
+    ) -> tuple[float, Array, Array] | None:
+        """Bound of the depth, columns, and depths `(C,)`: of the smallest, or (`each`) of every."""
+        cone, at_low = self._rows(leads.pair, leads.lead)
+        n_variables, n_leads = self.low.size, len(at_low)
+        asked = np.flatnonzero(leads.strict)
+        which = np.arange(len(asked)) if each else np.zeros(len(asked), dtype=np.int64)
+        n_depths = len(asked) if each else 1
+        depth = csr_matrix((-np.ones(len(asked)), (asked, which)), shape=(n_leads, n_depths))
+        program = LinearProgram(
+            np.append(np.zeros(n_variables), np.ones(n_depths)),
+            np.ones(n_variables + n_depths),
+            vstack(
+                [
+                    hstack([self._sums, csr_matrix((self._sums.shape[0], n_depths))]),
+                    hstack([cone, depth]),
+                ]
+            ).tocsr(),
+            np.concatenate([self._left, -at_low]),
+            np.concatenate([self._left, np.full(n_leads, np.inf)]),
+        )
+        solution = program.solve(budget)
+        if not solution.solved:
+            return None
+        depths = np.ones(n_leads)
+        if solution.point is None:
+            return -np.inf, self.low, depths
+        point = solution.point[:n_variables].reshape(self.low.shape)
+        depths[asked] = solution.point[n_variables:][which]
+        return solution.bound, self.low + self.width * point, depths
+
+    def _leads(self, actions: NDArray[np.int64], free: NDArray[np.bool_] | None) -> "_Leads":
+        """What the receiver must prefer where it takes `actions (M, J)`."""
         problem = self.deviation
         own, other = self.pairs.T
         wanted = actions[own, other]  # (P,)
         rival = self.candidates.copy()
         rival[np.arange(len(own)), wanted] = False
-        value = problem.value.T
-        # Actions alike to the receiver in every state cannot be told apart by any margin.
-        alike = (value[:, None] == value[None]).all(-1)
-        rival &= ~alike[wanted]
         if free is not None:
             rival &= ~free[own, None]
         pair, second = np.nonzero(rival)  # (C,)
-        strict = margin * problem.strictness[wanted[pair], second]  # (C,)
-        better = value[wanted[pair]] - value[second] - strict[:, None]  # (C, S)
-        mass = problem.weights[other[pair]] * better
-        inside = mass * self.width[own[pair]]
-        at_low = (mass * self.low[own[pair]]).sum(1)
+        first = wanted[pair]
+        ranked = problem.ties.ranked[other[pair], first, second]
+        leads = _Leads(
+            pair=pair,
+            lead=problem.ahead[first, second],
+            strict=problem.strict[first, second],
+            rank_lead=problem.rank_ahead[first, second],
+            by_rank=np.full(len(pair), problem.rank is not None),
+            later=first > second,
+        )
+        return leads.ranked_at(ranked)
+
+    def _rows(self, pair: NDArray[np.int64], lead: Array) -> tuple[csr_matrix, Array]:
+        """Rows `cone @ x + at_low >= 0` that say that leads are at least 0, scaled to size 1."""
+        own, other = self.pairs[pair].T
+        mass = self.deviation.weights[other] * lead  # (C, S)
+        inside = mass * self.width[own]
+        at_low = (mass * self.low[own]).sum(1)
         size = np.maximum(np.abs(inside).max(1, initial=0.0), np.abs(at_low))
         size = np.where(size > 0, size, 1.0)
         n_own, n_states = self.low.shape
         index = np.repeat(np.arange(len(pair)), n_states)
-        column = (own[pair][:, None] * n_states + np.arange(n_states)).ravel()
+        column = (own[:, None] * n_states + np.arange(n_states)).ravel()
         cone = csr_matrix(
             ((inside / size[:, None]).ravel(), (index, column)), shape=(len(pair), n_own * n_states)
         )
-        slope = np.einsum("js,mjs->ms", problem.weights, problem.utility.T[actions])
-        if free is not None:
-            slope[free] = 0.0
-        program = LinearProgram(
-            (slope * self.width).ravel() / self.unit,
-            np.ones(n_own * n_states),
-            vstack([self._sums, cone]).tocsr(),
-            np.concatenate([self._left, -at_low / size]),
-            np.concatenate([self._left, np.full(len(pair), np.inf)]),
+        cone.eliminate_zeros()
+        return cone, at_low / size
+
+
+@dataclass(frozen=True, eq=False)
+class _Leads:
+    """What the receiver must prefer, `C` times one action to another.
+
+    Attributes:
+        pair: `(C,)` at which open pair of signals.
+        lead: `(C, S)` by how much the first action is ahead, state by state, in value or rank.
+        strict: `(C,)` whether the lead must be above 0.
+        rank_lead: `(C, S)` by how much it is ahead in rank.
+        by_rank: `(C,)` whether a tie goes by rank; False where `lead` is one in rank.
+        later: `(C,)` whether the second action has the lower index.
+    """
+
+    pair: NDArray[np.int64]
+    lead: Array
+    strict: NDArray[np.bool_]
+    rank_lead: Array
+    by_rank: NDArray[np.bool_]
+    later: NDArray[np.bool_]
+
+    def ranked_at(self, tied: NDArray[np.bool_]) -> "_Leads":
+        """With leads in rank beside those of `tied (C,)`, which need be no more than ties."""
+        if not tied.any():
+            return self
+        still = ~tied
+        return _Leads(
+            pair=np.concatenate([self.pair, self.pair[tied]]),
+            lead=np.concatenate([self.lead, self.rank_lead[tied]]),
+            strict=np.concatenate([self.strict & still, self.later[tied]]),
+            rank_lead=np.concatenate([self.rank_lead, self.rank_lead[tied]]),
+            by_rank=np.concatenate([self.by_rank & still, np.zeros(tied.sum(), dtype=bool)]),
+            later=np.concatenate([self.later, self.later[tied]]),
         )
-        solution = program.solve()
-        if solution.point is None:
-            return None
-        columns = self.low + self.width * solution.point.reshape(self.low.shape)
-        return Optimum(columns, solution.prices[:n_states] * self._per_price)

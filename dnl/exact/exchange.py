@@ -6,12 +6,12 @@ that column is exchanged for the signal's present one, and the linear program ov
 tells what that is worth.
 """
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dnl.budget import Budget
 from dnl.exact.cell import Cells
 from dnl.exact.linear import Array
 from dnl.exact.signals import Signals
@@ -21,7 +21,7 @@ COUNTS = 0.1  # of what a signal may miss: smaller improvements are not worth a 
 
 
 def exchange(
-    cells: Cells, signals: Signals, actions: NDArray[np.int64], bound: float, deadline: float
+    cells: Cells, signals: Signals, actions: NDArray[np.int64], bound: float, budget: Budget
 ) -> Iterator[Array]:
     """Columns `(M, S)`, each better than the ones before.
 
@@ -29,22 +29,22 @@ def exchange(
         cells, signals: over the same box.
         actions: `(M, J)`, the cell to start from.
         bound: of all columns. Each signal may miss its part of what is left to it.
-        deadline: of `time.perf_counter`.
+        budget: of the search.
     """
-    optimum = cells.best(actions, cells.deviation.margin)
+    optimum = cells.best(actions, 0.0, budget)
     if optimum is None:
         return
     value = _value(cells, optimum.columns)
     own, idle = 0, 0
-    while idle < len(signals) and time.perf_counter() < deadline:
+    while idle < len(signals) and not budget.over:
         idle += 1
         missed = max(bound - value, 0.0) / len(signals)
         present = signals.worth(optimum.columns[own], optimum.prices)
         above = present + COUNTS * missed
-        for column in signals.price(own, optimum.prices, missed, deadline, above).columns[:TRIALS]:
+        for column in signals.price(own, optimum.prices, missed, budget, above).columns[:TRIALS]:
             tried = actions.copy()
             tried[own] = cells.deviation.closure(column)[1]
-            better = cells.best(tried, cells.deviation.margin)
+            better = cells.best(tried, 0.0, budget)
             if better is not None and _value(cells, better.columns) > value + COUNTS * missed:
                 actions, optimum, value, idle = tried, better, _value(cells, better.columns), 0
                 yield optimum.columns

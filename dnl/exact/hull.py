@@ -15,9 +15,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from dnl.budget import Budget
 from dnl.exact.linear import Array, LinearProgram
-from dnl.exact.problem import Deviation
+from dnl.exact.problem import SLACK, Deviation
 from dnl.exact.sparse import coo_matrix, csr_matrix
+
+BYTES = 100  # that an entry of the matrix takes while it is put together
+RATE = 2e6  # entries a second that are put together and passed on
 
 Taken = frozenset[int]  # entries taken out
 Total = Literal["policy", "posterior", "free"]
@@ -54,6 +58,7 @@ class Hull:
     Args:
         deviation: the sender's program.
         low, width: `(M, S)`, corners and sizes of the boxes.
+        candidates: `(M, J, A)`, `deviation.candidates` of the boxes.
         total: what the columns add up to. `"policy"`: 1 in every state; `"posterior"`: one column
             with `low = 0` adds up to 1 over the states, so parts sum to their shares (otherwise
             parts are at most their shares); `"free"`: to anything.
@@ -62,19 +67,24 @@ class Hull:
     """
 
     def __init__(
-        self, deviation: Deviation, low: Array, width: Array, total: Total, unit: float
+        self,
+        deviation: Deviation,
+        low: Array,
+        width: Array,
+        candidates: NDArray[np.bool_],
+        total: Total,
+        unit: float,
     ) -> None:
         self.deviation, self.low, self.width, self.unit = deviation, low, width, unit
         w, u = deviation.weights, deviation.utility
         n_own, n_states = low.shape
-        candidates = deviation.candidates(low, low + width)  # (M, J, A)
         several = candidates.sum(2) > 1
         self.pair_own, self.pair_other = np.nonzero(several)  # (P,) each
         pair_actions = candidates[self.pair_own, self.pair_other]  # (P, A)
         self.entry_pair, self.entry_action = np.nonzero(pair_actions)  # (E,) each
-        settled = np.where(several, 0, candidates.argmax(2))  # (M, J)
+        self.only = np.where(several, 0, candidates.argmax(2))  # (M, J) where one is left
         # Utility per unit of column, from the pairs whose action is settled.
-        self.slope = np.einsum("mj,js,mjs->ms", ~several, w, u.T[settled])  # (M, S)
+        self.slope = np.einsum("mj,js,mjs->ms", ~several, w, u.T[self.only])  # (M, S)
         own, other = self.pair_own[self.entry_pair], self.pair_other[self.entry_pair]
         self.at_low = w[other] * low[own]  # (E, S)
         self.per_x = w[other] * width[own]  # (E, S)
@@ -91,6 +101,14 @@ class Hull:
         self.program = LinearProgram(cost / unit, np.ones(len(cost)), matrix, lower, upper)
 
         self.prices = np.zeros(n_states)
+
+    @staticmethod
+    def fits(candidates: NDArray[np.bool_], n_states: int, budget: Budget) -> bool:
+        """Whether the relaxation of candidates `(M, J, A)` can be stated within the budget."""
+        count = candidates.sum(2)
+        count = count[count > 1]
+        nonzeros = int((count * (count + 3) * (n_states + 1)).sum()) + candidates.size
+        return nonzeros <= min(budget.memory // BYTES, RATE * budget.left)
 
     @property
     def n_pairs(self) -> int:
@@ -109,13 +127,13 @@ class Hull:
         size = self.width.max(0)
         return node.duals[: len(size)] * self.unit / np.where(size > 0, size, 1.0)
 
-    def solve(self, taken: Taken, deadline: float = np.inf) -> Node:
+    def solve(self, taken: Taken, budget: Budget) -> Node:
         """The relaxation without the entries `taken`."""
         keep = np.ones(self.n_entries)
         keep[list(taken)] = 0.0
         n_states = self.low.shape[1]
         self.program.set_upper(np.concatenate([np.ones(self.n_x), keep, np.repeat(keep, n_states)]))
-        solution = self.program.solve(deadline)
+        solution = self.program.solve(budget)
         bound = self.constant + solution.bound * self.unit
         if solution.point is None:
             nothing = np.zeros((*self.low.shape[:1], len(self.deviation.weights)), dtype=np.int64)
@@ -138,6 +156,15 @@ class Hull:
         excess -= utilities[self.pair_own, self.pair_other]
         value = utilities.sum() - float((columns * self.prices).sum())
         return Node(bound, columns, value, actions, shares, excess, solution.prices, True)
+
+    def settled(self, taken: Taken) -> NDArray[np.int64]:
+        """`(M, J)`: the actions where `taken` leaves one entry of every pair."""
+        left = np.ones(self.n_entries, dtype=bool)
+        left[list(taken)] = False
+        actions = self.only.copy()
+        pair = self.entry_pair[left]
+        actions[self.pair_own[pair], self.pair_other[pair]] = self.entry_action[left]
+        return actions
 
     def actions_of(self, node: Node) -> NDArray[np.int64]:
         """`(M, J)`: the action with the largest share at every open pair."""
@@ -196,7 +223,8 @@ class Hull:
                 np.full(y.size, -np.inf),
                 np.zeros(y.size),
             )
-        # A part lies in its action's cone: no other candidate of the pair is better there.
+        # A part lies in its action's cone: no other candidate of the pair is better there, by more
+        # than `SLACK`.
         count = np.bincount(self.entry_pair, minlength=self.n_pairs)  # (P,)
         start = np.cumsum(count) - count
         rivals = count[self.entry_pair]  # (E,), itself among them
@@ -204,7 +232,14 @@ class Hull:
         within = np.arange(len(first)) - np.repeat(np.cumsum(rivals) - rivals, rivals)
         second = np.repeat(start[self.entry_pair], rivals) + within
         first, second = first[first != second], second[first != second]
-        better = self.deviation.advantage[self.entry_action[first], self.entry_action[second]]
+        actions = self.entry_action[first], self.entry_action[second]
+        better = self.deviation.ahead[actions]
+        if self.deviation.is_ranked:  # nor of a higher rank, where the two tie anyway
+            other = self.pair_other[self.entry_pair[first]]
+            ranked = self.deviation.ties.ranked[other, *actions]
+            better = np.concatenate([better, self.deviation.rank_ahead[actions][ranked]])
+            first = np.concatenate([first, first[ranked]])
+        better = better + SLACK
         parts = self.per_x[first] * better  # (C, S)
         share = (self.at_low[first] * better).sum(1)  # (C,)
         size = np.maximum(np.abs(parts).max(1, initial=0.0), np.abs(share))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dnl.budget import FOREVER
 from dnl.exact.linear import LinearProgram
 from dnl.exact.sparse import csr_matrix
 from dnl.fitted import SUPPORT, FittedSurrogate
@@ -75,7 +76,7 @@ def learned_optimum(
                 np.append(margin * steepness.numpy(), np.ones(n_rows)),
                 np.append(np.full(len(score), np.inf), np.ones(n_rows)),
             )
-            .solve()
+            .solve(FOREVER)
             .point
         )
         if point is not None and (reached := point @ value[choice].numpy() + bias[choice]) > best:

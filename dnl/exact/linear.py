@@ -12,13 +12,13 @@ ray gives a negative bound for c = 0. (Neumaier and Shcherbina, "Safe bounds in 
 mixed-integer linear programming", 2004.)
 """
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dnl.budget import Budget
 from dnl.exact.sparse import csr_matrix
 from dnl.parallel import check_wanted
 
@@ -26,6 +26,7 @@ Array = NDArray[np.float64]
 ROUNDING = 1e-12  # of the sum of absolute terms of a bound
 ITERATIONS = 20_000  # simplex iterations before a warm start is given up
 FEASIBILITY = 1e-9
+UNPROVEN = 1e-8  # by how much duals may fail to prove what a point reaches
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +105,18 @@ class LinearProgram:
         self.upper = upper.copy()
         self._highs.changeColsBounds(len(changed), changed, np.zeros(len(changed)), upper[changed])
 
-    def solve(self, deadline: float = np.inf) -> Solution:
-        """Solve from the last basis; once more from scratch where the solver gets stuck."""
+    def solve(self, budget: Budget) -> Solution:
+        """Solve from the last basis; once more from scratch where the solver gets stuck.
+
+        Where the duals do not prove what the point reaches (presolve may spoil them where rows hold
+        coefficients near the solver's tolerances), the program is solved again without presolve.
+        """
         check_wanted()
-        for attempt in range(2):
-            left = deadline - time.perf_counter()
-            if left <= 0:
+        best: Solution | None = None
+        for attempt in range(3):
+            if budget.over:
                 break
-            limit = self._highs.getRunTime() + left if np.isfinite(left) else 1e30
+            limit = self._highs.getRunTime() + budget.left if np.isfinite(budget.left) else 1e30
             self._highs.setOptionValue("time_limit", float(limit))
             self._highs.run()
             status = self._highs.getModelStatus()
@@ -119,17 +124,31 @@ class LinearProgram:
                 solution = self._highs.getSolution()
                 prices = np.array(solution.row_dual)
                 point = np.clip(np.array(solution.col_value), 0.0, self.upper)
-                return Solution(point, self.bound(self.cost, prices), prices, True)
+                bound = self.bound(self.cost, prices)
+                if best is None or bound < best.bound:
+                    best = Solution(point, bound, prices, True)
+                reached = float(self.cost @ point)
+                if best.bound <= reached + UNPROVEN * (1 + abs(reached)) or attempt == 2:
+                    break
+                self._without_presolve()
+                continue
             if status == self._status.kInfeasible:
                 prices = self._ray()
                 if self.bound(np.zeros_like(self.cost), prices) < 0:
                     return Solution(None, -np.inf, prices, True)
-            if attempt == 0:
-                self._highs.clearSolver()
+            self._without_presolve()
+        self._highs.setOptionValue("presolve", "choose")
+        if best is not None:
+            return best
         prices = np.array(self._highs.getSolution().row_dual)
         if len(prices) != len(self.row_lower) or not np.isfinite(prices).all():
             prices = np.zeros(len(self.row_lower))
         return Solution(None, self.bound(self.cost, prices), prices, False)
+
+    def _without_presolve(self) -> None:
+        """Forget the basis, and solve what comes next as it is stated."""
+        self._highs.clearSolver()
+        self._highs.setOptionValue("presolve", "off")
 
     def bound(self, cost: Array, prices: Array) -> float:
         """Weak duality's bound of `max cost.x` at these prices; valid for any prices."""

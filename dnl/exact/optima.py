@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dnl.budget import FOREVER
 from dnl.exact.linear import Array, LinearProgram, Solution
 from dnl.exact.problem import MARGINS, SLACK
 from dnl.exact.sparse import csr_matrix
@@ -156,7 +157,7 @@ class _Commitment:
             csr_matrix(np.vstack([score, np.ones(n_decisions)])),
             np.append(least, -np.inf),
             np.append(np.full(len(least), np.inf), self.budget),
-        ).solve()
+        ).solve(FOREVER)
 
 
 def _commitment(game: ContractGame | SecurityGame) -> _Commitment:

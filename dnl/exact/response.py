@@ -1,13 +1,12 @@
 """Best response of one sender, with a proven bound: `dnl.best_response`."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from dnl.budget import Budget
 from dnl.exact.concavification import GlobalResponse
 from dnl.exact.linear import Array
 from dnl.exact.local import LocalResponse
@@ -15,8 +14,9 @@ from dnl.exact.problem import deviation
 from dnl.exact.status import Status
 from games import PersuasionGame, checks
 
-MISSED = 1e-4  # of the payoff range: more than the margin of a witness costs
+MISSED = 1e-6  # of the payoff range: what a policy inside a cell may lose to its boundary
 ROUNDING = 1e-9  # of the payoff range: what float64 may take from a bound
+ATTAINED = 1e-8  # of the payoff range: how close to its bound a supremum counts as reached
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +26,11 @@ class BestResponse:
     Attributes:
         policy: `(S, M)`, within the radius; the sender's own where none is better.
         utility: what the simulator gives the sender for it.
-        upper_bound: no deviation within the radius gets more, whatever the receiver's tie rule;
-            at least `utility`.
+        upper_bound: no deviation within the radius gets more; at least `utility`.
+        is_attained: whether `utility` is the bound itself, within 1e-8 of the payoff range. Often
+            the best is a limit only: the receiver is indifferent there, and its rule decides
+            against the sender. With the status `"optimal"` the policy comes within 2e-6 of the
+            limit.
         status: `"optimal"`, or why the bound may be loose (`Status`, with `.advice`).
         dual: `(S,)` where `radius` is None, else None: the certificate. With
             `f(c) = sum_j q_j . u` what an own signal with column `c` earns, `f(c) <= dual . c` for
@@ -39,6 +42,7 @@ class BestResponse:
     policy: Tensor
     utility: float
     upper_bound: float
+    is_attained: bool
     status: Status
     dual: Tensor | None
     sender: int
@@ -74,6 +78,7 @@ def best_response(
         ValueError: for a bad argument.
         ImportError: if highspy is not installed.
     """
+    budget_from = time.perf_counter()
     game.check_policies(policies)
     if policies.ndim != 3:
         raise ValueError(f"policies must be one profile (N, S, M), got {tuple(policies.shape)}")
@@ -83,101 +88,149 @@ def best_response(
         radius = checks.positive_number("radius", radius)
     time_limit = checks.positive_number("time_limit", time_limit)
     tolerance = checks.positive_number("tolerance", tolerance)
-    return respond(game, policies, sender, radius, time_limit, tolerance)
+    budget = Budget(budget_from + time_limit)
+    judge = game.to("cpu", torch.float64)
+    found = respond(judge, exact_rows(policies), sender, radius, budget, tolerance)
+    return BestResponse(
+        policy=found.policy.to(policies),
+        utility=found.lowest + found.reached,
+        upper_bound=found.lowest + found.bound,
+        is_attained=found.bound - found.reached <= ATTAINED * judge.payoff_range[sender].item(),
+        status=found.status,
+        dual=None if found.dual is None else found.dual.to(policies),
+        sender=sender,
+        radius=radius,
+        seconds=time.perf_counter() - budget_from,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """A best response in utilities above `lowest`, so that nothing is rounded to what all share.
+
+    Attributes:
+        policy: `(S, M)`, float64.
+        present: what the sender's own policy gets in the simulator.
+        reached: what `policy` gets.
+        bound: no deviation gets more.
+        lowest: `sum_s mu(s) min_a u(s, a)`.
+        status, dual, seconds: as in `BestResponse`.
+    """
+
+    policy: Tensor
+    present: float
+    reached: float
+    bound: float
+    lowest: float
+    status: Status
+    dual: Tensor | None
+    seconds: float
+
+    @property
+    def gain(self) -> float:
+        """What `policy` gains."""
+        return self.reached - self.present
+
+    @property
+    def most(self) -> float:
+        """What no deviation gains more than, at least 0."""
+        return max(self.bound - self.present, 0.0)
 
 
 def respond(
     game: PersuasionGame,
-    policies: Tensor,
+    profile: Array,
     sender: int,
     radius: float | None,
-    time_limit: float,
+    budget: Budget,
     tolerance: float,
     enough: float | None = None,
-) -> BestResponse:
+    outcomes: Tensor | None = None,
+) -> Response:
     """`best_response`, unchecked.
 
     Args:
+        game: in float64 on the CPU.
+        profile: `(N, S, M)`, rows exact.
+        sender, radius, tolerance: as there.
+        budget: time and memory.
+        outcomes: `outcomes_of` the profile if known: the same for all senders.
         enough: stop as soon as it is known whether the gain, in units of the payoff range, is at
             most this or more.
     """
     began = time.perf_counter()
-    profile = exact_rows(policies)
-    problem = deviation(game, profile, sender)
+    worth = _Worth(game, sender)
     own = torch.from_numpy(profile[sender].copy())
-    judge = game.to("cpu", torch.float64)
-    rows = torch.from_numpy(profile)
-    present = judge.ex_ante_utility(rows)[sender].item()
-    if problem.payoff_range == 0:
-        dual = None if radius is not None else game.prior.double().cpu() * problem.lowest
-        return BestResponse(
-            own.to(policies),
-            present,
-            present,
-            Status.OPTIMAL,
-            None if dual is None else dual.to(policies),
-            sender,
-            radius,
-            time.perf_counter() - began,
-        )
-    deadline = began + time_limit
+    present = worth.of(outcomes_of(game, profile) if outcomes is None else outcomes)
+    prior = game.prior
     dual = None
+    if worth.payoff_range == 0 or budget.over:
+        status, above = Status.OPTIMAL, torch.zeros_like(worth.base)
+        if worth.payoff_range > 0:  # the sender's best action, state by state
+            status, above = Status.TIME_LIMIT, worth.above[:, game.possible_actions].amax(1)
+        dual = prior * (worth.base + above) if radius is None else None
+        bound = max(present, float(prior @ above))
+        seconds = time.perf_counter() - began
+        return Response(own, present, present, bound, worth.lowest, status, dual, seconds)
+    problem = deviation(game, profile, sender)
     decided = None
     if enough is not None:
-        start = (present - problem.lowest) / problem.payoff_range
+        start = present / worth.payoff_range
 
         def decided(best: float, bound: float) -> bool:
             # A value on a boundary need not be reached: ask for a little more than needed.
-            return bound <= start + enough or best > start + 2 * enough + 1e-6
+            return bound <= start + enough or best > start + 2 * enough + MISSED
 
+    search: GlobalResponse | LocalResponse
     if radius is None:
-        search = GlobalResponse(problem, tolerance, deadline, decided)
-        witnesses, bound, status = search.witnesses, search.bound, search.status
-        prior = game.prior.double().cpu().numpy()
-        dual = torch.from_numpy(problem.payoff_range * search.dual + problem.lowest * prior)
+        search = GlobalResponse(problem, tolerance, budget, decided)
+        scaled = torch.from_numpy(worth.payoff_range * search.dual)
+        dual = scaled + prior * worth.base
     else:
-        local = LocalResponse(problem, radius, tolerance, deadline, decided)
-        witnesses, bound = local.witnesses, local.outcome.bound
-        status = local.outcome.status
-    policy, utility = _best_of(judge, rows, sender, witnesses)
+        search = LocalResponse(problem, radius, tolerance, budget, decided)
+    policy, reached = own, present
+    if search.attained > present / worth.payoff_range:
+        changed = profile.copy()
+        changed[sender] = search.witness
+        if (simulated := worth.of(outcomes_of(game, changed))) > present:
+            policy, reached = torch.from_numpy(search.witness.copy()), simulated
     # The sender's best action state by state bounds what no search had time to bound.
-    upper_bound = problem.in_units(min(bound, float(problem.prior @ problem.utility.max(1))))
-    wide = upper_bound - utility > (tolerance + MISSED) * problem.payoff_range
-    if radius is not None and wide and status is Status.OPTIMAL and enough is None:
-        # Ties need not go the sender's way: look for the best if they go the game's.
-        attained = LocalResponse(problem.as_played(), radius, tolerance, deadline, decided)
-        policy, utility = _best_of(judge, rows, sender, [*attained.witnesses, policy.numpy()])
-        if attained.outcome.status is Status.TIME_LIMIT:
-            status = Status.TIME_LIMIT
-    if utility > upper_bound:
-        if utility > upper_bound + ROUNDING * problem.payoff_range:
+    most = min(search.bound, float(problem.prior @ problem.utility.max(1)))
+    bound, status = most * worth.payoff_range, search.status
+    if reached > bound:
+        if reached > bound + ROUNDING * worth.payoff_range:
             status = Status.SUSPECT
-        upper_bound = utility
-    missed = upper_bound - utility > (tolerance + MISSED) * problem.payoff_range
+        bound = reached
+    missed = bound - reached > (tolerance + MISSED) * worth.payoff_range
     if status is Status.OPTIMAL and missed and enough is None:
         status = Status.NOT_ATTAINED
-    return BestResponse(
-        policy=policy.to(policies),
-        utility=utility,
-        upper_bound=upper_bound,
-        status=status,
-        dual=None if dual is None else dual.to(policies),
-        sender=sender,
-        radius=radius,
-        seconds=time.perf_counter() - began,
+    return Response(
+        policy, present, reached, bound, worth.lowest, status, dual, time.perf_counter() - began
     )
 
 
-def _best_of(
-    game: PersuasionGame, rows: Tensor, sender: int, witnesses: Sequence[Array]
-) -> tuple[Tensor, float]:
-    """The best of `witnesses` and the present policy, which wins ties, and what it is worth."""
-    tried = torch.from_numpy(np.stack([rows[sender].numpy(), *witnesses]))
-    changed = rows.repeat(len(tried), 1, 1, 1)
-    changed[:, sender] = tried
-    utilities = game.ex_ante_utility(changed)[:, sender]
-    best = int(utilities.argmax())
-    return tried[best], utilities[best].item()
+class _Worth:
+    """What outcomes are worth to a sender.
+
+    Above `base (S,)`, the least that the receiver's action leaves the sender in each state.
+    """
+
+    def __init__(self, game: PersuasionGame, sender: int) -> None:
+        utility = game.sender_utility[sender]
+        self.base = utility[:, game.possible_actions].amin(1)
+        self.lowest = float(game.prior @ self.base)
+        self.above = utility - self.base[:, None]
+        self.payoff_range = game.payoff_range[sender].item()
+
+    def of(self, outcomes: Tensor) -> float:
+        """The utility of outcomes `(S, A)`, above `lowest`."""
+        return float((outcomes * self.above).sum())
+
+
+def outcomes_of(game: PersuasionGame, profile: Array) -> Tensor:
+    """The joint distribution `(S, A)` of state and action under `profile (N, S, M)`."""
+    rows = torch.from_numpy(profile)[None, None]
+    return game.stacked().outcome_distribution(rows, check=False)[0, 0]
 
 
 def exact_rows(policies: Tensor) -> Array:

@@ -8,7 +8,9 @@ every signal has a small program of its own. Together with the prices their boun
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dnl.budget import Budget
 from dnl.exact.branching import maximise
 from dnl.exact.hull import Hull, Node
 from dnl.exact.linear import ROUNDING, Array
@@ -34,11 +36,18 @@ class Priced:
 class Signals:
     """The programs of the own signals; arguments as in `Hull`."""
 
-    def __init__(self, deviation: Deviation, low: Array, width: Array, unit: float) -> None:
+    def __init__(
+        self,
+        deviation: Deviation,
+        low: Array,
+        width: Array,
+        candidates: NDArray[np.bool_],
+        unit: float,
+    ) -> None:
         self.deviation = deviation
+        each = [slice(m, m + 1) for m in range(len(low))]
         self.hulls = [
-            Hull(deviation, low[m : m + 1], width[m : m + 1], total="free", unit=unit)
-            for m in range(len(low))
+            Hull(deviation, low[m], width[m], candidates[m], total="free", unit=unit) for m in each
         ]
 
     def __len__(self) -> int:
@@ -48,20 +57,20 @@ class Signals:
         """Utility of `column (S,)` less its price."""
         return float(self.deviation.closure(column)[0].sum() - prices @ column)
 
-    def bound(self, prices: Array, gap: float, deadline: float) -> float:
+    def bound(self, prices: Array, gap: float, budget: Budget) -> float:
         """Of the utility of all policies in the box: the prices of the rows and what is above.
 
         Args:
             prices: `(S,)` per unit of column; any are valid.
             gap: that the bounds of all signals together may leave.
-            deadline: of `time.perf_counter`.
+            budget: of the search.
         """
         share = gap / len(self)
-        worth = sum(self.price(m, prices, share, deadline).bound for m in range(len(self)))
+        worth = sum(self.price(m, prices, share, budget).bound for m in range(len(self)))
         return float(prices.sum() + ROUNDING * np.abs(prices).sum()) + worth
 
     def price(
-        self, own: int, prices: Array, gap: float, deadline: float, above: float = -np.inf
+        self, own: int, prices: Array, gap: float, budget: Budget, above: float = -np.inf
     ) -> Priced:
         """Look for columns of signal `own` worth more than `above`, for a while.
 
@@ -69,7 +78,7 @@ class Signals:
             own: index of the signal.
             prices: `(S,)` per unit of column.
             gap: between the best column, or `above`, and the bound.
-            deadline: of `time.perf_counter`.
+            budget: of the search.
             above: a value.
         """
         hull, best, seen = self.hulls[own], above, 0
@@ -85,7 +94,7 @@ class Signals:
 
         hull.set_prices(prices)
         outcome = maximise(
-            hull, gap, deadline, improve, above, decided=lambda best, bound: seen > PATIENCE
+            hull, gap, budget, improve, above, decided=lambda best, bound: seen > PATIENCE
         )
         columns = [column for _, column in sorted(found, key=lambda pair: -pair[0])]
         # A column always exists: an infeasible program is a failure of the solver.

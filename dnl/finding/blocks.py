@@ -6,23 +6,26 @@ rest, in which no state of any sender, an agent that picks its message, wants an
 profiles are few they are sorted out among all, else found by dynamics.
 """
 
-import time
 from collections.abc import Iterator
 from itertools import combinations, islice, product
+from math import comb, prod
 
 import torch
 from torch import Tensor
 
-from dnl.finding.search import Proposals, Search
+from dnl.budget import Budget
+from dnl.finding.search import WORK, Proposals, Search
 from games import PersuasionGame
 
 ENUMERATED = 300_000  # most joint partitions that are enumerated
 SIMULATED = 10**8  # most joint signals that their simulation may take
-AT_ONCE = 5_000  # partitions that are looked at together
+AT_ONCE = 5_000  # most partitions that are looked at together
+SPREADS = 5_000  # most ways to spread the messages of one profile that are tried one and all
 VARIANTS = 64  # ways to spread messages over signals that are looked at together
 BATCH = 256  # dynamics that run together
 ROUNDS = 40  # of batches of dynamics
 SWEEPS = 30  # over senders and states before a batch is given up
+PAIRED = 2**22  # numbers (profiles x pairs of states x actions) that are held together
 KEPT = 40  # fixed points of a batch that are looked at, best welfare first
 
 
@@ -42,7 +45,7 @@ def all_blocks(search: Search) -> Proposals:
 
 def is_enumerated(game: PersuasionGame) -> bool:
     """Whether joint partitions are few enough, and their simulation cheap enough, to try all."""
-    count = len(partitions_of(game.n_states, game.n_signals)) ** game.n_senders
+    count = count_partitions(game.n_states, game.n_signals) ** game.n_senders
     return count <= ENUMERATED and count * game.n_signals**game.n_senders <= SIMULATED
 
 
@@ -57,27 +60,42 @@ def _resting(search: Search, labels: Tensor) -> Tensor:
     """The ones of `labels (B, N, S)` that pass two tests; nearly all local equilibria do."""
     game, limit = search.game, search.allowed(search.radius)
     kept = []
-    for part in labels.split(AT_ONCE):
-        if search.left == 0:
+    for part in labels.split(_together(search)):
+        if search.budget.over:
             break
         resting = part[at_rest(game, part, search.radius, limit)]
         kept.append(resting[unpooled(game, resting, search.radius, limit)])
     return torch.cat(kept) if kept else labels[:0]
 
 
+def _together(search: Search, most: int = AT_ONCE) -> int:
+    """How many joint partitions are looked at together: as many as memory and clock allow."""
+    _, n_signals, n_states, n_actions = search.game.shape
+    entries = n_states * n_signals * max(n_states, n_actions)  # of `_exchanges`
+    return max(1, min(most, search.budget.rows(64 * entries), int(WORK // (16 * entries))))
+
+
 def _spread_out(search: Search, labels: Tensor) -> Proposals:
     """The profiles of `labels (B, N, S)`, best welfare first; ends at the search's floor."""
     game = search.game
-    if not len(labels):
+    parts = []
+    for part in labels.split(search.at_once):
+        if search.budget.over:
+            return
+        parts.append(search.welfare(pure_policies(part, game.n_signals)))
+        yield None
+    if not parts:
         return
-    pure = [pure_policies(part, game.n_signals) for part in labels.split(AT_ONCE)]
-    welfare = torch.cat([search.welfare(part) for part in pure])
+    welfare = torch.cat(parts)
+    generator = search.generator("spreads")
     for index in welfare.argsort(descending=True, stable=True).tolist():
-        if welfare[index] <= search.floor or search.left == 0:
+        if welfare[index] <= search.floor or search.budget.left == 0:
             return
         ways = spreads(labels[index], game.n_signals)
+        if prod(comb(game.n_signals - 1, int(row.max())) for row in labels[index]) > SPREADS:
+            ways = iter(_some_spreads(labels[index], game.n_signals, generator))
         while variants := list(islice(ways, VARIANTS)):
-            if search.left == 0:
+            if search.budget.over:
                 return
             profiles = torch.stack(variants)
             yield None
@@ -89,15 +107,18 @@ def fixed_points(search: Search) -> Proposals:
     game = search.game
     generator = search.generator("blocks")
     seen: set[bytes] = set()
+    count = _together(search, BATCH)
     for _ in range(ROUNDS):
-        labels = settle(game, _random_labels(game, generator), generator, search.deadline)
+        labels = settle(game, _random_labels(game, count, generator), generator, search.budget)
+        if search.budget.over:
+            return
         labels = labels[unpooled(game, labels, search.radius, search.allowed(search.radius))]
         if not len(labels):
             yield None
             continue
         welfare = search.welfare(pure_policies(labels, game.n_signals))
         for index in welfare.argsort(descending=True, stable=True)[:KEPT].tolist():
-            if welfare[index] <= search.floor or search.left == 0:
+            if welfare[index] <= search.floor or search.budget.over:
                 break
             key = _named(labels[index]).numpy().tobytes()
             if key in seen:
@@ -110,7 +131,7 @@ def fixed_points(search: Search) -> Proposals:
 
 
 def settle(
-    game: PersuasionGame, labels: Tensor, generator: torch.Generator, deadline: float
+    game: PersuasionGame, labels: Tensor, generator: torch.Generator, budget: Budget
 ) -> Tensor:
     """Let every state of every sender pick its message until nobody wants to move.
 
@@ -121,7 +142,7 @@ def settle(
         game: the game.
         labels: `(B, N, S)` messages.
         generator: which of the states that want to move do so.
-        deadline: of `time.perf_counter`.
+        budget: when the time is over, those that still move are given up.
 
     Returns:
         `(B', N, S)`, those that have come to rest.
@@ -135,7 +156,7 @@ def settle(
         best, message = (utility + stay).max(-1)
         wants = best > present.squeeze(-1) + 1e-7 * game.payoff_range[n]
         quiet = torch.where(wants.any(-1), 0, quiet + 1)
-        if (quiet >= game.n_senders).all() or time.perf_counter() >= deadline:
+        if (quiet >= game.n_senders).all() or budget.over:
             break
         # One or a few of those that want to move do: all at once would overshoot.
         draw = torch.rand(wants.shape, generator=generator) * wants
@@ -178,8 +199,37 @@ def unpooled(game: PersuasionGame, labels: Tensor, radius: float, allowed: float
     passed = torch.ones(len(labels), dtype=torch.bool)
     if game.n_states < 2 or not len(labels):
         return passed
+    pairs = torch.combinations(torch.arange(game.n_states))  # (P, 2)
+    step = max(1, PAIRED // (game.n_actions * max(game.n_actions, len(labels))))
+    for n in range(game.n_senders):
+        together, sent, joint = _exchanges(game, labels, n)
+        own = labels[:, n, :, None, None].expand(-1, -1, 1, game.n_states)
+        action = (joint.gather(2, own).squeeze(2) @ game.receiver_utility).argmax(-1)  # (B, S)
+        u = game.sender_utility[n]
+        present = u[torch.arange(game.n_states), action]  # (B, S)
+        used = sent.sum(1) > 0  # (B, M)
+        impossible = (used.unsqueeze(1) & (joint.sum(-1) <= 0)).any(-1)  # (B, S)
+        for part in pairs.split(step):
+            one, two = part.T
+            weights, most = _crossings(game, one, two, radius)
+            more = [u[state] - present[:, state].unsqueeze(-1) for state in (one, two)]  # (B, P, A)
+            gain = weights * more[0].unsqueeze(-1) + (1 - weights) * more[1].unsqueeze(-1)
+            gain = (gain * most).nan_to_num(nan=float("-inf")).amax((2, 3))  # (B, P)
+            pays = gain > allowed * game.payoff_range[n]
+            passed &= ~(pays & together[:, one, two] & impossible[:, one]).any(1)
+    return passed
+
+
+def _crossings(
+    game: PersuasionGame, one: Tensor, two: Tensor, radius: float
+) -> tuple[Tensor, Tensor]:
+    """Posteriors between two states `(P,)` where the receiver changes its mind.
+
+    Returns:
+        `(P, A, 2)` the lowest and the highest weight of the first state at which each action is
+        optimal, and how much mass can be moved to them: NaN where an action never is.
+    """
     v = game.receiver_utility
-    one, two = torch.combinations(torch.arange(game.n_states)).T  # (P,) each
     # Action a is optimal for weights [low, high] of the first state: one condition per rival b.
     first = v[one].unsqueeze(2) - v[one].unsqueeze(1)  # (P, A, A)
     second = v[two].unsqueeze(2) - v[two].unsqueeze(1)
@@ -187,32 +237,15 @@ def unpooled(game: PersuasionGame, labels: Tensor, radius: float, allowed: float
     low = torch.where(second < 0, torch.where(first > 0, crossing, 2.0), 0.0).amax(2)  # (P, A)
     high = torch.where(first < 0, torch.where(second > 0, crossing, -1.0), 1.0).amin(2)
     weights = torch.stack([low, high], -1)  # (P, A, 2)
-    possible = (low <= high).unsqueeze(-1)
     mass = min(radius, 1.0) * torch.minimum(
         game.prior[one, None, None] / weights.clamp_min(1e-12),
         game.prior[two, None, None] / (1 - weights).clamp_min(1e-12),
-    )  # (P, A, 2) that can be moved at these weights
-    for n in range(game.n_senders):
-        together, sent, joint = _exchanges(game, labels, n)
-        own = labels[:, n, :, None, None].expand(-1, -1, 1, game.n_states)
-        action = (joint.gather(2, own).squeeze(2) @ v).argmax(-1)  # (B, S)
-        u = game.sender_utility[n]
-        present = u[torch.arange(game.n_states), action]  # (B, S)
-        used = sent.sum(1) > 0  # (B, M)
-        impossible = (used.unsqueeze(1) & (joint.sum(-1) <= 0)).any(-1)  # (B, S)
-        more = [u[state] - present[:, state].unsqueeze(-1) for state in (one, two)]  # (B, P, A)
-        gain = weights * more[0].unsqueeze(-1) + (1 - weights) * more[1].unsqueeze(-1)
-        gain = (gain * mass).masked_fill(~possible, float("-inf")).amax((2, 3))  # (B, P)
-        pays = gain > allowed * game.payoff_range[n]
-        passed &= ~(pays & together[:, one, two] & impossible[:, one]).any(1)
-    return passed
+    )  # that can be moved at these weights
+    return weights, mass.masked_fill((low > high).unsqueeze(-1), float("nan"))
 
 
 def partitions_of(n_states: int, n_blocks: int) -> Tensor:
-    """All partitions of the states into at most `n_blocks` blocks: labels `(P, S)`.
-
-    Stops once there are more than `ENUMERATED`: that many are not enumerated.
-    """
+    """All partitions of the states into at most `n_blocks` blocks: labels `(P, S)`."""
     strings: list[list[int]] = [[0]]
     for _ in range(n_states - 1):
         strings = [
@@ -220,10 +253,15 @@ def partitions_of(n_states: int, n_blocks: int) -> Tensor:
             for string in strings
             for label in range(min(max(string) + 2, n_blocks))
         ]
-        if len(strings) > ENUMERATED:
-            break
-    length = max(n_states, 1)
-    return torch.tensor([string + [0] * (length - len(string)) for string in strings])
+    return torch.tensor(strings)
+
+
+def count_partitions(n_states: int, n_blocks: int) -> int:
+    """How many partitions into at most `n_blocks` blocks: Stirling numbers of the second kind."""
+    exactly = [1] + [0] * n_blocks  # partitions of no states into k blocks
+    for _ in range(n_states):
+        exactly = [0] + [k * exactly[k] + exactly[k - 1] for k in range(1, n_blocks + 1)]
+    return sum(exactly)
 
 
 def spreads(labels: Tensor, n_signals: int) -> Iterator[Tensor]:
@@ -271,6 +309,14 @@ def _spread(row: Tensor, sizes: list[int], n_signals: int) -> Tensor:
     return policy
 
 
+def spread_evenly(row: Tensor, n_signals: int) -> Tensor:
+    """Policy `(S, M)` that sends the messages `row (S,)` with all signals, each with as many."""
+    count = int(row.max()) + 1
+    return _spread(
+        row, [n_signals // count + (k < n_signals % count) for k in range(count)], n_signals
+    )
+
+
 def pure_policies(labels: Tensor, n_signals: int) -> Tensor:
     """One signal for each message: `(..., S)` labels to policies `(..., S, M)`."""
     return torch.nn.functional.one_hot(labels, n_signals).double()
@@ -315,9 +361,9 @@ def _named(labels: Tensor) -> Tensor:
     return torch.tensor(rows)
 
 
-def _random_labels(game: PersuasionGame, generator: torch.Generator) -> Tensor:
-    """Random messages `(BATCH, N, S)`, of a random number of messages per sender."""
-    size = (BATCH, game.n_senders, game.n_states)
+def _random_labels(game: PersuasionGame, count: int, generator: torch.Generator) -> Tensor:
+    """Random messages `(count, N, S)`, of a random number of messages per sender."""
+    size = (count, game.n_senders, game.n_states)
     most = torch.randint(1, game.n_signals + 1, (*size[:2], 1), generator=generator)
     draw = torch.rand(size, generator=generator) * most
     return draw.long().clamp_max(game.n_signals - 1)

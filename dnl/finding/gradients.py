@@ -21,22 +21,41 @@ from games.simulation import joint_weights
 STARTS = 48
 FINISHED = 12  # end points that are finished, best welfare first
 TEMPERATURES = (0.1, 0.03, 0.01, 0.003)  # of the receiver, as fractions of its utility range
-MEMORY = 2**24  # numbers held by the smoothed utility
+NUMBERS = 2**24  # that one gradient of the smoothed utility may take, over all senders: a second
+
+
+class TimeOverError(Exception):
+    """The time is over in the middle of an ascent."""
 
 
 def extragradient_smoothed(search: Search) -> Proposals:
     """Ascend a smoothed receiver whose temperature falls, then the true pieces, then finish."""
     game = search.game
-    policies = game.sample_policies(STARTS, search.generator("extragradient"))
-    config = ExtragradientConfig(iterations=25)
-    if _entries(game) > MEMORY:
+    count = min(STARTS, NUMBERS // _numbers(game))
+    if count == 0:
         return
-    for temperature in TEMPERATURES:
-        policies = extragradient(smoothed_utility(game, temperature), policies, config).policies
+    policies = game.sample_policies(count, search.generator("extragradient"))
+    config = ExtragradientConfig(iterations=25)
+    utilities = [smoothed_utility(game, temperature) for temperature in TEMPERATURES]
+    for utility in (*utilities, game.ex_ante_utility):
+        try:
+            policies = extragradient(timed(search, utility), policies, config).policies
+        except TimeOverError:
+            search.cut = True
+            return
         yield None
-    policies = extragradient(game.ex_ante_utility, policies, config).policies
-    yield None
     yield from finished(search, policies)
+
+
+def timed(search: Search, utility: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """The same utility, which raises `TimeOverError` when the search's time is over."""
+
+    def evaluate(policies: Tensor) -> Tensor:
+        if search.budget.over:
+            raise TimeOverError
+        return utility(policies)
+
+    return evaluate
 
 
 def surrogate_ends(search: Search, utility: Callable[[Tensor], Tensor]) -> Proposals:
@@ -56,6 +75,8 @@ def finished(search: Search, policies: Tensor) -> Proposals:
     policies = policies / policies.sum(-1, keepdim=True)
     order = search.welfare(policies).argsort(descending=True, stable=True)
     for index in order[:FINISHED].tolist():
+        if search.budget.over:
+            return
         yield from policies[index : index + 1][search.survives(policies[index : index + 1])]
         yield from walk(search, policies[index], radii(search.radius))
 
@@ -80,6 +101,7 @@ def smoothed_utility(game: PersuasionGame, temperature: float) -> Callable[[Tens
     return utility
 
 
-def _entries(game: PersuasionGame) -> int:
+def _numbers(game: PersuasionGame) -> int:
+    """How many numbers a gradient of one profile takes: a pass for each sender."""
     joint = game.n_signals**game.n_senders
-    return STARTS * joint * (game.n_states + game.n_actions)
+    return game.n_senders * joint * (game.n_states + game.n_actions)

@@ -5,8 +5,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from dnl.finding.agreement import agreement
 from dnl.finding.blocks import all_blocks, blocks
+from dnl.finding.division import division
 from dnl.finding.gradients import extragradient_smoothed, surrogate_ends
+from dnl.finding.planner import planner
 from dnl.finding.responses import global_responses, local_responses
 from dnl.finding.search import Proposals, Search
 from dnl.finding.speakers import one_speaker
@@ -47,6 +50,9 @@ def ascended(surrogate: str) -> Callable[[Search], Proposals]:
 MEMBERS: dict[str, Callable[[Search], Proposals]] = {
     "no-information": no_information,
     "full-revelation": revelation,
+    "agreement": agreement,
+    "planner": planner,
+    "division": division,
     "one-speaker": one_speaker,
     "blocks": blocks,
     "responses": global_responses,

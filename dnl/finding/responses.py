@@ -9,16 +9,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dnl.exact.response import respond
+from dnl.exact.response import exact_rows, respond
 from dnl.exact.status import Status
 from dnl.finding.search import Proposals, Search, canonical
 
 STARTS = 36
-DRAWN = 500  # profiles of which a start is the best
+DRAWN = 500  # profiles, at most, of which a start is the best
 MARGIN = 1e-4  # gain, as a fraction of the payoff range, below which a sender stays
 STEPS = 20  # responses of each sender at one radius
 COARSE = 2e-3  # tolerance of a response at radius 0.1: walks need improvements, not optima
 SECONDS = 3.0  # for one response
+PACE = 1e5  # joint signals x states x actions that a response can be set up for in a second
 RADII = (0.1, 0.03)  # before the radius of the search
 
 
@@ -44,10 +45,13 @@ def starts(search: Search, member: str) -> Iterator[Tensor]:
     game = search.game
     generator = search.generator(member)
     shape = (game.n_senders, game.n_states)
+    many = min(DRAWN, search.at_once)
     for index in range(STARTS):
-        random = game.sample_policies(1 if index % 3 == 0 else DRAWN, generator)
+        if search.budget.over:
+            return
+        random = game.sample_policies(1 if index % 3 == 0 else many, generator)
         if index % 3 == 2:
-            labels = torch.randint(game.n_signals, (DRAWN, *shape), generator=generator)
+            labels = torch.randint(game.n_signals, (many, *shape), generator=generator)
             pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
             random = 0.95 * pure + 0.05 * random
         yield random[search.welfare(random).argmax()]
@@ -56,6 +60,7 @@ def starts(search: Search, member: str) -> Iterator[Tensor]:
 def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Proposals:
     """From `start (N, S, M)` until nobody moves, radius by radius; proposes where it ends."""
     game = search.game
+    size = game.n_signals**game.n_senders * game.n_states * game.n_actions
     policies = start.clone()
     for radius in radii:
         seen = {canonical(policies)}
@@ -63,16 +68,16 @@ def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Prop
         share = 1.0 if radius is None else min(1.0, 10 * radius)
         margin = max(MARGIN * share, 0.5 * search.allowed(radius))
         while quiet < game.n_senders and steps < STEPS * game.n_senders:
-            if search.left == 0:
+            if search.budget.left * PACE <= size:
+                search.cut = True
                 return
             n = steps % game.n_senders
             steps += 1
-            present = game.ex_ante_utility(policies)[n].item()
-            limit = min(search.left, SECONDS) + 1e-3
+            budget = search.budget.at_most(SECONDS)
             tolerance = max(0.3 * margin, COARSE * share) if radius else 0.3 * margin
-            response = respond(game, policies, n, radius, limit, tolerance)
+            response = respond(game, exact_rows(policies), n, radius, budget, tolerance)
             search.cut |= response.status == Status.TIME_LIMIT
-            if response.utility - present <= margin * game.payoff_range[n].item():
+            if response.gain <= margin * game.payoff_range[n].item():
                 quiet += 1
                 continue
             quiet = 0

@@ -26,13 +26,13 @@ TIED = 1e-6  # actions this close to the best, in the receiver's utility range, 
 
 def one_speaker(search: Search) -> Proposals:
     """Profiles with one speaker whose ties nobody wants to tip, the best welfare first."""
-    game = search.game
+    game = search.plain
     found: list[tuple[float, Tensor]] = []
     for sender in range(game.n_senders):
         worth = game.sender_utility[sender].numpy()
         program = Recommendation(game, worth, slack=-MARGINS[0])
         for count, actions in enumerate(_sets(search)):
-            if search.left == 0:
+            if search.budget.over:
                 return
             if count % STEP == 0:
                 yield None
@@ -48,6 +48,35 @@ def one_speaker(search: Search) -> Proposals:
         if welfare <= search.global_floor:  # below the floor it may still be a global equilibrium
             return
         yield policies if search.survives(policies.unsqueeze(0))[0] else None
+
+
+def fewest(
+    program: Recommendation, game: PersuasionGame, n_signals: int
+) -> tuple[Tensor, tuple[int, ...]] | None:
+    """The best recommendation, without the actions for which there are no signals.
+
+    While there are more actions than signals, the one that is recommended least is given up.
+
+    Args:
+        program: the planner's.
+        game: whose prior and actions they are.
+        n_signals: most actions that can be recommended.
+
+    Returns:
+        `(S, C)` probabilities of recommending each of C actions, and these; None where nothing is
+        left that is obeyed.
+    """
+    actions = tuple(range(game.n_actions))
+    while (plan := program.best(actions)) is not None:
+        mass = game.prior @ torch.from_numpy(plan)
+        actions = tuple((mass > RECOMMENDED).nonzero().flatten().tolist())
+        if len(actions) <= n_signals:
+            kept = torch.from_numpy(plan)[:, list(actions)].clamp_min(0)
+            kept[kept.sum(1) <= 0] = 1.0  # a state that never happens
+            return kept / kept.sum(1, keepdim=True), actions
+        least = int(mass[list(actions)].argmin())
+        actions = actions[:least] + actions[least + 1 :]
+    return None
 
 
 def undisturbed(game: PersuasionGame, plan: Tensor, actions: tuple[int, ...]) -> bool:
@@ -90,7 +119,7 @@ def spoken(game: PersuasionGame, speaker: int, plan: Tensor) -> Tensor:
 
 def _sets(search: Search) -> Iterator[tuple[int, ...]]:
     """Sets of at least two actions, no more than there are signals; small ones first."""
-    game = search.game
+    game = search.plain
     sizes = range(2, min(game.n_signals, game.n_actions) + 1)
     if sum(comb(game.n_actions, size) for size in sizes) <= SETS:
         for size in sizes:

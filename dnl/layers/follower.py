@@ -244,7 +244,8 @@ class FollowerNetwork(nn.Module):
         The last row is the constant. Of one follower without hidden layers.
         """
         head = self._head()
-        weight, bias = head.emit(torch.eye(self.choice.n_choices).to(head.weight))
+        each = torch.eye(self.choice.n_choices, dtype=head.weight.dtype, device=head.weight.device)
+        weight, bias = head.emit(each)
         return torch.cat([weight, bias.unsqueeze(-1)], -1).mT
 
     @torch.no_grad()

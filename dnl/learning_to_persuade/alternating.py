@@ -31,6 +31,7 @@ from dnl.recipes import cosine
 from games import checks
 from games.randomness import stream, uniform_distributions
 from games.receivers import BaseReceiver
+from games.surroundings import own_surroundings
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class AlternatingConfig:
         return 64 * n_actions if self.schemes is None else self.schemes
 
 
+@own_surroundings()
 def learn_alternating(
     problem: SenderProblem,
     receiver: BaseReceiver,
@@ -133,7 +135,7 @@ class _Learner:
         self.identity = (seed, "alternating", n_states, n_actions, problem.n_signals)
         generator = stream("initialisation", *self.identity)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(generator.initial_seed())
+            torch.default_generator.manual_seed(generator.initial_seed())
             self.network = ReceiverNetwork(n_states, problem.n_signals, n_actions, config.hidden)
         size = (config.restarts, n_states, problem.n_signals)
         self.table = TableNet.random(size, generator)

@@ -28,6 +28,7 @@ from dnl.persuasion import obeyed
 from games import PersuasionGame, checks
 from games.randomness import stream
 from games.receivers import BaseReceiver
+from games.surroundings import own_surroundings
 
 SAME = 1e-3  # largest difference of two policies that count as one
 CONCENTRATION = 0.1  # of the Dirichlet law of random policies: few messages per state
@@ -81,6 +82,7 @@ class AskingConfig:
         return (self.finalists + 1) * self.answers + 1
 
 
+@own_surroundings()
 def learn_by_asking(
     problem: SenderProblem,
     receiver: BaseReceiver,

@@ -20,6 +20,7 @@ from dnl.learning_to_persuade.senders import InferenceSender, ModelSender, PlayC
 from games import checks
 from games.randomness import stream
 from games.receivers import LearningReceiver, QLearningReceiver, ReinforceReceiver
+from games.surroundings import own_surroundings
 
 NUMBERS = 2**20  # uniforms held at once
 
@@ -30,6 +31,7 @@ METHODS: dict[str, tuple[type[Sender], type[LearningReceiver]]] = {
 }
 
 
+@own_surroundings()
 def play(
     method: str,
     problems: Sequence[SenderProblem],

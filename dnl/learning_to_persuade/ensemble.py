@@ -12,6 +12,7 @@ from dnl.layers import FollowerChoice
 from dnl.learning_to_persuade.problem import Interview
 from dnl.stacking import NetworkStack
 from games.randomness import stream
+from games.surroundings import own_surroundings
 
 TEMPERATURE = 0.02  # of a new model, in units of the spread of its score weights
 ENOUGH = 0.05  # nats
@@ -40,7 +41,9 @@ class FollowerReceiver(nn.Module):
     @property
     def receiver_utility(self) -> Tensor:
         """`(S, A)`, float64: what a rational receiver would want who chooses alike."""
-        return self.choice.scores(torch.eye(self.choice.in_features)).detach().double()
+        weight = self.choice.weight
+        sure = torch.eye(self.choice.in_features, dtype=weight.dtype, device=weight.device)
+        return self.choice.scores(sure).detach().double()
 
 
 class ReceiverEnsemble:
@@ -56,15 +59,18 @@ class ReceiverEnsemble:
         identity: of the stream of initial values.
     """
 
+    @own_surroundings()
     def __init__(self, n_states: int, n_actions: int, members: int, *identity: object) -> None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(stream("initialisation", *identity).initial_seed())
+            seed = stream("initialisation", *identity).initial_seed()
+            torch.default_generator.manual_seed(seed)  # no other device's: it is not put back
             networks = [FollowerReceiver(n_states, n_actions) for _ in range(members)]
         self.stack = NetworkStack(networks)
 
     def __len__(self) -> int:
         return len(self.stack)
 
+    @own_surroundings()
     def fit(self, interview: Interview, steps: int, lr: float) -> None:
         """Go on fitting to all answers so far by Adam, at a rate that falls linearly.
 

@@ -19,6 +19,7 @@ from dnl.recipes import cosine
 from games import PersuasionGame, checks
 from games.randomness import stream
 from games.receivers import RationalReceiver
+from games.surroundings import own_surroundings
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,7 @@ class KnownReceiver:
         return expected_utility(columns, response, self.utility)
 
 
+@own_surroundings()
 def persuade_known(
     game: PersuasionGame, config: WarmUpConfig | None = None, seed: int = 0
 ) -> LearnedPolicy:
@@ -155,6 +157,7 @@ def persuade_known(
     )
 
 
+@own_surroundings()
 def initial_logits(game: PersuasionGame, config: WarmUpConfig, seed: int) -> Tensor:
     """Tables `(R, S, M)` to begin with, random ones first; see `WarmUpConfig.lean`."""
     _, n_signals, n_states, n_actions = game.shape

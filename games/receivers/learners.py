@@ -133,8 +133,9 @@ class QLearner(Learner):
     def _learn(self, rewards: Tensor, actions: Tensor) -> None:
         at = self.first[self.contexts] + actions[:, 0]
         tried, value = self.tried.take(at) + 1, self.values.take(at)
-        self.tried.put_(at, tried)
-        self.values.put_(at, value + (rewards[:, 0] - value) / (self.patience + tried))
+        self.tried.view(-1).scatter_(0, at, tried)
+        moved = value + (rewards[:, 0] - value) / (self.patience + tried)
+        self.values.view(-1).scatter_(0, at, moved)
 
 
 class Reinforce(Learner):

@@ -98,7 +98,7 @@ class LearningReceiver(BaseReceiver):
                 actions = learner.act(ALL, numbers)
                 learner.learn(self.rewards.take(begin + actions))
                 if visit >= self.visits // 2:
-                    counts.put_(learner.first + actions, once, accumulate=True)
+                    counts.view(-1).scatter_add_(0, learner.first + actions, once)
         frequencies = policies.new_zeros(sent.numel(), self.game.n_actions)
         frequencies[sent] = counts / counts.sum(-1, keepdim=True)
         return frequencies.view(*probability.shape, -1)
