@@ -26,6 +26,7 @@ from dnl.schedule import Task
 try:
     import dask
     from distributed import Client, Future, KilledWorker, LocalCluster, WorkerPlugin, rpc
+    from distributed.comm.core import CommClosedError
 except ImportError as error:
     raise ImportError(
         f"--workers and --scheduler need the extra 'cluster': pip install 'dnl[cluster]' ({error})"
@@ -252,10 +253,19 @@ class _Workers:
 
 
 class _Uninterrupted(WorkerPlugin):
-    """Ctrl-C in a terminal reaches all of its processes: only the one that started them answers."""
+    """Ctrl-C in a terminal reaches all of its processes: only the one that started them answers.
+
+    Nor does a worker complain that the others have gone, when the command ends.
+    """
 
     def setup(self, worker: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for name in ("distributed.worker", "distributed.core", "tornado.application"):
+            logging.getLogger(name).addFilter(_is_no_farewell)
+
+
+def _is_no_farewell(record: logging.LogRecord) -> bool:
+    return record.exc_info is None or not isinstance(record.exc_info[1], CommClosedError)
 
 
 def _version() -> str:

@@ -1,6 +1,7 @@
 """Many workers, some of which die: the table is that of one process."""
 
 import functools
+import logging
 import operator
 import os
 import re
@@ -29,6 +30,7 @@ pytest.importorskip("distributed")
 
 import psutil
 from distributed import Client, LocalCluster, Nanny
+from distributed.comm.core import CommClosedError
 
 from dnl import cluster
 
@@ -236,6 +238,22 @@ def test_an_interruption_while_workers_start_is_one_line(
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("dnl.bench: terminated. ")
     assert list(tmp_path.iterdir()) == []
+
+
+def complain() -> None:
+    for error in (CommClosedError("gone"), ZeroDivisionError("a fault")):
+        try:
+            raise error
+        except Exception:
+            logging.getLogger("distributed.worker").error("heartbeat", exc_info=True)
+
+
+def test_workers_complain_of_faults_and_not_of_the_end(capfd: pytest.CaptureFixture[str]) -> None:
+    with cluster.local_workers(1) as client:
+        client.run(complain)
+    err = capfd.readouterr().err
+    assert "ZeroDivisionError: a fault" in err
+    assert "gone" not in err
 
 
 def test_nobody_else_on_the_network_is_answered(scheduler: Scheduler) -> None:
