@@ -11,6 +11,7 @@ from dnl.exact.persuasion import Recommendation
 from dnl.revelation import full_revelation
 from dnl.tolerance import TOLERANCE
 from games import PersuasionGame
+from games.surroundings import own_surroundings
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class WelfareCeiling:
     global_equilibrium: float
 
 
+@own_surroundings()
 def welfare_ceiling(game: PersuasionGame, budget: Budget | None = None) -> WelfareCeiling:
     """Bound welfare by the best recommendation of a planner who knows the state.
 

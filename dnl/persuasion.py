@@ -12,6 +12,7 @@ from dnl.exact.response import ATTAINED, MISSED, best_response
 from dnl.exact.status import Status
 from games import PersuasionGame, checks
 from games.persuasion import of_one_sender
+from games.surroundings import own_surroundings
 
 ROUNDING = 1e-9  # of probabilities: what a solver may leave where it means none
 
@@ -37,6 +38,7 @@ class OptimalPersuasion:
     status: Status
 
 
+@own_surroundings()
 def optimal_persuasion(game: PersuasionGame, time_limit: float = 60.0) -> OptimalPersuasion:
     """Optimal Bayesian persuasion by a single sender.
 

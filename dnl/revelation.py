@@ -2,6 +2,13 @@
 
 Theorem 4 of the paper: a code of joint signals that are pairwise at Hamming distance at least 2
 tells the receiver its optimal action, and no single sender can hide it.
+
+The paper asks for a unique optimal action in every state. Under the tie rules here that is not
+needed. Let the code tell which action the receiver takes in the state. Whatever one sender does,
+the others' signals leave only states possible in which that action a is taken, so a is optimal at
+every belief over them. Another action b that is optimal there, too, ties with a in each state of
+positive probability. There the rule took a: b has a higher index, or, under `"senders"`, no higher
+sum of utilities and where the sums are equal a higher index. So a is taken at the belief.
 """
 
 from dataclasses import dataclass
@@ -10,8 +17,8 @@ import torch
 from torch import Tensor
 
 from games import PersuasionGame
-from games.simulation import TIE_TOLERANCE
-from games.surroundings import contract
+from games.simulation import TIE_TOLERANCE, Scratch
+from games.surroundings import contract, own_surroundings
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,10 +29,10 @@ class FullRevelation:
         policies: `(N, S, M)`, a pure profile that reveals the optimal action, or None where the
             senders have too few joint signals.
         utilities: `(N,)`, `sum_s mu(s) u_n(s, a*(s))`.
-        is_equilibrium: `policies` is a global Nash equilibrium by Theorem 4: every state of
-            positive probability has a unique optimal action, and the joint signals used are
-            pairwise at Hamming distance at least 2. False means that the theorem does not apply,
-            not that the profile is known to fail.
+        is_equilibrium: `policies` is a global Nash equilibrium by Theorem 4: the joint signals used
+            are pairwise at Hamming distance at least 2, and in no state of positive probability an
+            action is worse than another by so little that only the tolerance makes them tie. False
+            means that the theorem does not apply, not that the profile is known to fail.
     """
 
     policies: Tensor | None
@@ -33,6 +40,7 @@ class FullRevelation:
     is_equilibrium: bool
 
 
+@own_surroundings()
 def full_revelation(game: PersuasionGame) -> FullRevelation:
     """Full revelation of the optimal action in `game`.
 
@@ -40,8 +48,7 @@ def full_revelation(game: PersuasionGame) -> FullRevelation:
     optimal actions (`M**(N-1)` at least their number), else plain joint signals, which reveal but
     can be deviated from, else there is no profile.
     """
-    certain = torch.eye(game.n_states, dtype=game.prior.dtype, device=game.prior.device)
-    action = _action_at(game, certain)  # (S,)
+    action = _action_in_each_state(game)  # (S,)
     states = torch.arange(game.n_states, device=action.device)
     picked = game.sender_utility[:, states, action]  # (N, S)
     utilities = contract("ns,s->n", picked, game.prior)
@@ -62,26 +69,23 @@ def full_revelation(game: PersuasionGame) -> FullRevelation:
         symbols.append(checksum)
     code = torch.stack(symbols)  # (N, S)
     policies = torch.nn.functional.one_hot(code, game.n_signals).to(game.prior)
-    return FullRevelation(policies, utilities, robust and _unique(game, possible))
+    return FullRevelation(policies, utilities, robust and _is_clear(game, possible))
 
 
-def _action_at(game: PersuasionGame, beliefs: Tensor) -> Tensor:
-    """The receiver's action at each belief `(B, S) -> (B,)`, by the game's own rule."""
-    actions = []
-    for belief in beliefs:
-        known = PersuasionGame(
-            belief, game.receiver_utility, game.sender_utility, 1, game.tie_break
-        )
-        silent = belief.new_ones(game.n_senders, game.n_states, 1)
-        actions.append(known.receiver_action(silent)[0])
-    return torch.stack(actions)
+def _action_in_each_state(game: PersuasionGame) -> Tensor:
+    """The receiver's action in every state `(S,)`, by the game's own rule."""
+    certain = torch.eye(game.n_states, dtype=game.prior.dtype, device=game.prior.device)
+    receiver = game.stacked().receiver(certain)
+    actions = receiver.react(
+        certain[None, None], torch.ones_like(certain[None, None, :1]), Scratch(certain)
+    )
+    return actions[0, 0, :, 0]
 
 
-def _unique(game: PersuasionGame, possible: Tensor) -> bool:
-    """Whether every possible state has one optimal action, by the receiver's tie tolerance."""
+def _is_clear(game: PersuasionGame, possible: Tensor) -> bool:
+    """Whether actions in every possible state are either equally good, or clearly not."""
     v = game.receiver_utility[possible]
-    if game.n_actions == 1:
-        return True
-    best, second = v.topk(2, dim=1).values.unbind(1)
-    spread = game.receiver_utility.amax() - game.receiver_utility.amin()
-    return bool((best - second > TIE_TOLERANCE[v.dtype] * spread).all())
+    short = v.amax(1, keepdim=True) - v
+    unit = game.tie_units(v.dtype)[0]
+    equal = short <= 1e-3 * TIE_TOLERANCE[v.dtype] * unit
+    return bool((equal | (short > 1.5 * TIE_TOLERANCE[v.dtype] * unit)).all())

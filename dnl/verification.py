@@ -20,6 +20,7 @@ from dnl.exact.response import Response, exact_rows, outcomes_of, respond
 from dnl.parallel import spread
 from dnl.tolerance import TOLERANCE, allowed_gain
 from games import PersuasionGame, checks
+from games.surroundings import own_surroundings
 
 METHODS = ("exact", "sampled")
 
@@ -30,7 +31,7 @@ class Verification:
 
     Attributes:
         gain: `(N,)` or `(B, N)`, at least 0, in units of utility. `"exact"`: no deviation of the
-            sender gains more, whatever the receiver's tie rule. `"sampled"`: the most that one was
+            sender gains more; ties go by the game's rule. `"sampled"`: the most that one was
             found to gain, a lower bound.
         relative_gain: `gain` as a fraction of the sender's payoff range; 0 where that is 0.
         verdict: `"certified"`, `"refuted"` or `"undecided"` (exact), `"refuted"` or
@@ -68,6 +69,7 @@ class Verification:
         return torch.tensor([verdict == "certified" for verdict in self.verdict])
 
 
+@own_surroundings()
 def verify(
     game: PersuasionGame,
     policies: Tensor,
@@ -138,6 +140,7 @@ def verify(
     )
 
 
+@own_surroundings()
 def decide(
     game: PersuasionGame,
     profile: Tensor,

@@ -41,12 +41,12 @@ def expected_size(prior: Array, table: Array) -> float:
 
 
 def tie_unit(prior: Array, table: Array, tolerance: float = 1e-9, eps: float = 2**-52) -> float:
-    """What `tolerance` is a fraction of, where actions tie: their expected range, and rounding.
+    """What `tolerance` is a fraction of, where actions tie: their expected range, or rounding.
 
     Entries that are equal but for `8 * eps` of their size tie, too.
     """
     rounding = 8 * eps * expected_size(prior, table)
-    return expected_range(prior, table) + rounding / tolerance
+    return max(expected_range(prior, table), rounding / tolerance)
 
 
 def ever_optimal(prior: Array, utility: Array) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ import torch
 from settings import SURROUNDINGS, Surroundings, autocast, default_dtype
 from torch import Tensor, nn
 
+import dnl
 from dnl import FitConfig, FittedSurrogate, extragradient, fit, full_revelation
 from dnl.fitted import stack_surrogates
 from dnl.gradients import Utility, own_gradient
@@ -22,7 +23,7 @@ from dnl.learning_to_persuade.warm_up import WarmUpConfig, persuade_known
 from dnl.solver import ExtragradientConfig
 from dnl.surrogates import SURROGATES, Architecture, make_surrogate
 from dnl.training import minimise
-from games import FollowerGame, random_contract_game, synthetic_game
+from games import FollowerGame, PersuasionGame, random_contract_game, synthetic_game
 from games.receivers import QLearningReceiver, RationalReceiver
 
 everywhere = pytest.mark.parametrize("around", SURROUNDINGS.values(), ids=SURROUNDINGS)
@@ -116,12 +117,32 @@ def test_surrogates_predict_in_the_dtype_of_their_argument_under_autocast(
             assert_same([fitted(STARTS)], [expected])
 
 
-def test_full_revelation_is_unmoved_by_autocast() -> None:
+@everywhere
+def test_exact_results_are_unmoved(around: Surroundings) -> None:
     game = GAME.to(dtype=torch.float32)
-    expected = full_revelation(game).utilities
-    with autocast():
-        found = full_revelation(game).utilities
-    assert torch.equal(found, expected)
+
+    def results() -> tuple[list[float], list[Tensor]]:
+        revelation, ceiling = full_revelation(game), dnl.welfare_ceiling(game)
+        alone = PersuasionGame(game.prior, game.receiver_utility, game.sender_utility[:1], 3)
+        persuasion = dnl.optimal_persuasion(alone)
+        response = dnl.best_response(game, STARTS[0], 0, 0.1)
+        verification = dnl.verify(game, STARTS, 0.01)
+        found = dnl.find_equilibria(game, members=("full-revelation", "one-speaker", "blocks"))
+        numbers = [ceiling.any_profile, persuasion.utility, response.utility, response.upper_bound]
+        return numbers, [
+            revelation.utilities,
+            persuasion.policies,
+            response.policy,
+            verification.gain,
+            *(equilibrium.policies for equilibrium in found),
+        ]
+
+    numbers, tensors = results()
+    with around():
+        numbers_there, tensors_there = results()
+    assert len(tensors) > 5
+    assert numbers_there == numbers
+    assert_same(tensors_there, tensors)
 
 
 @pytest.mark.parametrize("name", sorted(SURROGATES))

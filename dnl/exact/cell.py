@@ -83,7 +83,7 @@ class Cells:
         free: NDArray[np.bool_] | None = None,
     ) -> Optimum | None:
         """The best columns at which the receiver takes `actions (M, J)`, or None where there are
-        none.
+        none, or no time is left to find them.
 
         Args:
             actions: wanted of the receiver.
@@ -94,6 +94,8 @@ class Cells:
                 take up no more than the others' margins leave over.
         """
         problem = self.deviation
+        if budget.over:
+            return None
         leads = self._leads(actions, free)
         cone, at_low = self._rows(leads.pair, leads.lead - margin * leads.strict[:, None])
         slope = np.einsum("js,mjs->ms", problem.weights, problem.utility.T[actions])
@@ -133,6 +135,8 @@ class Cells:
             None where the budget does not suffice. A depth of minus infinity where even the closed
             cell is empty; the columns are then the corner of the box.
         """
+        if budget.over:
+            return None
         leads = self._leads(actions, None)
         while True:
             found = self._deepest(leads, False, budget)

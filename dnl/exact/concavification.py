@@ -33,6 +33,7 @@ from dnl.exact.status import Status
 
 POOL = 2_000  # most posteriors tried before the first exact pricing
 POOL_WORK = 2e8  # products of a posterior's entry, a joint signal and an action that they may take
+CHUNK = 1e7  # numbers that are worked out between two looks at the clock
 POOL_SEED = 0  # one pool for all: a response is a function of the game and the profile
 SMOOTHING = 0.3  # weight of the best prices so far in the next ones
 USED = 1e-12  # weight from which a posterior counts as part of a mixture
@@ -151,7 +152,8 @@ class GlobalResponse:
         values = np.full(len(points), -np.inf)
         n_signals, n_states = self.posterior.weights.shape
         n_actions = self.posterior.value.shape[1]
-        step = self.budget.rows(8 * n_signals * (n_states + 4 * n_actions))
+        entries = n_signals * (n_states + 4 * n_actions)
+        step = min(self.budget.rows(8 * entries), max(1, int(CHUNK // entries)))
         for start in range(0, len(points), step):
             if start >= n_states and self.budget.over:
                 break
@@ -311,7 +313,7 @@ class GlobalResponse:
 
     def _inwards(self, point: Array) -> Array:
         """Posteriors `(B, S')` near `point`, inside the best cell that touches it."""
-        found = self._approached(point)
+        found = None if self.budget.over else self._approached(point)
         if found is None:
             return point[None]
         near = []

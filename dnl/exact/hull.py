@@ -21,6 +21,7 @@ from dnl.exact.problem import SLACK, Deviation
 from dnl.exact.sparse import coo_matrix, csr_matrix
 
 BYTES = 100  # that an entry of the matrix takes while it is put together
+SHARES = 4  # of the memory of one step, that the whole program may take
 RATE = 2e6  # entries a second that are put together and passed on
 
 Taken = frozenset[int]  # entries taken out
@@ -108,7 +109,7 @@ class Hull:
         count = candidates.sum(2)
         count = count[count > 1]
         nonzeros = int((count * (count + 3) * (n_states + 1)).sum()) + candidates.size
-        return nonzeros <= min(budget.memory // BYTES, RATE * budget.left)
+        return nonzeros <= min(SHARES * budget.memory // BYTES, RATE * budget.left)
 
     @property
     def n_pairs(self) -> int:

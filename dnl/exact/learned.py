@@ -19,10 +19,12 @@ from dnl.fitted import SUPPORT, FittedSurrogate
 from dnl.pieces import is_affine
 from games import checks
 from games.randomness import stream, uniform_distributions
+from games.surroundings import own_surroundings
 
 PROFILES = 10_000
 
 
+@own_surroundings()
 def learned_optimum(
     fitted: FittedSurrogate, margin: float = 0.004, profiles: Tensor | None = None
 ) -> Tensor:

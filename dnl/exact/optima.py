@@ -6,7 +6,8 @@ choice is better are linear in the decision. So one linear program per choice gi
 
 Optima of such games need not be attained: at them the follower is typically indifferent, and it may
 resolve that against the leader. Bounds are therefore of the closure, where it may resolve it
-either way; witnesses leave it a small margin.
+either way; witnesses leave it a small margin. A choice that the follower's rule never takes, since
+one of lower index is as good wherever it is optimal, does not count.
 
 Shapes: `A` choices of the follower, `D` numbers that make up the leader's decision.
 """
@@ -17,6 +18,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dnl.budget import FOREVER
@@ -25,6 +27,7 @@ from dnl.exact.problem import MARGINS, SLACK
 from dnl.exact.sparse import csr_matrix
 from games.contracts import ContractGame
 from games.security import SecurityGame
+from games.surroundings import own_surroundings
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +37,8 @@ class Optimum:
     Attributes:
         policies: `(1, S, M)`, float64 on the CPU.
         utility: what the simulator gives the leader for it.
-        upper_bound: no decision is worth more, whatever the follower's tie rule; at least
-            `utility`, and above it by more than about a millionth of the payoff range only where
-            the game's tie rule withholds a choice that is never strictly the best.
+        upper_bound: no decision is worth more; at least `utility`, and above it by no more than
+            about a millionth of the payoff range.
         action: the follower's choice.
     """
 
@@ -52,7 +54,7 @@ class Worst:
 
     Attributes:
         policies, utility, action: as in `Optimum`.
-        lower_bound: no decision is worth less, whatever the follower's tie rule.
+        lower_bound: no decision is worth less.
     """
 
     policies: Tensor
@@ -61,6 +63,7 @@ class Worst:
     action: int
 
 
+@own_surroundings()
 def follower_optimum(game: ContractGame | SecurityGame) -> Optimum:
     """The best decision of a game's only leader, with a proven bound: `A` linear programs.
 
@@ -81,6 +84,7 @@ def follower_optimum(game: ContractGame | SecurityGame) -> Optimum:
     return Optimum(policies, utility, bound, action)
 
 
+@own_surroundings()
 def follower_worst(game: ContractGame | SecurityGame) -> Worst:
     """The worst decision of a game's only leader, with a proven bound: `A` linear programs.
 
@@ -97,7 +101,7 @@ def follower_worst(game: ContractGame | SecurityGame) -> Worst:
 def _extreme(game: ContractGame | SecurityGame, sign: float) -> tuple[Tensor, float, float, int]:
     """Policies, utility, bound and action of the decision with the highest `sign * utility`."""
     commitment = _commitment(game)
-    choices = range(len(commitment.score))
+    choices = [a for a in range(len(commitment.score)) if commitment.is_taken(a)]
     bounds = [
         sign * commitment.utility_at_zero[a] + commitment.solve(a, sign, -SLACK).bound
         for a in choices
@@ -139,17 +143,40 @@ class _Commitment:
     payoff_range: float
     policies: Callable[[Tensor, int], Tensor]
 
-    def solve(self, action: int, sign: float, margin: float) -> Solution:
-        """The highest `sign * utility` of `x` where `action` is better than others by `margin`.
+    def is_taken(self, action: int) -> bool:
+        """Whether the follower takes `action` at some `x`: better than all of lower index."""
+        score, at_zero, before = self._leads(action)
+        n_decisions = score.shape[1]
+        lead = LinearProgram(
+            np.append(np.zeros(n_decisions), 1.0),
+            np.ones(n_decisions + 1),
+            csr_matrix(
+                np.vstack(
+                    [
+                        np.column_stack([score, -before.astype(np.float64)]),
+                        np.append(np.ones(n_decisions), 0.0),
+                    ]
+                )
+            ),
+            np.append(-at_zero, -np.inf),
+            np.append(np.full(len(at_zero), np.inf), self.budget),
+        ).solve(FOREVER)
+        return not before.any() or lead.bound > SLACK
 
-        The part of the utility that is constant is left out. No margin is asked for over choices
-        that have the same score everywhere.
+    def _leads(self, action: int) -> tuple[Array, Array, NDArray[np.bool_]]:
+        """By how much `action` is ahead: `(A - 1, D)`, `(A - 1,)` at zero; which come before it."""
+        rivals = np.flatnonzero(np.arange(len(self.score)) != action)
+        score = self.score[action] - self.score[rivals]
+        return score, self.score_at_zero[action] - self.score_at_zero[rivals], rivals < action
+
+    def solve(self, action: int, sign: float, margin: float) -> Solution:
+        """The highest `sign * utility` of `x` where the follower takes `action`.
+
+        The part of the utility that is constant is left out. A `margin` above 0 is asked for over
+        choices of lower index only, which win ties; one below 0 is granted over all others.
         """
-        rivals = np.arange(len(self.score)) != action
-        score = self.score[action] - self.score[rivals]  # (A - 1, D)
-        at_zero = self.score_at_zero[action] - self.score_at_zero[rivals]
-        alike = (score == 0).all(1) & (at_zero == 0)
-        least = np.where(alike, min(margin, 0.0), margin) - at_zero
+        score, at_zero, before = self._leads(action)
+        least = np.where(before, margin, min(margin, 0.0)) - at_zero
         n_decisions = score.shape[1]
         return LinearProgram(
             sign * self.utility[action],

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from dnl.exact.response import exact_rows
 from games.pricing import PricingGame
+from games.surroundings import own_surroundings
 
 
+@own_surroundings()
 def pricing_gain(game: PricingGame, policies: Tensor) -> Tensor:
     """The most that each seller gains by any price while the others keep theirs.
 

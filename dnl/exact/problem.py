@@ -11,7 +11,10 @@ take, `M` own signals.
 Soundness. Everything is float64. The receiver may take any action that is optimal within `SLACK` of
 its unit of ties, times the joint signal's mass: more than the simulator's tie tolerance of 1e-9, so
 the program allows whatever the game's own rule does where a tie is only a boundary, and every limit
-of policies. Where a tie is more than a boundary the rule decides (`ties`). The test is homogeneous
+of policies. Where a tie is more than a boundary the rule decides (`ties`), and where a search finds
+only cells that the rule never reaches, those do not count (`cell`). The simulator's ties have a
+width: where three actions are within about 1e-9 of a tie, it may take one that the rule never takes
+at an exact tie. Bounds speak of the rule. The test is homogeneous
 in the mass, so tiny probabilities need no care. Masses too small to matter are never dropped; they
 cannot be resolved by a solver either, but bounds are computed by weak duality on the data (see
 `linear`), not read off the solver.

@@ -13,6 +13,7 @@ from dnl.exact.local import LocalResponse
 from dnl.exact.problem import deviation
 from dnl.exact.status import Status
 from games import PersuasionGame, checks
+from games.surroundings import own_surroundings
 
 MISSED = 1e-6  # of the payoff range: what a policy inside a cell may lose to its boundary
 ROUNDING = 1e-9  # of the payoff range: what float64 may take from a bound
@@ -50,6 +51,7 @@ class BestResponse:
     seconds: float
 
 
+@own_surroundings()
 def best_response(
     game: PersuasionGame,
     policies: Tensor,

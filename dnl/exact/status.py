@@ -21,8 +21,8 @@ class Status(StrEnum):
 _ADVICE = {
     Status.OPTIMAL: "The search is closed; the bound is tight within the tolerance.",
     Status.NOT_ATTAINED: (
-        "The bound is a limit of deviations that the receiver's tie rule does not grant; "
-        "a receiver that breaks ties for the sender would grant it."
+        "What was found stays below the bound, which may be a limit that the receiver's tie rule "
+        'does not grant; tie_break="senders" may grant it.'
     ),
     Status.TIME_LIMIT: "The bound holds but is not tight; raise time_limit.",
     Status.SUSPECT: (

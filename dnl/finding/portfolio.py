@@ -13,6 +13,7 @@ from dnl.finding.members import DEFAULT_MEMBERS, MEMBERS
 from dnl.finding.search import Proposals, Search, canonical
 from dnl.verification import Verification, verify
 from games import PersuasionGame, checks
+from games.surroundings import own_surroundings
 
 RETURNED = 8  # local equilibria returned, besides the best global one and full revelation
 GLOBAL_SHARE = 0.3  # of the time limit, kept for global gaps
@@ -54,6 +55,7 @@ class _Found:
     seconds: float
 
 
+@own_surroundings()
 def find_equilibria(
     game: PersuasionGame,
     radius: float = 0.005,
