@@ -1,6 +1,10 @@
 """Equilibria of multi-sender persuasion games with discontinuous networks."""
 
-from dnl import layers, surrogates
+from dnl import interruption
+
+interruption.while_loading()  # before what takes seconds to import
+
+from dnl import figures, layers, surrogates
 from dnl.ceiling import WelfareCeiling, welfare_ceiling
 from dnl.exact.optima import Optimum, Worst, follower_optimum, follower_worst
 from dnl.exact.pricing import pricing_gain
@@ -12,6 +16,8 @@ from dnl.persuasion import OptimalPersuasion, optimal_persuasion
 from dnl.revelation import FullRevelation, full_revelation
 from dnl.solver import ExtragradientConfig, ExtragradientResult, extragradient
 from dnl.verification import Verification, verify
+
+figures.forget_unusable_backend()  # before anything imports matplotlib, Lightning included
 
 __version__ = "0.1.0"
 

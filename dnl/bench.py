@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from dnl import cli
+from dnl import cli, interruption
 from dnl.plan import BenchConfig, Plan, make_plan
 from dnl.results import Key, ResultFolder
 from dnl.runner import Place, here, run
@@ -61,19 +61,20 @@ def execute(plan: Plan, folder: ResultFolder, quiet: bool = False, place: Place 
     Returns:
         0; 1 where a game failed; 130 where the run was interrupted.
     """
-    from dnl import plot  # here: matplotlib takes a second to load
-
     try:
+        from dnl import plot  # here: matplotlib takes a second to load
+
         run(folder, plan.stages, game_of, quiet, place)
         failed = [row for row in folder.rows.values() if row["status"] != "ok"]
         figures = plot.draw(folder.path) if len(failed) < len(folder.rows) else []
     except KeyboardInterrupt:
+        told = interruption.word().capitalize()
         print(
-            f"\nInterrupted: {len(folder.rows)} of {len(folder.order)} rows are finished in "
+            f"\n{told}: {len(folder.rows)} of {len(folder.order)} rows are finished in "
             f"{folder.path}.\nGo on with: {resume_command(sys.argv[1:], folder.path)}",
             file=sys.stderr,
         )
-        return 130
+        return cli.INTERRUPTED
     if not quiet:
         print(summarise(folder.frame()))
         print(f"Table:   {folder.path / 'results.csv'}")

@@ -8,6 +8,7 @@ table; the converse fails where a policy off the grid gains. `P**N` cells: for t
 Shapes: `N` senders, `S` states, `M` signals, `P` policies of a sender.
 """
 
+import io
 import math
 from collections.abc import Sequence
 from fractions import Fraction
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from games import PersuasionGame, checks
+from games.files import write_text
 
 MAX_ENTRIES = 2**24  # of a grid of policies or of a payoff table: 128 MiB in float64
 CHUNK_ENTRIES = 2**20  # entries of profiles held at a time
@@ -108,7 +110,7 @@ def pure_equilibria(table: Tensor, tolerance: float = 0.0) -> list[tuple[int, ..
         got = tuple(shape) if isinstance(table, Tensor) else type(table).__name__
         raise ValueError(f"table must be a tensor (P_0, ..., P_N-1, N), none 0, got {got}")
     if not torch.isfinite(table).all():
-        raise ValueError(f"table must be finite, got {table[~torch.isfinite(table)].tolist()}")
+        raise ValueError(f"table must be finite, got {checks.shown(table[~torch.isfinite(table)])}")
     stable = torch.ones(table.shape[:-1], dtype=torch.bool, device=table.device)
     for sender, payoff in enumerate(table.unbind(-1)):
         stable &= payoff.amax(sender, keepdim=True) - payoff <= tolerance
@@ -135,12 +137,13 @@ def save_nfg(game: PersuasionGame, path: str | Path, steps: int = 1) -> None:
     largest = game.sender_utility.abs().amax((1, 2)).tolist()
     places = [max(0, DIGITS - math.floor(math.log10(top))) if top else 0 for top in largest]
     order = (*reversed(range(game.n_senders)), -1)  # the first player's strategy fastest
-    with Path(path).open("w", encoding="ascii") as file:
-        file.write(f'NFG 1 R "{game!r} {game.identity} in steps of 1/{steps}"\n{{ {players} }}\n')
-        file.write("{\n" + f"{{ {labels} }}\n" * game.n_senders + '}\n""\n\n')
-        for payoffs in table.permute(order).flatten(0, -2):
-            # Fixed notation: not every reader of this format knows exponents.
-            file.write(" ".join(map("{:.{}f}".format, payoffs.tolist(), places)) + "\n")
+    file = io.StringIO()
+    file.write(f'NFG 1 R "{game!r} {game.identity} in steps of 1/{steps}"\n{{ {players} }}\n')
+    file.write("{\n" + f"{{ {labels} }}\n" * game.n_senders + '}\n""\n\n')
+    for payoffs in table.permute(order).flatten(0, -2):
+        # Fixed notation: not every reader of this format knows exponents.
+        file.write(" ".join(map("{:.{}f}".format, payoffs.tolist(), places)) + "\n")
+    write_text(path, file.getvalue())
 
 
 def _label(rows: list[list[float]], steps: int) -> str:

@@ -19,6 +19,9 @@ from dnl.surrogates import PAPER_SURROGATES, check_surrogate
 from games import LAWS, checks
 
 T = TypeVar("T")
+# More than this is a slip of the finger: no memory holds the networks, no life the run.
+MOST_ENTRIES = 10**6  # of a profile, senders x signals x states, and of a sender's utility
+MOST_ROWS = 10**7  # of a table
 Size = tuple[int, int, int]  # (M, S, A)
 
 
@@ -209,6 +212,12 @@ def make_plan(config: BenchConfig) -> Plan:
         signals, states, actions = (_unique(axis or preset.axis) for axis in axes)
         sizes = tuple(itertools.product(signals, states, actions))
     laws = _unique(chosen("law"))
+    for n in config.senders:
+        for m, s, a in sizes:
+            check_size(n, m, s, a)
+    games = len(laws) * len(config.senders) * len(sizes) * chosen("instances")
+    if games * len(config.surrogates) > MOST_ROWS:
+        raise ValueError(f"instances must make at most {MOST_ROWS:,} rows, got {games:,} games")
     for name, values in zip(
         ("signals", "states", "actions"), zip(*sizes, strict=True), strict=True
     ):
@@ -239,6 +248,16 @@ def make_plan(config: BenchConfig) -> Plan:
             seed=config.seed,
         ),
     )
+
+
+def check_size(senders: int, signals: int, states: int, actions: int) -> None:
+    """A ValueError for a game that no memory holds."""
+    for kind, last in (("signals", signals), ("actions", actions)):
+        if senders * states * last > MOST_ENTRIES:
+            raise ValueError(
+                f"senders x states x {kind} must be at most {MOST_ENTRIES:,}, "
+                f"got {senders} x {states} x {last}"
+            )
 
 
 def _unique(values: Sequence[T]) -> tuple[T, ...]:

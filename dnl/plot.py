@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from dnl import cli
-from dnl.results import KEYS, RESULTS
+from dnl.figures import write_figure
+from dnl.results import KEYS, RESULTS, make_writable
 
 FULL, NONE, STARTS = "Full revelation", "No information", "Random starts"
 PREFIXES = {FULL: "fr", NONE: "ni", STARTS: "start"}  # series -> prefix of its columns
@@ -329,12 +330,12 @@ def draw(folder: Path | str, out: Path | str | None = None) -> list[Path]:
     """
     results = read_results(folder)
     target = Path(folder) / "figures" if out is None else Path(out)
-    target.mkdir(parents=True, exist_ok=True)
+    make_writable(target)
     paths = []
     for law in dict.fromkeys(results["law"]):
         for name, function in FIGURES.items():
             path = target / f"{name}_{''.join(c if c.isalnum() else '-' for c in law)}.png"
-            function(results, law).savefig(path, dpi=150)
+            write_figure(path, function(results, law))
             paths.append(path)
     return paths
 

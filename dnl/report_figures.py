@@ -15,6 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from dnl.figures import write_figure
 from dnl.finding import Equilibrium
 from dnl.report import outcomes, reactions
 
@@ -295,5 +296,5 @@ def draw(equilibrium: Equilibrium, folder: Path | str, prefix: str = "") -> list
     paths = []
     for name, function in figures.items():
         paths.append(target / f"{prefix}{name}.png")
-        function(equilibrium).savefig(paths[-1], dpi=150)
+        write_figure(paths[-1], function(equilibrium))
     return paths

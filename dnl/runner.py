@@ -4,19 +4,22 @@
 whatever else is passed to `run` as `place`.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from tqdm import tqdm
-
+from dnl import interruption, progress
 from dnl.devices import pick_device
 from dnl.pipeline import Baseline, Stages, baselines, evaluate
 from dnl.results import KEYS, Key, ResultFolder, Row, provenance
 from dnl.sampling import Remembered, Sample, sample
 from dnl.schedule import Task, tasks_of, work
 from games import PersuasionGame
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -100,16 +103,17 @@ def run(
         if any(key not in folder.rows for key in task.keys)
     ]
     works = {task: work(task, stages) for task in tasks}
-    with tqdm(
-        total=sum(works.values()),
-        disable=quiet,
+    total, finished, began = sum(works.values()), 0.0, time.monotonic()
+    with progress.bar(
+        quiet,
+        total=total,
         smoothing=0,  # what is left by the mean rate: that of the last task misleads
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left",
     ) as bar:
         bar.set_description_str(_progress(folder))
-        finished = 0.0
 
         def report(task: Task, done: int, epochs: int) -> None:
+            interruption.check()
             bar.set_description_str(f"{_progress(folder)} | {task}")
             _advance(bar, finished + works[task] * done / epochs)
 
@@ -117,6 +121,13 @@ def run(
             folder.add(rows)
             report(task, 1, 1)
             finished += works[task]
+            seconds = time.monotonic() - began
+            left = seconds * (total - finished) / finished
+            progress.line(
+                f"{_progress(folder)} | {task} | {progress.duration(seconds)} elapsed, "
+                f"{progress.duration(left)} left",
+                quiet,
+            )
         bar.set_description_str(_progress(folder))
 
 
@@ -142,6 +153,7 @@ def _attempt(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T])
     try:
         return [*function(items)]
     except Exception as error:
+        interruption.check()  # an import that Ctrl-C ended may say that it failed
         if len(items) == 1:
             return [_text(error)]
     # Not while the error is handled, for the sake of the memory that it holds.

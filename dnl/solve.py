@@ -5,27 +5,34 @@ figures.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from tqdm import tqdm
+from torch import Tensor
 
-from dnl import cli
+from dnl import cli, interruption, progress
 from dnl.bench import fresh_folder
 from dnl.finding import MEMBERS, Equilibrium, find_equilibria
+from dnl.plan import check_size
 from dnl.report import nothing_found, overview, report
-from dnl.results import RUN, make_writable, write_record
+from dnl.results import LOCK, RUN, lock, make_writable, write_record
+from dnl.verification import verify
 from games import LAWS, PersuasionGame, checks, didactic_game, prosecutor_game, synthetic_game
+from games.files import write_text
 
 CLASSIC: Mapping[str, Callable[[], PersuasionGame]] = MappingProxyType(
     {"didactic": didactic_game, "prosecutor": prosecutor_game}
 )
 NAMES = (*LAWS, *CLASSIC)  # the laws need sizes, the classic games have theirs
 SIZES = ("senders", "signals", "states", "actions")
+KEPT = 8  # equilibria that are kept of a search that is interrupted, those of highest welfare
+KEEPING_SECONDS = 5.0  # about what proving them again may take
 REPORT, GAME, EQUILIBRIA, FIGURES = "report.txt", "game.json", "equilibria", "figures"
 
 
@@ -41,7 +48,7 @@ class SolveConfig:
         actions: Its actions.
         instance: Which random game of these sizes; 0 by default.
         radius: Radius of the local equilibria.
-        time_limit: Seconds for the search.
+        time_limit: Seconds for the search. Ctrl-C ends it earlier and keeps what is certified.
         seed: Seed of the search.
         members: Searchers to use; by default all of them.
         show: How many equilibria to report and draw, best welfare first. All are saved.
@@ -87,7 +94,12 @@ def main(game: str, /, *, config: SolveConfig | None = None) -> int:
             give.
     """
     config = config or SolveConfig()
-    return execute(load_game(game, config), game, _prepare(config), config)
+    loaded, folder = load_game(game, config), _prepare(config)
+    held = lock(folder)
+    try:
+        return execute(loaded, game, folder, config)
+    finally:
+        held.release()
 
 
 def load_game(source: str, config: SolveConfig) -> PersuasionGame:
@@ -110,6 +122,7 @@ def load_game(source: str, config: SolveConfig) -> PersuasionGame:
     for name, value in sizes.items():
         if value is None:
             raise ValueError(f"{name} must be given for the random game {source!r}, got none")
+    check_size(**sizes)
     try:
         # The options are called as the arguments are, but without "n_".
         arguments = {f"n_{name}": value for name, value in sizes.items()}
@@ -124,7 +137,9 @@ def _read(path: Path) -> PersuasionGame:
         reason = "that is a folder" if path.is_dir() else "there is no such file"
         raise ValueError(f"{expected}, got {str(path)!r}: {reason}")
     try:
-        return PersuasionGame.load(path)
+        game = PersuasionGame.load(path)
+        check_size(*game.shape)
+        return game
     except (OSError, ValueError) as error:
         raise ValueError(f"{expected}, got {str(path)!r}: {error}") from error
 
@@ -145,35 +160,59 @@ def execute(game: PersuasionGame, source: str, folder: Path, config: SolveConfig
     """Search equilibria of `game`, called `source`, and write them into `folder`; the exit code.
 
     Returns:
-        0; 1 where nothing was certified; 130 where the search was interrupted.
+        0; 1 where nothing was certified; 130 where the search was interrupted, which keeps what was
+        certified until then.
     """
+    certified: list[tuple[Tensor, str]] = []
+    interrupted, drawn = False, False
     try:
-        found = _search(game, config)
+        found = _search(game, config, certified)
     except KeyboardInterrupt:
-        if config.out is None:
-            folder.rmdir()
-        print("\nInterrupted: the search was not finished, nothing is written.", file=sys.stderr)
-        return 130
+        interrupted = True
+        found = _kept(game, config, certified)
+        if not found:
+            (folder / LOCK).unlink(missing_ok=True)
+            if config.out is None:
+                with suppress(OSError):  # somebody put something into it
+                    folder.rmdir()
+            told = interruption.word().capitalize()
+            print(f"\n{told}: nothing was certified so far, nothing is written.", file=sys.stderr)
+            return cli.INTERRUPTED
     asked = {"game": source, "identity": game.identity, **asdict(config)}
     for name in ("out", "quiet"):  # they decide nothing that is found
         asked.pop(name)
-    write_record(folder, asked)
-    game.save(folder / GAME)
-    text = _write(game, folder, config, found)
+    try:
+        with interruption.held_back():
+            write_record(folder, asked)
+            game.save(folder / GAME)
+            text = _write(game, folder, config, found)
+        _draw(folder, found[: config.show])
+        drawn = True
+    except KeyboardInterrupt:
+        interrupted = True
     if not config.quiet:
         print(text)
         print(f"Report:     {folder / REPORT}")
         if found:
             print(f"Equilibria: {folder / EQUILIBRIA}/ ({len(found)} saved)")
-            print(f"Figures:    {folder / FIGURES}/")
+            if drawn:
+                print(f"Figures:    {folder / FIGURES}/")
+    if interrupted:
+        told = interruption.word().capitalize()
+        missing = "" if drawn else " but for figures"
+        print(f"\n{told}: what was certified so far is written{missing}.", file=sys.stderr)
+        return cli.INTERRUPTED
     return 0 if found else 1
 
 
-def _search(game: PersuasionGame, config: SolveConfig) -> tuple[Equilibrium, ...]:
-    limit = config.time_limit
-    with tqdm(
+def _search(
+    game: PersuasionGame, config: SolveConfig, certified: list[tuple[Tensor, str]]
+) -> tuple[Equilibrium, ...]:
+    """What the search finds; `certified` grows meanwhile."""
+    limit, began = config.time_limit, time.monotonic()
+    with progress.bar(
+        config.quiet,
         total=limit,
-        disable=config.quiet,
         leave=False,
         mininterval=0.3,
         miniters=0,  # steps are seconds and of any size
@@ -181,6 +220,7 @@ def _search(game: PersuasionGame, config: SolveConfig) -> tuple[Equilibrium, ...
     ) as bar:
 
         def show(seconds_used: float, message: str) -> None:
+            interruption.check()
             used = min(seconds_used, limit)
             bar.set_description_str(f"{message}, at most {limit - used:.0f} s left", refresh=False)
             bar.update(used - bar.n)
@@ -192,30 +232,56 @@ def _search(game: PersuasionGame, config: SolveConfig) -> tuple[Equilibrium, ...
             seed=config.seed,
             members=config.members,
             on_progress=show,
+            on_certified=lambda policies, source: certified.append((policies, source)),
         )
-    return tuple(one for one in found if one.verification.is_equilibrium)
+    kept = tuple(one for one in found if one.verification.is_equilibrium)
+    seconds = progress.duration(time.monotonic() - began)
+    progress.line(f"search: {len(kept)} certified, {seconds} elapsed", config.quiet)
+    return kept
+
+
+def _kept(
+    game: PersuasionGame, config: SolveConfig, certified: Sequence[tuple[Tensor, str]]
+) -> tuple[Equilibrium, ...]:
+    """The best of what was certified when the search was interrupted, each proven again.
+
+    A second Ctrl-C ends this, too, and keeps those that are proven again by then.
+    """
+    welfares = [game.ex_ante_utility(policies).sum().item() for policies, _ in certified]
+    order = sorted(range(len(certified)), key=lambda i: -welfares[i])[:KEPT]
+    found = []
+    with suppress(KeyboardInterrupt):
+        for policies, source in (certified[i] for i in order):
+            share = KEEPING_SECONDS / len(order)
+            local = verify(game, policies, config.radius, time_limit=share)
+            if local.verdict == "certified":
+                everywhere = verify(game, policies, None, time_limit=share / 10)
+                found.append(Equilibrium(game, policies, local, everywhere, source, "interruption"))
+    return tuple(found)
 
 
 def _write(
     game: PersuasionGame, folder: Path, config: SolveConfig, found: tuple[Equilibrium, ...]
 ) -> str:
-    """Write report, equilibria and figures; the report."""
+    """Write the report and the equilibria; the report."""
     if not found:
         text = nothing_found(game, config.radius, config.time_limit)
-        (folder / REPORT).write_text(text)
+        write_text(folder / REPORT, text)
         return text
-    shown = found[: config.show]
-    text = "\n".join([overview(found), *map(report, shown)])
-    (folder / REPORT).write_text(text)
+    text = "\n".join([overview(found), *map(report, found[: config.show])])
+    write_text(folder / REPORT, text)
     (folder / EQUILIBRIA).mkdir()
     for rank, equilibrium in enumerate(found, 1):
         equilibrium.save(folder / EQUILIBRIA / f"{rank}.json")
-
-    from dnl import report_figures  # here: matplotlib takes a second to load
-
-    for rank, equilibrium in enumerate(shown, 1):
-        report_figures.draw(equilibrium, folder / FIGURES, f"{rank}_")
     return text
+
+
+def _draw(folder: Path, shown: Sequence[Equilibrium]) -> None:
+    if shown:
+        from dnl import report_figures  # here: matplotlib takes a second to load
+
+        for rank, equilibrium in enumerate(shown, 1):
+            report_figures.draw(equilibrium, folder / FIGURES, f"{rank}_")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from dnl import plot
 from dnl.bench import game_of
+from dnl.figures import write_figure
 from dnl.plan import BenchConfig, make_plan
 from dnl.results import ResultFolder
 from dnl.runner import run
@@ -59,7 +60,7 @@ def figure_command(
         folder.mkdir(parents=True, exist_ok=True)
         for law in results["law"].unique():
             path = folder / f"{name}_{law}.png"
-            draw(results, str(law)).savefig(path, dpi=150)
+            write_figure(path, draw(results, str(law)))
             print(path)
         return 0
 

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dnl import FitConfig, cli, fit
-from dnl.results import write_record
+from dnl.figures import write_figure
+from dnl.results import claim
 from dnl.surrogates import PAPER_SURROGATES
 from games import checks, didactic_game
 
@@ -56,7 +57,7 @@ def main(
     if small:
         config = FitConfig(samples=500, test_samples=500, epochs=1)
         points = 11
-    out.mkdir(parents=True, exist_ok=True)
+    held = claim(out, asdict(config) | {"seed": seed})
     order = ["dnl", "relu", "delu"]  # the paper's
     fitted = {
         name: fit(game, name, config, seed, directory=out / name, progress=not small)
@@ -91,8 +92,8 @@ def main(
         f"({config.samples:,} samples, {config.epochs} epochs)"
     )
     path = out / "didactic_landscapes.png"
-    figure.savefig(path, dpi=110)
-    write_record(out, asdict(config) | {"seed": seed})
+    write_figure(path, figure, dpi=110)
+    held.release()
     print(path)
     return 0
 

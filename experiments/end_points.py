@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dnl import FittedSurrogate, cli, extragradient, find_equilibria, full_revelation
 from dnl.budget import Budget
+from dnl.figures import write_figure
 from dnl.finding.responses import radii, walk
 from dnl.finding.search import Search
 from dnl.results import write_table
@@ -196,7 +197,7 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     panels[0].set_yticks(range(len(ways)), ways, fontsize=8)
     panels[0].invert_yaxis()
     figure.supxlabel("welfare of the best certified equilibrium above FR and NI, payoff ranges")
-    figure.savefig(path, dpi=150)
+    write_figure(path, figure)
 
 
 if __name__ == "__main__":

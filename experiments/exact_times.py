@@ -13,13 +13,12 @@ import pandas as pd
 import torch
 from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
-from tqdm import tqdm
 
-from dnl import best_response, cli
+from dnl import best_response, cli, progress
 from dnl.exact.hull import Hull
 from dnl.exact.problem import Deviation, deviation
 from dnl.exact.response import exact_rows
-from dnl.results import make_writable, write_record
+from dnl.results import claim, write_table
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 
@@ -57,18 +56,18 @@ def main(
         small: A run of seconds.
     """
     checks.positive_integer("instances", instances)
-    make_writable(out)
     cases: tuple[Case, ...] = CASES
     if small:
         cases, instances = (Case(2, (2, 3, 3), "uniform", 0.005, 1e-5, 5.0),), 1
-    write_record(out, {"instances": instances})
+    held = claim(out, {"instances": instances})
     rows = []
-    with tqdm(total=len(cases) * instances, disable=small) as bar:
+    with progress.bar(small, total=len(cases) * instances) as bar:
         for case in cases:
             for instance in range(instances):
                 rows.append(_row(case, instance, plain=instance < 2))
-                pd.DataFrame(rows).to_csv(out / "responses.csv", index=False)
+                write_table(pd.DataFrame(rows), out / "responses.csv")
                 bar.update()
+                progress.line(f"{case}: {instance + 1}/{instances}", small)
     keys = ["senders", "size", "profile", "radius", "tolerance"]
     table = pd.DataFrame(rows).groupby(keys, sort=False, dropna=False)
     summary = table.agg(
@@ -79,7 +78,8 @@ def main(
         plain_seconds=("plain_seconds", "median"),
         plain_gap=("plain_gap", "max"),
     ).reset_index()
-    summary.to_csv(out / "summary.csv", index=False)
+    write_table(summary, out / "summary.csv")
+    held.release()
     print(summary.to_string(index=False))
     return 0
 

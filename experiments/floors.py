@@ -27,6 +27,7 @@ and the starts.
 
 import itertools
 import math
+import sys
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -35,15 +36,15 @@ from statistics import median
 
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from dnl import ExtragradientConfig, FitConfig, cli, extragradient, fit_many
 from dnl.deviations import DEVIATIONS_PER_ENTRY, unrefuted
 from dnl.plan import PRESETS
-from dnl.results import make_writable, provenance, write_record, write_table
+from dnl.results import claim, provenance, write_table
 from dnl.surrogates import PAPER_SURROGATES, Shape, make_surrogate, parameter_count
 from experiments import timing
 from games import PersuasionGame, checks, synthetic_game
+from games.files import write_text
 from games.randomness import stream
 
 PAPER = PRESETS["paper"]
@@ -269,17 +270,18 @@ def main(
     for name, value in (("profiles", profiles), ("starts", starts), ("samples", samples)):
         checks.positive_integer(name, value, least=2)
     tables = out / "floors"
-    make_writable(tables)
     threads = torch.get_num_threads()
-    write_record(tables, {"threads": threads})
+    held = claim(tables, {"threads": threads})
     shapes = MEASURED
     if small:
         profiles, starts, samples = 20, 2, 50
         shapes = tuple((n, size, 2, 2) for n in (2, 4) for size in (2, 3))
     seconds, peak = {}, []
-    for shape in tqdm(shapes, disable=small):  # in turns: a machine shared with others has moods
+    for count, shape in enumerate(shapes, 1):  # in turns: a shared machine has moods
         peak.append(peaks(64, 1024) if small else peaks())
         seconds[shape] = measured(shape, profiles, starts, samples)
+        if not small:
+            print(f"{shape}: {count}/{len(shapes)}", file=sys.stderr)
     here = {name: median(one[name] for one in peak) for name in peak[0]}
     stages = table(here, seconds)
     write_table(stages, tables / "floors.csv")
@@ -287,7 +289,8 @@ def main(
     keys = pd.DataFrame(list(seconds), columns=["n_senders", "n_signals", "n_states", "n_actions"])
     own = pd.DataFrame(list(seconds.values()))
     write_table(pd.concat([keys, own], axis=1), tables / "measured.csv")
-    (out / "README.md").write_text(readme(stages, here, threads))
+    write_text(out / "README.md", readme(stages, here, threads))
+    held.release()
     print(stages.to_string(index=False))
     return 0
 

@@ -32,6 +32,7 @@ from dnl import (
     follower_worst,
     pricing_gain,
 )
+from dnl.figures import write_figure
 from dnl.results import write_table
 from experiments.follower_search import Task, ascend, programmed, zoom
 from experiments.resumable import Key, Row, table_of
@@ -238,7 +239,7 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
         )
         if law != "pricing":
             axes.axhline(0.01, color="grey", linewidth=0.8, linestyle="--")
-    figure.savefig(path, dpi=150)
+    write_figure(path, figure)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,8 @@ import numpy as np
 import pandas as pd
 
 from dnl import cli
+from dnl.figures import write_figure
+from dnl.results import write_table
 from dnl.surrogates import Shape
 from experiments.resumable import Key, Row, table_of
 from experiments.stages import STAGES, measured, work
@@ -110,14 +112,14 @@ def main(*, out: Path = Path("results/growth"), small: bool = False) -> int:
         for (axis, stage), own in points.items()
     }
     slopes = slopes_of(lines)
-    slopes.to_csv(out / "slopes.csv", index=False)
+    write_table(slopes, out / "slopes.csv")
     exact = many_senders(rows, many, draws)
-    exact.to_csv(out / "many_senders.csv", index=False)
+    write_table(exact, out / "many_senders.csv")
     print(slopes.round(2).to_string(index=False))
     print(exact.to_string(index=False))
     base = "N = {}, (M, S, A) = ({}, {}, {}), {} game".format(*BASE)
     title = f"Growth around {base} (dotted: theory)"
-    draw(lines, slopes, counts, title).savefig(out / "growth.png", dpi=130)
+    write_figure(out / "growth.png", draw(lines, slopes, counts, title), dpi=130)
     return 0
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dnl import FitConfig, FittedSurrogate, cli, fit
+from dnl.figures import write_figure
 from experiments.resumable import Key, Row, table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
@@ -129,7 +130,7 @@ def draw(rows: pd.DataFrame, samples: int, epochs: int, path: Path) -> None:
     for panel, text in zip(axes[:, 0], ("true reaction", "learned"), strict=True):
         panel.text(-0.12, 0.43, text, rotation=90, va="center", ha="center", fontsize=9)
     figure.suptitle("Which posteriors lead to which action (corners: certainty of a state)")
-    figure.savefig(path, dpi=150)
+    write_figure(path, figure)
 
 
 if __name__ == "__main__":

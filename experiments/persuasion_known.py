@@ -14,6 +14,7 @@ from typing import Annotated
 import pandas as pd
 
 from dnl import cli, optimal_persuasion
+from dnl.figures import write_figure
 from dnl.learning_to_persuade import PAPER_WARM_UP, WarmUpConfig, persuade_known
 from dnl.results import write_table
 from experiments.resumable import Key, Row, table_of
@@ -181,7 +182,7 @@ def draw(summary: pd.DataFrame, points: pd.DataFrame, path: Path) -> None:
     if len(points):
         right.legend(loc="lower right", frameon=False, fontsize=8)
     right.set_title(f"{CURVE_SIZE} x {CURVE_SIZE} games, best of the restarts")
-    figure.savefig(path, dpi=150)
+    write_figure(path, figure)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Annotated
 import pandas as pd
 
 from dnl import cli, optimal_persuasion
+from dnl.figures import write_figure
 from dnl.learning_to_persuade import (
     AlternatingConfig,
     AskingConfig,
@@ -225,7 +226,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     axes.set_ylabel("the sender's utility")
     axes.set_ylim(bottom=0)
     figure.legend(loc="outside right upper", fontsize=8)
-    figure.savefig(path, dpi=150)
+    write_figure(path, figure)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Annotated
 import pandas as pd
 
 from dnl import cli, optimal_persuasion
+from dnl.figures import write_figure
 from dnl.learning_to_persuade import (
     AlternatingConfig,
     SenderProblem,
@@ -198,7 +199,7 @@ def draw(summary: pd.DataFrame, points: pd.DataFrame, size: int, path: Path) -> 
     right.set_xlabel("iterations")
     right.set_ylabel("share of the optimum (mean over games)")
     right.set_title(f"{CURVE_MESSAGES} messages, best of the restarts")
-    figure.savefig(path, dpi=150)
+    write_figure(path, figure)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from dnl import cli, optimal_persuasion
+from dnl.figures import write_figure
 from dnl.learning_to_persuade import (
     AlternatingConfig,
     AskingConfig,
@@ -202,7 +203,7 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
         axes.set_xlabel("queries (policies answered)")
     panels[0].set_ylabel("best utility so far / optimum")
     panels[0].legend(fontsize=8, loc="lower right")
-    figure.savefig(path, dpi=150)
+    write_figure(path, figure)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pandas as pd
 from dnl import FitConfig, cli
 from dnl.pipeline import Stages
 from dnl.plot import mean_and_interval
-from dnl.results import Key, ResultFolder
+from dnl.results import Key, ResultFolder, write_table
 from dnl.runner import run
 from dnl.summary import summarise
 from dnl.surrogates import PAPER_SURROGATES
@@ -91,7 +91,7 @@ def main(
     frame = folder.frame()
     print(summarise(frame))
     table = welfare_table(frame)
-    table.to_csv(out / "table1.csv", index=False)
+    write_table(table, out / "table1.csv")
     failed = bool((frame["status"] != "ok").any())
     print(f"\nSocial welfare: ours (mean +- 95 % interval), and in the paper\n{table.to_string()}")
     return 1 if failed else 0

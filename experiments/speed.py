@@ -8,7 +8,7 @@ import torch
 
 from dnl import cli
 from dnl.devices import describe_hardware, pick_device
-from dnl.results import make_writable, write_record
+from dnl.results import claim, write_table
 from dnl.surrogates import Shape
 from experiments.speed_of_ascent import ascents
 from experiments.speed_of_simulation import (
@@ -87,9 +87,8 @@ def main(*, device: str = "auto", out: Path = Path("results/speed"), small: bool
     checks.one_of("device", device, ("auto", "cpu", "cuda"))
     where = pick_device(device)
     quieten()
-    make_writable(out)
     threads = torch.get_num_threads()
-    write_record(out, {"threads": threads, "device": describe_hardware(where)})
+    held = claim(out, {"threads": threads, "device": describe_hardware(where)})
     sizes = SMALL if small else SIZES[where.type]
     rows = dnl_training(*sizes.training, where)
     rows += stacked_fits(*sizes.relu, where)
@@ -101,7 +100,8 @@ def main(*, device: str = "auto", out: Path = Path("results/speed"), small: bool
         rows += sampled_verification(*of_one, where)
     rows += simulation_memory(sizes.memory, where)
     table = pd.DataFrame(rows)
-    table.to_csv(out / "speed.csv", index=False)
+    write_table(table, out / "speed.csv")
+    held.release()
     print(table[["what", "plain", "library", "ratio"]].to_string(index=False))
     return 0
 

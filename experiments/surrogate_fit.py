@@ -14,7 +14,9 @@ import pandas as pd
 import torch
 
 from dnl import FitConfig, FittedSurrogate, cli, fit
+from dnl.figures import write_figure
 from dnl.gradients import own_gradient
+from dnl.results import write_table
 from dnl.surrogates import PAPER_SURROGATES
 from experiments.resumable import Key, Row, table_of
 from games import PersuasionGame, checks, synthetic_game
@@ -75,7 +77,7 @@ def main(
         out, KEYS, keys, row_of, configuration, arguments, quiet=small, table="fits.csv"
     )
     summary = summarise(rows)
-    summary.to_csv(out / "summary.csv", index=False)
+    write_table(summary, out / "summary.csv")
     print(summary.to_string(index=False))
     draw(summary, out / "surrogate_fit.png")
     return 0
@@ -186,7 +188,7 @@ def draw(summary: pd.DataFrame, path: Path) -> None:
     axes.set_ylabel("unexplained variance on fresh samples")
     axes.set_title("Surrogates of contested games, mean over senders and instances")
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    figure.savefig(path, dpi=150)
+    write_figure(path, figure)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from numbers import Integral, Real
+from reprlib import Repr
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +14,30 @@ from games.surroundings import ordinary_tensors
 Array = Any  # whatever torch.as_tensor takes: nested lists, numpy arrays, tensors
 
 Kind = TypeVar("Kind")
+LARGEST = 2**63 - 1  # the largest whole number that tensors, tables and random streams hold
 SUM_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
+
+
+_brief = Repr()
+_brief.maxlevel = 4
+_brief.maxlist = _brief.maxtuple = _brief.maxdict = _brief.maxset = _brief.maxfrozenset = 8
+_brief.maxstring = _brief.maxother = 200
+_brief.maxlong = 40
+_LONGEST = 400  # characters of a value in a message
+
+
+def shown(value: object) -> str:
+    """`value` as an error message prints it: as Python does, but abbreviated where it is long."""
+    if isinstance(value, Tensor):
+        value = value.detach()
+        many = value.ndim > 0 and value.shape[0] > _brief.maxlist
+        value = (value[: _brief.maxlist + 1] if many else value).tolist()
+    try:
+        text = _brief.repr(value)
+    except (ValueError, RecursionError):  # e.g. a whole number of more than 4300 digits
+        text = f"<{type(value).__name__}>"
+    half = _LONGEST // 2 - 3
+    return text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}"
 
 
 def as_float_tensor(name: str, value: Array) -> Tensor:
@@ -27,13 +51,13 @@ def as_float_tensor(name: str, value: Array) -> Tensor:
         try:
             with ordinary_tensors():
                 tensor = torch.tensor(np.asarray(value, dtype=np.float64))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name} must be an array of numbers, got {value!r}") from error
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ValueError(f"{name} must be an array of numbers, got {shown(value)}") from error
     if tensor.dtype != torch.float32:
         with ordinary_tensors():
             tensor = tensor.to(torch.float64)
     if not torch.isfinite(tensor).all():
-        raise ValueError(f"{name} must be finite, got {tensor.tolist()}")
+        raise ValueError(f"{name} must be finite, got {shown(tensor)}")
     return tensor
 
 
@@ -63,9 +87,11 @@ def shape_error(name: str, axes: str, expected: Sequence[object], got: Tensor) -
 
 
 def positive_integer(name: str, value: object, least: int = 1) -> int:
-    """`value` as an int of at least `least`; bool and non-integers are refused."""
+    """`value` as an int of at least `least`; bool, non-integers and 2**63 are refused."""
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        raise ValueError(f"{name} must be an integer of at least {least}, got {shown(value)}")
+    if int(value) > LARGEST:
+        raise ValueError(f"{name} must be below 2**63, got {shown(value)}")
     return int(value)
 
 
@@ -73,37 +99,42 @@ def positive_number(name: str, value: object, *, allow_zero: bool = False) -> fl
     """`value` as a finite float above zero (or at least zero)."""
     bound = "at least 0" if allow_zero else "above 0"
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise ValueError(f"{name} must be a number {bound}, got {value!r}")
-    number = float(value)
+        raise ValueError(f"{name} must be a number {bound}, got {shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        number = float("inf")
     if not (number >= 0 if allow_zero else number > 0) or number == float("inf"):
-        raise ValueError(f"{name} must be finite and {bound}, got {value!r}")
+        raise ValueError(f"{name} must be finite and {bound}, got {shown(value)}")
     return number
 
 
 def open_share(name: str, value: object) -> float:
     """`value` as a float strictly between 0 and 1."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
-        raise ValueError(f"{name} must be a number above 0 and below 1, got {value!r}")
+        raise ValueError(f"{name} must be a number above 0 and below 1, got {shown(value)}")
     return float(value)
 
 
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:
     """Raise unless `value` is one of `choices`."""
     if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+        raise ValueError(
+            f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}"
+        )
 
 
 def sequence(name: str, value: object) -> tuple[Any, ...]:
     """`value` as a tuple if it is a tuple or a list."""
     if not isinstance(value, tuple | list):
-        raise ValueError(f"{name} must be a tuple or a list, got {value!r}")
+        raise ValueError(f"{name} must be a tuple or a list, got {shown(value)}")
     return tuple(value)
 
 
 def instance(name: str, value: object, kind: type[Kind]) -> Kind:
     """`value` if it is a `kind`."""
     if not isinstance(value, kind):
-        raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
+        raise ValueError(f"{name} must be a {kind.__name__}, got {shown(value)}")
     return value
 
 
@@ -118,7 +149,7 @@ def distributions(name: str, rows: Tensor) -> None:
         index = tuple(wrong.nonzero()[0].tolist())
         raise ValueError(
             f"{name} must hold distributions (entries >= 0, sum 1 within {tolerance:g}), "
-            f"got {values[index].tolist()} (sum {values[index].sum().item():.9g}) at row {index}"
+            f"got {shown(values[index])} (sum {values[index].sum().item():.9g}) at row {index}"
         )
 
 

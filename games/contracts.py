@@ -65,7 +65,7 @@ class ContractGame(BaseFollowerGame):
         if costs.shape != (n_actions,):
             raise checks.shape_error("costs", "(A,)", (n_actions,), costs)
         if (costs < 0).any():
-            raise ValueError(f"costs must not be negative, got {costs.tolist()}")
+            raise ValueError(f"costs must not be negative, got {checks.shown(costs)}")
         if rewards.shape != (n_outcomes,):
             raise checks.shape_error("rewards", "(O,)", (n_outcomes,), rewards)
         max_wage = checks.positive_number("max_wage", max_wage)

@@ -19,6 +19,7 @@ from torch import Tensor
 from games import checks, estimation, optimal_actions, simulation
 from games.checks import Array
 from games.estimation import UtilityEstimate
+from games.files import write_text
 from games.stacking import GameStack
 from games.value import GameValue
 
@@ -70,10 +71,10 @@ class PersuasionGame(GameValue):
         if prior.ndim != 1 or prior.numel() == 0:
             raise ValueError(f"prior must have shape (S,) with S >= 1, got {tuple(prior.shape)}")
         if (prior < 0).any():
-            raise ValueError(f"prior must not be negative, got {prior.tolist()}")
+            raise ValueError(f"prior must not be negative, got {checks.shown(prior)}")
         total = prior.double().sum().item()
         if abs(total - 1) > 1e-6:
-            raise ValueError(f"prior must sum to 1, got {prior.tolist()} with sum {total:.9g}")
+            raise ValueError(f"prior must sum to 1, got {checks.shown(prior)} with sum {total:.9g}")
         if v.ndim != 2 or v.shape[0] != prior.shape[0] or v.shape[1] == 0:
             raise checks.shape_error("receiver_utility", "(S, A)", (prior.shape[0], "A >= 1"), v)
         if u.ndim != 3 or u.shape[0] == 0 or u.shape[1:] != v.shape:
@@ -344,8 +345,8 @@ class PersuasionGame(GameValue):
         return PersuasionGame(prior, v, u, self.n_signals, self.tie_break)
 
     def save(self, path: str | Path) -> None:
-        """Write the game as JSON; keys are the constructor's arguments, numbers exact."""
-        Path(path).write_text(json.dumps(self.arguments(), indent=1) + "\n")
+        """Write the constructor's arguments as JSON, numbers exact, whole or not at all."""
+        write_text(path, json.dumps(self.arguments(), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> "PersuasionGame":
@@ -355,16 +356,16 @@ class PersuasionGame(GameValue):
             OSError: if the file cannot be read.
             ValueError: if it holds no game; the message names the file.
         """
-        text = Path(path).read_text()
         try:
-            arguments = json.loads(text)
-        except json.JSONDecodeError as error:
+            arguments = json.loads(Path(path).read_text())
+        except (ValueError, RecursionError) as error:  # no text, or no JSON
             raise ValueError(f"{path} is not JSON: {error}") from error
         needed = {"prior", "receiver_utility", "sender_utility", "n_signals"}
         if not isinstance(arguments, dict) or not (
             needed <= arguments.keys() <= needed | {"tie_break"}
         ):
-            keys = sorted(arguments) if isinstance(arguments, dict) else type(arguments).__name__
+            is_dict = isinstance(arguments, dict)
+            keys = checks.shown(sorted(arguments)) if is_dict else type(arguments).__name__
             raise ValueError(
                 f"{path} must hold the keys {sorted(needed)} and optionally 'tie_break', got {keys}"
             )

@@ -64,7 +64,7 @@ class PricingGame(BaseFollowerGame):
             raise checks.shape_error("costs", "(N,)", (n_sellers,), costs)
         for name, numbers in (("weights", weights), ("costs", costs)):
             if (numbers < 0).any():
-                raise ValueError(f"{name} must not be negative, got {numbers.tolist()}")
+                raise ValueError(f"{name} must not be negative, got {checks.shown(numbers)}")
         max_price = checks.positive_number("max_price", max_price)
         values, weights, costs = checks.common_dtype(values, weights, costs)
         object.__setattr__(self, "values", values)

@@ -49,7 +49,7 @@ def ride_hailing_game(
     checks.positive_integer("seed", seed, least=0)
     checks.positive_integer("costs_per_order", costs_per_order)
     if not n_orders:
-        raise ValueError(f"n_orders must name at least one platform, got {n_orders!r}")
+        raise ValueError(f"n_orders must name at least one platform, got {checks.shown(n_orders)}")
     for count in n_orders:
         checks.positive_integer("n_orders", count)
     total = sum(n_orders)

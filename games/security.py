@@ -78,7 +78,7 @@ class SecurityGame(BaseFollowerGame):
             if (tables[higher] < tables[lower]).any():
                 raise ValueError(
                     f"{higher} must be at least {lower} at every target, "
-                    f"got {tables[higher].tolist()} and {tables[lower].tolist()}"
+                    f"got {checks.shown(tables[higher])} and {checks.shown(tables[lower])}"
                 )
         n_resources = checks.positive_integer("n_resources", n_resources)
         for name, table in zip(_TABLES, checks.common_dtype(*tables.values()), strict=True):

@@ -31,11 +31,11 @@ class Zoomed(DerivedGame):
         super().__init__(game)
         n_leaders, n_entries, n_rows, _ = game.shape
         if not isinstance(centre, Tensor) or centre.ndim != 3:
-            raise ValueError(f"centre must be one profile (N, S, M), got {centre!r}")
+            raise ValueError(f"centre must be one profile (N, S, M), got {checks.shown(centre)}")
         checks.profiles("centre", centre, n_leaders, n_rows, n_entries)
         self.size = checks.positive_number("size", size)
         if self.size > 1:
-            raise ValueError(f"size must be at most 1, got {size!r}")
+            raise ValueError(f"size must be at most 1, got {checks.shown(size)}")
         self.centre = centre.detach().clone()
 
     def arguments(self) -> dict[str, object]:

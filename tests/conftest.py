@@ -30,6 +30,12 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands show their progress as on a terminal."""
+    monkeypatch.setattr("dnl.progress.on_terminal", lambda: True)
+
+
+@pytest.fixture
 def kills(request: pytest.FixtureRequest) -> int:
     """How often a run is killed."""
     return int(request.config.getoption("--kills"))

@@ -18,6 +18,7 @@ import pytest
 import dnl
 from dnl import bench, cli, pipeline, plot, runner, schedule
 from dnl.bench import PAPER_COMMAND, game_of, main, resume_command
+from dnl.interruption import CODES, WORDS
 from dnl.results import KEYS, Key, columns, read_table
 from games import PersuasionGame, synthetic_game
 
@@ -249,7 +250,7 @@ def test_interrupted_and_resumed(
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_process_that_is_stopped_can_be_resumed(
     kind: signal.Signals, uninterrupted: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -267,9 +268,10 @@ def test_a_process_that_is_stopped_can_be_resumed(
     finally:
         process.kill()
     assert len(table(folder)) == 2
-    if kind == signal.SIGINT:
-        assert process.returncode == 130
-        assert f"Interrupted: {len(table(folder))} of 8 rows are finished" in err
+    if kind in CODES:
+        assert process.returncode == CODES[kind]
+        assert f"{WORDS[kind].capitalize()}: {len(table(folder))} of 8 rows are finished" in err
+        assert "Go on with: python -m dnl.bench" in err
         assert "Traceback" not in err
         assert out == ""
     else:

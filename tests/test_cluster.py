@@ -1,12 +1,17 @@
 """Many workers, some of which die: the table is that of one process."""
 
 import functools
+import logging
+import operator
 import os
 import re
 import signal
+import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +28,9 @@ from games import PersuasionGame
 
 pytest.importorskip("distributed")
 
-from distributed import Client, LocalCluster
+import psutil
+from distributed import Client, LocalCluster, Nanny
+from distributed.comm.core import CommClosedError
 
 from dnl import cluster
 
@@ -176,6 +183,201 @@ def test_a_worker_of_this_machine_keeps_memory_for_its_next_operation(
     monkeypatch.delenv(cluster.TRIM, raising=False)
     with cluster.local_workers(1) as client:
         assert list(client.run(os.environ.get, cluster.TRIM).values()) == [None]
+
+
+def test_a_worker_that_dask_gives_up_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Dask gives a worker up whose replacement is not there by then.
+    monkeypatch.setattr(cluster, "START_SECONDS", 0.05)
+    with cluster.local_workers(1) as client:
+        assert client.cluster is not None
+        (nanny,) = client.cluster.workers.values()
+        os.kill(nanny.pid, signal.SIGKILL)
+        limit = time.monotonic() + 60
+        while nanny.status.name != "closed":
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        assert client.submit(int, "3", pure=False).result(timeout=60) == 3
+
+
+def test_a_run_whose_workers_stay_away_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cluster, "START_SECONDS", 0.1)
+    monkeypatch.setattr(cluster, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(cluster, "_watch", lambda *_: None)
+    with cluster.local_workers(1) as client:
+        assert client.cluster is not None
+        client.cluster.scale(0)
+        while client.scheduler_info()["workers"]:
+            time.sleep(0.05)
+        monkeypatch.setattr(bench, "place_of", lambda config: nullcontext(on_these(client)))
+        assert cli.run(main, "dnl.bench", [*GROUPS, "--quiet", "--out", str(tmp_path)]) == 2
+    assert capfd.readouterr().err == (
+        "dnl.bench: error: no worker came back within 0 seconds: finished rows are kept, --resume "
+        "goes on there\n"
+    )
+
+
+def on_these(client: Client) -> Any:
+    return functools.partial(cluster.on_workers, client)
+
+
+def test_an_interruption_while_workers_start_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    start = Nanny.start_unsafe
+
+    async def struck(nanny: Nanny) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return await start(nanny)
+
+    monkeypatch.setattr(Nanny, "start_unsafe", struck)
+    line = [*GROUPS, "--workers", "1", "--out", str(tmp_path / "run")]
+    assert cli.run(main, "dnl.bench", line) == 143
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith("dnl.bench: terminated. ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def complain() -> None:
+    for error in (CommClosedError("gone"), ZeroDivisionError("a fault")):
+        try:
+            raise error
+        except Exception:
+            logging.getLogger("distributed.worker").error("heartbeat", exc_info=True)
+
+
+def test_workers_complain_of_faults_and_not_of_the_end(capfd: pytest.CaptureFixture[str]) -> None:
+    with cluster.local_workers(1) as client:
+        client.run(complain)
+    err = capfd.readouterr().err
+    assert "ZeroDivisionError: a fault" in err
+    assert "gone" not in err
+
+
+def test_nobody_else_on_the_network_is_answered(scheduler: Scheduler) -> None:
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        for connection in process.net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                assert connection.laddr.ip == "127.0.0.1"
+
+
+@pytest.fixture
+def listener(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of what is no scheduler: it answers what the parameter says, or nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):  # closed
+                while True:
+                    connection, _ = server.accept()
+                    held.append(connection)
+                    if request.param:
+                        connection.recv(1000)
+                        connection.sendall(request.param)
+                        connection.close()
+
+        held: list[socket.socket] = []
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for connection in held:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    "listener", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"220 mail\r\n"], indirect=True
+)
+def test_what_is_no_scheduler_is_refused(
+    listener: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    line = [*GROUPS, "--out", str(tmp_path / "run"), "--scheduler", listener]
+    assert cli.run(main, "dnl.bench", line) == 2
+    out, err = capfd.readouterr()
+    assert "scheduler must be the address of a running Dask scheduler, got '" in err
+    assert (out, err.count("\n")) == ("", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_in_the_place_of_a_scheduler_is_refused(
+    scheduler: Scheduler, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    worker = next(iter(scheduler[0].scheduler_info()["workers"]))
+    line = [*GROUPS, "--out", str(tmp_path / "run"), "--scheduler", worker]
+    assert cli.run(main, "dnl.bench", line) == 2
+    assert f"got '{worker}': that is a Worker\n" in capfd.readouterr().err
+
+
+def another_version() -> None:
+    dnl.__version__ = "0.0"
+
+
+def same_version(version: str) -> None:
+    dnl.__version__ = version
+
+
+def without_library() -> None:
+    sys.modules["dnl.cluster"] = None  # type: ignore[assignment]
+
+
+def with_library() -> None:
+    del sys.modules["dnl.cluster"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "got"),
+    [
+        (another_version, functools.partial(same_version, dnl.__version__), "got 0.0 at the"),
+        (without_library, with_library, "got none (ModuleNotFoundError("),
+    ],
+)
+def test_a_worker_without_this_version_is_refused_before_any_work(
+    before: Callable[[], None],
+    after: Callable[[], None],
+    got: str,
+    scheduler: Scheduler,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    client, address = scheduler
+    one = next(iter(client.scheduler_info()["workers"]))
+    client.run(before, workers=[one])
+    try:
+        line = [*GROUPS, "--out", str(tmp_path / "run"), "--scheduler", address]
+        assert cli.run(main, "dnl.bench", line) == 2
+    finally:
+        client.run(after, workers=[one])
+    out, err = capfd.readouterr()
+    assert f"must have version {dnl.__version__} of dnl, {got}" in err
+    assert one in err
+    assert (out, err.count("\n")) == ("", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Unloadable:
+    """A `game_of` that cannot be loaded anywhere."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return operator.truediv, (1, 0)
+
+
+def test_tasks_that_cannot_be_loaded_end_the_run(
+    scheduler: Scheduler,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(bench, "game_of", Unloadable())
+    line = [*GROUPS, "--quiet", "--out", str(tmp_path), "--scheduler", scheduler[1]]
+    assert cli.run(main, "dnl.bench", line) == 2
+    assert "cannot load the tasks: finished rows are kept" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("address", ["nonsense", "foo://here:1", "tcp://127.0.0.1:1"])

@@ -1,6 +1,8 @@
 """An equilibrium that was found: beside the baselines, and in a file."""
 
 import json
+import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import Tensor
 
 import dnl
 from dnl import Equilibrium, full_revelation, verify
+from dnl.gambit import save_nfg
 from games import PersuasionGame, didactic_game, prosecutor_game
 
 pytestmark = pytest.mark.usefixtures("few_starts")
@@ -84,6 +87,25 @@ def test_saved_and_loaded(sizes: Sizes, seed: int, tmp_path: Path) -> None:
         assert_equal(Equilibrium.load(tmp_path / "equilibrium.json"), e)
 
 
+def test_a_save_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    e = found_in(*GAMES[0])[0]
+    path = tmp_path / "equilibrium.json"
+    e.save(path)
+    before = path.read_text()
+
+    def full(descriptor: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for save in (e.save, e.game.save, partial(save_nfg, prosecutor_game())):
+        with pytest.raises(OSError, match="no space left"):
+            save(path)
+    assert path.read_text() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_the_tie_rule_is_saved(tmp_path: Path) -> None:
     optimum = torch.tensor([[[4 / 7, 3 / 7], [0.0, 1.0]]], dtype=torch.float64)
     equilibrium_of(prosecutor_game(), optimum).save(tmp_path / "prosecutor.json")
@@ -96,6 +118,8 @@ BROKEN: list[tuple[str, str]] = [
     ("{", "is not JSON"),
     ("[1]", "must hold the keys .*, got list"),
     ('{"game": 1}', r"must hold the keys .*, got \['game'\]"),
+    ("[" * 100_000, "is not JSON"),
+    ("\x00", "is not JSON"),
 ]
 
 

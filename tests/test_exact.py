@@ -7,6 +7,7 @@ actions). The bound may lie above them by the tie tolerance, never below.
 import dataclasses
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -463,6 +464,22 @@ def test_a_missing_solver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ImportError, match="highspy"):
             best_response(game, policies, 0, radius)
     assert verify(game, policies, method="sampled").verdict in ("refuted", "not refuted")
+
+
+def test_ctrl_c_while_the_solver_loads_is_no_missing_solver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As compiled modules do.
+    (tmp_path / "highspy.py").write_text(
+        "try:\n    raise KeyboardInterrupt\n"
+        "except KeyboardInterrupt as error:\n    raise ImportError('failed') from error\n"
+    )
+    game = contested((2, 2, 3, 2), seed=0)
+    policies = profile(game, "random")
+    monkeypatch.delitem(sys.modules, "highspy", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        best_response(game, policies, 0, 0.3)
 
 
 def test_same_arguments_same_answer_and_nothing_is_edited() -> None:

@@ -1,7 +1,12 @@
 """Every experiment runs in its small mode; the plain implementations equal the library's."""
 
 import json
+import os
+import re
+import signal
+import threading
 from collections.abc import Callable
+from multiprocessing import Process, active_children
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +16,7 @@ import torch
 from matplotlib.image import imread
 from torch.nn import functional
 
-from dnl import FitConfig, fit_many, verify
+from dnl import FitConfig, cli, fit_many, verify
 from dnl.devices import describe_hardware
 from dnl.layers import DiscontinuousMLP
 from dnl.surrogates import make_surrogate
@@ -32,7 +37,7 @@ from experiments import (
     speed_of_training,
     surrogate_fit,
 )
-from experiments.resumable import table_of
+from experiments.resumable import _end_with, table_of
 from experiments.stages import STAGES, work
 from games import didactic_game, synthetic_game
 from games.randomness import stream
@@ -102,8 +107,105 @@ def test_rows_of_a_second_run_are_added_to_the_first_ones(tmp_path: Path) -> Non
     (continued,) = second.pop("continued")
     assert second == first
     assert continued.keys() == first.keys() - {"configuration"}
-    with pytest.raises(ValueError, match=r"out holds games of \{'a': 1\}, got \{'a': 2\}"):
+    with pytest.raises(ValueError, match=r"out holds games with a=1, got a=2 and out='"):
         table_of(tmp_path, ["key"], [], lambda k: {"key": k[0]}, {"a": 2})
+
+
+def numbered(key: tuple[int]) -> dict[str, int]:
+    return {"key": key[0], "square": key[0] ** 2}
+
+
+def test_a_row_of_a_table_that_was_cut_is_computed_again(tmp_path: Path) -> None:
+    table_of(tmp_path, ["key"], [(3,), (1,), (12,)], numbered, {})
+    table = tmp_path / "games.csv"
+    whole = table.read_text()
+    table.write_text(whole[:-2])  # 144 became 14
+    asked: list[int] = []
+
+    def counted(key: tuple[int]) -> dict[str, int]:
+        asked.extend(key)
+        return numbered(key)
+
+    table_of(tmp_path, ["key"], [(3,), (1,), (12,)], counted, {})
+    assert asked == [12]
+    assert table.read_text() == whole
+
+
+def test_a_table_of_another_command_is_left_as_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(name: str) -> int:
+        def main() -> int:
+            table_of(tmp_path, ["key"], [(1,)], numbered, {}, table=f"{name}.csv")
+            return 0
+
+        return cli.run(main, f"experiments.{name}", [])
+
+    assert run("one") == 0
+    before = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    assert run("other") == 2
+    message = f"out holds a run of experiments.one, got experiments.other and out='{tmp_path}'"
+    assert message in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a;b\n1;2\n", "games.csv must have the columns key, got ['a;b'] without key"),
+        ("", "no table"),
+    ],
+)
+def test_a_file_that_is_no_table_is_one_line(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> int:
+        table_of(tmp_path, ["key"], [(1,)], numbered, {})
+        return 0
+
+    (tmp_path / "games.csv").write_text(text)
+    assert cli.run(main, "experiments.x", []) == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "games.csv").read_text() == text
+
+
+def striking(key: tuple[int], parent: int) -> dict[str, int]:
+    if key[0] > 1:
+        os.kill(parent, signal.SIGTERM)
+        threading.Event().wait()  # for ever
+    return numbered(key)
+
+
+def test_workers_end_with_a_run_that_is_terminated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def main() -> int:
+        table_of(tmp_path, ["key"], [(1,), (2,), (3,)], striking, {}, (os.getpid(),), workers=2)
+        return 0
+
+    before = set(active_children())
+    assert cli.run(main, "experiments.x", []) == 143
+    assert set(active_children()) == before
+    assert capsys.readouterr().err.endswith(
+        "experiments.x: terminated. What is finished is kept: the same command goes on there.\n"
+    )
+
+
+def test_a_worker_does_not_outlive_its_parent() -> None:
+    orphan = Process(target=_end_with, args=(os.getppid(),))  # its parent is another one
+    orphan.start()
+    orphan.join()
+    assert orphan.exitcode == 1
+
+
+def test_progress_is_a_line_per_task_where_nobody_watches(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table_of(tmp_path, ["key"], [(1,), (2,)], numbered, {})
+    assert re.fullmatch(
+        r"games.csv: 1/2, \d+:\d+ elapsed\ngames.csv: 2/2, \d+:\d+ elapsed\n",
+        capsys.readouterr().err,
+    )
 
 
 def test_end_points_go_on_with_the_fits_that_are_kept(

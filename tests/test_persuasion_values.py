@@ -199,11 +199,28 @@ def test_file_keys_are_the_arguments_and_the_tie_rule_is_optional(tmp_path: Path
     assert json.loads(path.read_text()) == GOOD | {"tie_break": "first"}
 
 
+def changed(**values: str) -> str:
+    """The file of `GOOD` with other values, which are JSON."""
+    rest = {name: json.dumps(value) for name, value in GOOD.items()} | values
+    return "{" + ", ".join(f'"{name}": {value}' for name, value in rest.items()) + "}"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "is not JSON"),
         ('{"prior": [1.0', "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        (changed(prior=f"[{'9' * 400}, 1]"), "prior must be an array of numbers, got "),
+        (changed(prior="9" * 5000), "is not JSON"),
+        (changed(receiver_utility="[" * 500 + "]" * 500), "receiver_utility must "),
+        (changed(n_signals="1e30"), "n_signals must be an integer of at least 1, got 1e"),
+        (changed(n_signals="1" + "0" * 30), "n_signals must be below 2"),
+        (changed(n_signals="9" * 4000), "n_signals must be below 2"),
+        (changed(prior=str([0.5] * 10**5)), r"prior must sum to 1, got \[0.5, 0.5, .*\.\.\."),
+        (changed(prior=f"[1e999{', 0' * 10**5}]"), r"prior must be finite, got \[inf, 0.0, "),
+        (changed(tie_break=json.dumps("x" * 10**5)), "tie_break must be one of "),
+        (json.dumps({str(i): 0 for i in range(10**5)}), "must hold the keys .* got "),
         ("[1, 2]", "must hold the keys .* got list"),
         ('{"prior": [1.0], "n_signals": 2}', "must hold the keys .* got .*'prior'"),
         (json.dumps(GOOD | {"colour": 1}), "must hold the keys .* got .*'colour'"),
@@ -214,8 +231,9 @@ def test_file_keys_are_the_arguments_and_the_tie_rule_is_optional(tmp_path: Path
 def test_malformed_files_are_refused(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "broken.json"
     path.write_text(text)
-    with pytest.raises(ValueError, match=rf"broken\.json.*{message}"):
+    with pytest.raises(ValueError, match=rf"broken\.json.*{message}") as error:
         PersuasionGame.load(path)
+    assert len(str(error.value)) < 1000
 
 
 def test_missing_file_is_an_os_error(tmp_path: Path) -> None:

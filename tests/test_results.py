@@ -2,14 +2,18 @@
 
 import json
 import math
+import os
 import random
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
-from dnl import results
+import dnl
+from dnl import cli, results
 from dnl.results import KEYS, Key, ResultFolder, Row, columns, read_rows, read_table
 
 CONFIGURATION: dict[str, Any] = {"seed": 0, "radius": 0.005, "sizes": ((2, 2, 2),), "fit.lr": 0.01}
@@ -37,10 +41,10 @@ def opened(path: Path, resume: bool = False, **changes: object) -> ResultFolder:
 def test_a_fresh_folder_is_made_with_its_record(resume: bool, tmp_path: Path) -> None:
     folder = opened(tmp_path / "a" / "b", resume)
     assert folder.missing == ORDER
-    assert [path.name for path in folder.path.iterdir()] == ["run.json"]
+    assert sorted(path.name for path in folder.path.iterdir()) == [".lock", "run.json"]
     record = json.loads((folder.path / "run.json").read_text())
     assert record["configuration"] == json.loads(json.dumps(CONFIGURATION))
-    assert {"command", "version", "commit", "hardware", "date"} < set(record)
+    assert {"command", "program", "version", "commit", "hardware", "date"} < set(record)
 
 
 def test_rows_are_there_as_soon_as_they_are_added_in_the_order_of_the_run(tmp_path: Path) -> None:
@@ -50,7 +54,7 @@ def test_rows_are_there_as_soon_as_they_are_added_in_the_order_of_the_run(tmp_pa
         assert folder.missing == ORDER[:-count]
         table = read_table(tmp_path / "results.csv")
         assert list(table[list(KEYS)].itertuples(index=False, name=None)) == ORDER[-count:]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["results.csv", "run.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "results.csv", "run.json"]
 
 
 def test_the_table_is_whole_at_every_moment(
@@ -60,15 +64,15 @@ def test_the_table_is_whole_at_every_moment(
     folder.add([row(ORDER[0])])
     before = (tmp_path / "results.csv").read_text()
 
-    def full(frame: pd.DataFrame, path: Path, **_: object) -> None:
-        Path(path).write_text("law,n_sen")
+    def full(descriptor: int) -> None:
         raise OSError("no space left")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pd.DataFrame, "to_csv", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="no space left"):
             folder.add([row(ORDER[1])])
     assert (tmp_path / "results.csv").read_text() == before
+    del folder
     assert opened(tmp_path, resume=True).missing == ORDER[1:]  # what is left of it does no harm
 
 
@@ -238,4 +242,155 @@ def test_error_texts_are_kept(text: str, tmp_path: Path) -> None:
 
 def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert results.provenance()["commit"] == "unknown"
+    assert results.provenance()["commit"] is None
+
+
+def repository(path: Path) -> str:
+    """Make a repository with one commit at `path`, and return its commit."""
+    path.mkdir(exist_ok=True)
+    (path / "file").write_text(str(path))
+    named = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
+    for line in (["init", "-q"], ["add", "file"], [*named, "commit", "-qm", "x"]):
+        subprocess.run(["git", *line], cwd=path, check=True)
+    line = ["git", "rev-parse", "--short=12", "HEAD"]
+    return subprocess.run(line, cwd=path, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_the_commit_is_not_that_of_a_repository_around_an_installed_copy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    repository(tmp_path)
+    copy = tmp_path / ".venv" / "results.py"
+    copy.parent.mkdir()
+    copy.write_text("")
+    monkeypatch.setattr(results, "__file__", str(copy))
+    assert results.provenance()["commit"] is None
+
+
+def test_the_commit_is_not_that_of_a_repository_named_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    foreign = repository(tmp_path)
+    library = repository(tmp_path / "library")
+    (tmp_path / "library" / "file").write_text("changed")
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "library" / "file"))
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    monkeypatch.chdir(tmp_path)
+    assert foreign != library
+    assert results.provenance()["commit"] == f"{library}+"
+
+
+# ---------------------------------------------------------------------------- what was cut
+
+
+CUTS: dict[str, Callable[[str], str]] = {
+    "in a number": lambda text: text[:-1].rsplit(",", 1)[0] + ",0",
+    "after the status": lambda text: text[: text.rindex(",ok,") + 4],
+    "in quotes": lambda text: text[: text.rindex(" c")],
+    "with a newline": lambda text: text[: text.rindex(",ok,") + 4] + "\n",
+    "too many fields": lambda text: text[:-1] + ",7\n",
+}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_a_row_that_was_cut_is_computed_again(cut: str, tmp_path: Path) -> None:
+    opened(tmp_path).add([row(ORDER[0]), row(ORDER[1], hardware="a, b\n c")])
+    table = tmp_path / "results.csv"
+    whole = table.read_text()
+    table.write_text(CUTS[cut](whole))
+    folder = opened(tmp_path, resume=True)
+    assert folder.missing == ORDER[1:]
+    assert folder.rows[ORDER[0]]["starts"] == 30
+    folder.add([row(ORDER[1], hardware="a, b\n c")])
+    assert table.read_text() == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "law;n_senders;status\npaper;2;ok\n",
+            r"results\.csv must have the columns law, n_senders,",
+        ),
+        ("law,status\npaper,ok\n", "without n_senders, n_signals, "),
+        ("", "results.csv holds no table"),
+        ('"', "results.csv holds no table"),
+        ("\xff", "results.csv holds no table"),
+    ],
+)
+def test_a_file_that_is_no_table_is_named(text: str, message: str, tmp_path: Path) -> None:
+    opened(tmp_path)
+    (tmp_path / "results.csv").write_text(text, encoding="latin1")
+    with pytest.raises(ValueError, match=message):
+        opened(tmp_path, resume=True)
+
+
+def test_a_table_with_words_for_counts_is_refused_at_once(tmp_path: Path) -> None:
+    opened(tmp_path).add([row(ORDER[0])])
+    table = tmp_path / "results.csv"
+    table.write_text(table.read_text().replace(",30,", ",many,"))
+    with pytest.raises(ValueError, match=r"out holds a broken results\.csv"):
+        opened(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", "7", '{"configuration": []}', "{", "", "[" * 100_000, '{"a": ' * 100_000]
+)
+def test_a_broken_record_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(ValueError, match=r"out holds a broken run\.json"):
+        opened(tmp_path)
+
+
+# ---------------------------------------------------------------------------- two processes
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from dnl.results import lock
+held = lock(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_is_one_process_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "LOCK_SECONDS", 0.0)
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(Path(dnl.__file__).parents[1])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        for attempt in (opened, lambda path: results.claim(path, {})):
+            with pytest.raises(OSError, match=f"got '{tmp_path}': another process works in it"):
+                attempt(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".lock"]
+    finally:
+        other.communicate()
+    assert opened(tmp_path).missing == ORDER
+
+
+def test_a_record_of_another_command_is_left_as_it_is(tmp_path: Path) -> None:
+    def main() -> int:
+        results.claim(tmp_path, {"seed": 0}).release()
+        return 0
+
+    def command(name: str) -> int:
+        return cli.run(main, name, [])
+
+    assert command("experiments.one") == 0
+    before = (tmp_path / "run.json").read_text()
+    assert json.loads(before)["program"] == "experiments.one"
+    assert command("experiments.other") == 2
+    assert (tmp_path / "run.json").read_text() == before
+    assert command("experiments.one") == 0
+    # As older versions wrote it.
+    old = {"command": "python -m dnl.bench --senders 2", "configuration": {}}
+    (tmp_path / "run.json").write_text(json.dumps(old))
+    assert command("experiments.one") == 2

@@ -1,12 +1,15 @@
 """The command that solves one game: what it writes, what it refuses, how it ends."""
 
 import json
+import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from dnl import Equilibrium, cli
 from dnl.finding import MEMBERS, find_equilibria
@@ -16,7 +19,7 @@ from games import PersuasionGame, didactic_game, prosecutor_game, synthetic_game
 
 SIZES = ["--senders", "2", "--signals", "2", "--states", "3", "--actions", "2"]
 SHORT = ["--time-limit", "2", "--quiet"]
-FILES = {"report.txt", "game.json", "run.json", "equilibria", "figures"}
+FILES = {".lock", "report.txt", "game.json", "run.json", "equilibria", "figures"}
 
 
 def run(*tokens: str) -> int:
@@ -73,10 +76,12 @@ def test_the_prosecutor_is_solved(here: Path, capsys: pytest.CaptureFixture[str]
     assert out.startswith(text)
     for name in ("report.txt", "equilibria/", "figures/"):
         assert f"new/run/{name}" in out
-    assert "elapsed" in err
+    assert re.fullmatch(r"search: \d certified, \d\d:\d\d elapsed\n", err)
 
 
-def test_progress_says_how_long_at_most(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_says_how_long_at_most(
+    here: Path, terminal: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     # No member finds what the ceiling would allow in this game, so the time is used up.
     sizes = [f"--{name}=3" for name in ("signals", "states", "actions")]
     options = ["--senders=2", "--instance=1", "--time-limit=1"]
@@ -166,14 +171,61 @@ def test_interruption(
     assert run("didactic", *options) == 130
     out, err = capsys.readouterr()
     assert out == ""
-    assert "\nInterrupted: the search was not finished, nothing is written.\n" in err
+    assert "\nInterrupted: nothing was certified so far, nothing is written.\n" in err
     assert [path for path in here.rglob("*") if path.is_file()] == []
     monkeypatch.setattr("dnl.solve.find_equilibria", nothing)
     assert run("didactic", *options) == 1  # the same command again is not refused
 
 
-def test_progress_may_pass_the_limit(
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_is_certified_is_kept_by_an_interruption(
+    kind: signal.Signals,
+    code: int,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stopped(*args: Any, on_certified: Callable[..., None], **options: Any) -> Any:
+        def once(policies: Tensor, source: str) -> None:
+            on_certified(policies, source)
+            if source == "full-revelation":
+                os.kill(os.getpid(), kind)
+
+        return find_equilibria(*args, on_certified=once, **options)
+
+    monkeypatch.setattr("dnl.solve.find_equilibria", stopped)
+    assert run("contested", *SIZES, "--instance", "3", "--out", "run") == code
+    out, err = capsys.readouterr()
+    word = {130: "Interrupted", 143: "Terminated"}[code]
+    assert f"\n{word}: what was certified so far is written.\n" in err
+    assert {path.name for path in (here / "run").iterdir()} == FILES
+    saved = [Equilibrium.load(f"run/equilibria/{i}.json") for i in (1, 2)]
+    assert {one.source for one in saved} == {"no-information", "full-revelation"}
+    assert saved[0].welfare >= saved[1].welfare
+    assert len(list(Path("run/equilibria").iterdir())) == 2
+    assert "the search ended by its interruption" in out
+    assert out.startswith(Path("run/report.txt").read_text())
+    assert len(list(Path("run/figures").iterdir())) == 3
+
+
+def test_an_interruption_while_files_are_written_leaves_them_whole(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save = PersuasionGame.save
+
+    def struck(game: PersuasionGame, path: Path) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        save(game, path)
+
+    monkeypatch.setattr(PersuasionGame, "save", struck)
+    assert run("didactic", *SHORT, "--members", "no-information", "--out", "run") == 143
+    assert {path.name for path in (here / "run").iterdir()} == FILES - {"figures"}
+    assert Equilibrium.load("run/equilibria/1.json").source == "no-information"
+    assert "what was certified so far is written but for figures" in capsys.readouterr().err
+
+
+def test_progress_may_pass_the_limit(
+    here: Path, terminal: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def late(*args: Any, on_progress: Callable[[float, str], None], **options: Any) -> tuple[()]:
         for seconds in (0.5, 0.5, 7.0):

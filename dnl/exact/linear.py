@@ -64,6 +64,8 @@ class LinearProgram:
         try:
             import highspy
         except ImportError as error:
+            if _by_ctrl_c(error):
+                raise KeyboardInterrupt from error
             raise ImportError("exact methods need the solver HiGHS: pip install highspy") from error
         self._status = highspy.HighsModelStatus
         self.cost, self.upper = cost.copy(), upper.copy()
@@ -169,3 +171,9 @@ class LinearProgram:
         if not found or ray.shape != self.row_lower.shape:
             return np.zeros_like(self.row_lower)
         return min((ray, -ray), key=lambda y: self.bound(np.zeros_like(self.cost), y))
+
+
+def _by_ctrl_c(error: BaseException) -> bool:
+    """Whether Ctrl-C ended an import: of a compiled module, that is an ImportError with a cause."""
+    cause = error.__cause__ or error.__context__
+    return cause is not None and (isinstance(cause, KeyboardInterrupt) or _by_ctrl_c(cause))

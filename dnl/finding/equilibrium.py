@@ -4,12 +4,12 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from dnl.revelation import full_revelation
 from dnl.verification import Verification, verify
-from games import PersuasionGame
+from games import PersuasionGame, checks
+from games.files import write_text
 
 KEYS = {"game", "policies", "radius", "source", "status"}
 
@@ -73,7 +73,10 @@ class Equilibrium:
         return self.welfare > max(revealed, silent) + 1e-9 * self.game.payoff_range.sum().item()
 
     def save(self, path: str | Path) -> None:
-        """Write game and profile as JSON, numbers exact; verdicts are computed when loaded."""
+        """Write game and profile as JSON, whole or not at all; numbers are exact.
+
+        Verdicts are computed when it is loaded.
+        """
         record = {
             "game": self.game.arguments(),
             "policies": self.policies.tolist(),
@@ -81,7 +84,7 @@ class Equilibrium:
             "source": self.source,
             "status": self.status,
         }
-        Path(path).write_text(json.dumps(record, indent=1) + "\n")
+        write_text(path, json.dumps(record, indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path, time_limit: float = 60.0) -> "Equilibrium":
@@ -101,16 +104,19 @@ class Equilibrium:
         except (ValueError, RecursionError) as error:  # no text, or no JSON
             raise ValueError(f"{path} is not JSON: {error}") from error
         if not isinstance(record, dict) or record.keys() != KEYS:
-            keys = sorted(record) if isinstance(record, dict) else type(record).__name__
+            is_dict = isinstance(record, dict)
+            keys = checks.shown(sorted(record)) if is_dict else type(record).__name__
             raise ValueError(f"{path} must hold the keys {sorted(KEYS)}, got {keys}")
         for name in ("source", "status"):
             if not isinstance(record[name], str):
-                raise ValueError(f"{path}: {name} must be a string, got {record[name]!r}")
+                raise ValueError(
+                    f"{path}: {name} must be a string, got {checks.shown(record[name])}"
+                )
         try:
             game = PersuasionGame(**record["game"])
-            policies = torch.tensor(record["policies"], dtype=torch.float64)
+            policies = checks.as_float_tensor("policies", record["policies"])
             verification = verify(game, policies, record["radius"], time_limit=time_limit)
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
         if verification.verdict != "certified":
             raise ValueError(f"{path} holds a profile that is {verification.verdict}")

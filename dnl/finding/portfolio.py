@@ -64,6 +64,7 @@ def find_equilibria(
     members: Sequence[str] | None = None,
     *,
     on_progress: Callable[[float, str], None] | None = None,
+    on_certified: Callable[[Tensor, str], None] | None = None,
 ) -> tuple[Equilibrium, ...]:
     """Certified local equilibria, the highest welfare first.
 
@@ -75,6 +76,8 @@ def find_equilibria(
         members: names out of `dnl.finding.MEMBERS`; None for those that know the game (all but
             the surrogates, which only sample it).
         on_progress: called with the seconds used and a message.
+        on_certified: called with each profile `(N, S, M)` as soon as it is certified within
+            `radius`, and the member that proposed it: what is there if the search is interrupted.
 
     Returns:
         Profiles that no sender can improve upon within `radius`, proven; each with the proven bound
@@ -101,7 +104,7 @@ def find_equilibria(
     budget = Budget.within(time_limit)
     game = game.to("cpu", torch.float64)
     search = Search(game, radius, budget.part(1 - GLOBAL_SHARE), seed)
-    found = _distinct(search, _collect(search, names, began, on_progress))
+    found = _distinct(search, _collect(search, names, began, on_progress, on_certified))
     complete = not search.budget.over and not search.cut
     best = sorted(found, key=lambda f: -f.welfare)[:RETURNED]
     # First those that should turn out global: their proof is wanted most.
@@ -203,6 +206,7 @@ def _collect(
     names: Sequence[str],
     began: float,
     on_progress: Callable[[float, str], None] | None,
+    on_certified: Callable[[Tensor, str], None] | None,
 ) -> list[_Found]:
     """Certified proposals, each better than those before it, locally or globally."""
     found: list[_Found] = []
@@ -226,6 +230,8 @@ def _collect(
                 new = _judge(search, policies, name, refused)
                 if new is not None:
                     found.append(new)
+                    if on_certified is not None:
+                        on_certified(new.policies, name)
         return True
 
     def wanted(name: str) -> bool:

@@ -1,0 +1,39 @@
+"""Figures are drawn into files: what surrounds a process has no say in it, and no file is cut.
+
+Matplotlib fails to import where the environment variable MPLBACKEND names a backend that it does
+not know. A process started from a notebook inherits that notebook's, whatever is installed here.
+Figures of this library need no backend.
+"""
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from games.files import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def write_figure(path: Path, figure: "Figure", dpi: int = 150) -> None:
+    """Write a PNG, whole or not at all."""
+    data = io.BytesIO()
+    figure.savefig(data, format="png", dpi=dpi)
+    write_bytes(path, data.getvalue())
+
+
+def forget_unusable_backend() -> None:
+    """Unset MPLBACKEND where it names a backend that matplotlib does not know."""
+    name = os.environ.get("MPLBACKEND")
+    if not name or "matplotlib" in sys.modules:
+        return
+    del os.environ["MPLBACKEND"]
+    import matplotlib  # here: only where there is something to find out
+
+    try:
+        matplotlib.rcParams["backend"] = name  # as matplotlib does itself
+    except ValueError:
+        return
+    os.environ["MPLBACKEND"] = name
