@@ -143,7 +143,7 @@ def plain_milp(problem: Deviation, radius: float, tolerance: float, time_limit: 
         return float("nan")
     if result.mip_dual_bound is None:  # nothing can flip: a linear program, solved
         return 0.0
-    return float(result.fun - result.mip_dual_bound)
+    return max(float(result.fun - result.mip_dual_bound), 0.0)  # rounding may go below
 
 
 if __name__ == "__main__":
