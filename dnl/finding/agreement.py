@@ -85,7 +85,7 @@ class Cells:
         self.tables = [game.receiver_utility[self.states]]
         if game.tie_break == "senders":
             self.tables.append(game.sender_utility[:, self.states].sum(0))
-        self.slacks = [TIE_TOLERANCE[torch.float64] * (t.amax() - t.amin()) for t in self.tables]
+        self.slacks = [TIE_TOLERANCE[torch.float64] * t for t in game.tie_units(torch.float64)]
         self.u = game.sender_utility[:, self.states]  # (N, S', A)
         n_states = len(self.states)
         size = total = 0

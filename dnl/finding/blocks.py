@@ -16,6 +16,7 @@ from torch import Tensor
 from dnl.budget import Budget
 from dnl.finding.search import WORK, Proposals, Search
 from games import PersuasionGame
+from games.simulation import TIE_TOLERANCE, optimal_action
 
 ENUMERATED = 300_000  # most joint partitions that are enumerated
 SIMULATED = 10**8  # most joint signals that their simulation may take
@@ -58,7 +59,7 @@ def _all_labels(game: PersuasionGame) -> Tensor:
 
 def _resting(search: Search, labels: Tensor) -> Tensor:
     """The ones of `labels (B, N, S)` that pass two tests; nearly all local equilibria do."""
-    game, limit = search.game, search.allowed(search.radius)
+    game, limit = search.plain, search.allowed(search.radius)
     kept = []
     for part in labels.split(_together(search)):
         if search.budget.over:
@@ -104,7 +105,7 @@ def _spread_out(search: Search, labels: Tensor) -> Proposals:
 
 def fixed_points(search: Search) -> Proposals:
     """Partitions from which no state of any sender wants to move to another message."""
-    game = search.game
+    game = search.plain
     generator = search.generator("blocks")
     seen: set[bytes] = set()
     count = _together(search, BATCH)
@@ -204,7 +205,7 @@ def unpooled(game: PersuasionGame, labels: Tensor, radius: float, allowed: float
     for n in range(game.n_senders):
         together, sent, joint = _exchanges(game, labels, n)
         own = labels[:, n, :, None, None].expand(-1, -1, 1, game.n_states)
-        action = (joint.gather(2, own).squeeze(2) @ game.receiver_utility).argmax(-1)  # (B, S)
+        action = _action(game, joint.gather(2, own).squeeze(2))  # (B, S)
         u = game.sender_utility[n]
         present = u[torch.arange(game.n_states), action]  # (B, S)
         used = sent.sum(1) > 0  # (B, M)
@@ -343,13 +344,25 @@ def _offers(game: PersuasionGame, labels: Tensor, sender: int) -> tuple[Tensor, 
     A state that joins an impossible joint message is recognised; a message that no state sends has
     no signals.
     """
-    v, u = game.receiver_utility, game.sender_utility[sender]
+    u = game.sender_utility[sender]
     _, sent, mass = _exchanges(game, labels, sender)
-    empty = (mass.sum(-1, keepdim=True) <= 0).double()
-    action = (mass @ v + empty * v[:, None, :]).argmax(-1)  # (B, S, M)
+    empty = mass.sum(-1, keepdim=True) <= 0
+    recognised = torch.eye(game.n_states, dtype=torch.float64).unsqueeze(1)  # (S, 1, S)
+    action = _action(game, torch.where(empty, recognised, mass))  # (B, S, M)
     utility = u[torch.arange(game.n_states)[:, None], action]
     utility = utility.masked_fill(sent.sum(1, keepdim=True) <= 0, float("-inf"))
     return utility, utility.gather(-1, labels[:, sender].unsqueeze(-1))
+
+
+def _action(game: PersuasionGame, mass: Tensor) -> Tensor:
+    """The receiver's action, by the game's own rule: `mass (..., S)` of states to `(...)`."""
+    tables = [game.receiver_utility]
+    if game.tie_break == "senders":
+        tables.append(game.sender_utility.sum(0))
+    total = TIE_TOLERANCE[torch.float64] * mass.sum(-1)
+    units = game.tie_units(torch.float64)
+    criteria = [(mass @ table, total * unit) for table, unit in zip(tables, units, strict=True)]
+    return optimal_action(criteria, -1)
 
 
 def _named(labels: Tensor) -> Tensor:
