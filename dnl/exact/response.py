@@ -236,7 +236,12 @@ def outcomes_of(game: PersuasionGame, profile: Array) -> Tensor:
 
 
 def exact_rows(policies: Tensor) -> Array:
-    """A profile in float64 whose rows sum to 1 as exactly as they can: `(N, S, M)`."""
+    """A profile in float64 whose rows sum to 1 up to rounding: `(N, S, M)`.
+
+    Rows that do already keep their bits: next to a tie the last digit may decide.
+    """
     rows = policies.detach().double().cpu().clamp_min(0)
-    normalised: Array = (rows / rows.sum(-1, keepdim=True)).numpy()
+    total = rows.sum(-1, keepdim=True)
+    exact = (total - 1).abs() <= 8 * torch.finfo(torch.float64).eps
+    normalised: Array = torch.where(exact, rows, rows / total).numpy()
     return normalised
