@@ -10,7 +10,7 @@ from dnl.exact.linear import Array
 from dnl.exact.persuasion import Recommendation
 from dnl.revelation import full_revelation
 from dnl.tolerance import TOLERANCE
-from games import PersuasionGame
+from games import PersuasionGame, checks
 from games.surroundings import own_surroundings
 
 
@@ -45,6 +45,7 @@ def welfare_ceiling(game: PersuasionGame, budget: Budget | None = None) -> Welfa
     Raises:
         ImportError: if highspy is not installed.
     """
+    checks.instance("game", game, PersuasionGame)
     budget = budget or Budget()
     game = game.to("cpu", torch.float64)
     welfare = game.sender_utility.sum(0).numpy()

@@ -27,7 +27,7 @@ class OptimalPersuasion:
         upper_bound: no policy gets more; at least `utility`.
         is_attained: whether `utility` is the bound itself, within 1e-8 of the payoff range. Often
             the best is a limit only: the receiver is indifferent there, and its rule decides
-            against the sender. With the status `"optimal"` the policy comes within 1e-6 of it.
+            against the sender. With the status `"optimal"` the policy comes within 2e-6 of it.
         status: `"optimal"`, or why the bound may be loose (`Status`, with `.advice`).
     """
 

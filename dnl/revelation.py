@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from games import PersuasionGame
+from games import PersuasionGame, checks
 from games.simulation import TIE_TOLERANCE, Scratch
 from games.surroundings import contract, own_surroundings
 
@@ -48,6 +48,7 @@ def full_revelation(game: PersuasionGame) -> FullRevelation:
     optimal actions (`M**(N-1)` at least their number), else plain joint signals, which reveal but
     can be deviated from, else there is no profile.
     """
+    checks.instance("game", game, PersuasionGame)
     action = _action_in_each_state(game)  # (S,)
     states = torch.arange(game.n_states, device=action.device)
     picked = game.sender_utility[:, states, action]  # (N, S)

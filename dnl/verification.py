@@ -106,6 +106,7 @@ def verify(
         ValueError: for a bad argument.
         ImportError: for `"exact"` without highspy.
     """
+    checks.instance("game", game, PersuasionGame)
     checks.one_of("method", method, METHODS)
     if radius is not None:
         radius = checks.positive_number("radius", radius)

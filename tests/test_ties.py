@@ -3,6 +3,7 @@
 Values are suprema over what the game's own tie rule pays: they need not be attained.
 """
 
+import itertools
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -496,3 +497,74 @@ def test_doubled_actions_lose_no_equilibrium(before: bool) -> None:
     assert double
     slack = 1e-5 * game.payoff_range.sum().item()
     assert double[0].welfare == pytest.approx(single[0].welfare, abs=slack)
+
+
+# --------------------------------------------------- found by attack: near ties, nothing to flip
+
+
+@pytest.mark.parametrize("apart", [0.0, 1.5e-12, 1e-11, 3e-10, 9e-10])
+def test_actions_that_are_nearly_tied_hide_no_gain(apart: float) -> None:
+    """A bound never falls below what the simulator pays, and such profiles are not certified."""
+    v = [[1 - apart, 1, 1], [apart, 0, 1]]
+    u = [[[1, 0, 0], [0, 0, 0]], [[0, 0, 1], [1, 0, 0]]]
+    cases = [(PersuasionGame([0.4, 0.6], v, u, 2, "senders"), 0, [[0.5, 0.5], [0.25, 0.75]])]
+    v = [[1, 0, -apart, 1], [0, 0, apart, 0]]
+    u = [[[1, 1, 0, 0], [0, 1, 0, 0]], [[1, 0, 1, 1], [0, 1, 1, 1]]]
+    cases.append((PersuasionGame([0.25, 0.75], v, u, 2), 1, [[0.0, 1.0], [0.5, 0.5]]))
+    for game, sender, first in cases:
+        second = [[0.75, 0.25], [0.75, 0.25]] if sender == 0 else [[0.5, 0.5], [0.0, 1.0]]
+        profile = torch.tensor([first, second], dtype=torch.float64)
+        pure = torch.eye(2, dtype=torch.float64)
+        tried = torch.stack([pure[list(row)] for row in itertools.product(range(2), repeat=2)])
+        gain = game.deviation_gain(profile, sender, tried).max().item()
+        response = dnl.best_response(game, profile, sender)
+        present = game.ex_ante_utility(profile)[sender].item()
+        assert response.upper_bound >= present + gain - 1e-9
+        if gain > 1e-3:
+            assert dnl.verify(game, profile, None).verdict != "certified"
+
+
+@pytest.mark.parametrize("tie_break", ["first", "senders"])
+def test_a_bound_holds_where_the_tolerance_makes_a_tie(tie_break: str) -> None:
+    v = [[1 - 9e-10, 1, 0], [-9e-10, 0, 1]]  # the simulator takes action 0 for 1, or may
+    game = PersuasionGame([0.25, 0.75], v, [[[1, 0, 0], [1, 0, 0]]], 2, tie_break)
+    found = dnl.optimal_persuasion(game)
+    tried = torch.tensor([[[1, 0], [0.2, 0.8]], [[1, 0], [0.33, 0.67]]]).double().unsqueeze(1)
+    assert game.ex_ante_utility(tried).max().item() <= found.upper_bound + 1e-9
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e6, 1e7])
+def test_actions_that_rounding_tells_apart_are_the_same(offset: float) -> None:
+    v = [[(offset + 0.1) + 0.2, offset + 0.3, offset], [offset, offset, offset + 0.3]]
+    game = PersuasionGame([0.25, 0.75], v, [[[1, 0, 0], [1, 0, 0]]], 2)
+    found = dnl.optimal_persuasion(game)
+    assert found.utility == pytest.approx(0.5, abs=1e-6)
+    assert found.upper_bound == pytest.approx(0.5, abs=1e-6)
+
+
+def test_a_box_in_which_nothing_can_flip() -> None:
+    half = torch.full((1, 2, 2), 0.5, dtype=torch.float64)
+    half[0, 0] += torch.tensor([2e-8, -2e-8])
+    game = PersuasionGame([0.5, 0.5], [[1, 0], [0, 1]], [[[0, 1], [0, 1]]], 2)
+    assert dnl.verify(game, half, 1e-9).verdict in ("certified", "refuted")
+    game = PersuasionGame([0.5 + 1e-8, 0.5 - 1e-8], [[1, 0], [0, 1]], [[[0, 1], [0, 1]]], 1)
+    assert dnl.verify(game, torch.ones(1, 2, 1).double()).verdict == "certified"
+    u = [[[-1, 0], [1, 0], [0, 0]], [[0, -1], [0, 0], [1, 1]], [[-1, -1], [0, 0], [0, 1]]]
+    game = PersuasionGame([0.4, 0.4, 0.2], [[-1, -1], [0, 1], [1, 0]], u, 2, "senders")
+    assert dnl.find_equilibria(game, time_limit=5, members=("no-information", "blocks"))
+
+
+def test_one_signal_leaves_nothing_to_gain_at_any_radius() -> None:
+    u = [[[2, 2, 2], [2, 0, 1], [1, 3, 1]], [[2, 0, 1], [3, 0, 1], [0, 0, 2]]]
+    game = PersuasionGame([1 / 3] * 3, [[0, 0, 0], [0, 0, 1], [0, 1, 0]], u, 1, "senders")
+    for radius in (1e-6, 0.005, 1.0, None):
+        assert dnl.verify(game, torch.ones(2, 3, 1).double(), radius).verdict == "certified"
+
+
+def test_a_witness_far_inside_its_cell_is_found() -> None:
+    u = [[[-1, 0, 0], [0, -1, -1]], [[-1, 0, 1], [-1, 0, 1]]]
+    game = PersuasionGame([0.6, 0.4], [[1, 1, 0], [2 / 3, 2 / 3, 0]], u, 2, "senders")
+    row = [[1e-6, 1 - 1e-6], [1.0, 0.0]]
+    profile = torch.tensor([row, row], dtype=torch.float64)
+    response = dnl.best_response(game, profile, 1, 0.005)
+    assert response.utility == pytest.approx(0, abs=1e-6)

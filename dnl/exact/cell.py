@@ -1,16 +1,18 @@
 """One cell: the columns at which the receiver takes given actions."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dnl.budget import Budget
 from dnl.exact.linear import Array, LinearProgram
-from dnl.exact.problem import Deviation
+from dnl.exact.problem import SLACK, Deviation
 from dnl.exact.sparse import csr_matrix, hstack, vstack
 
-EMPTY = 1e-9  # depth of a cell, as in `Cells.inside`, up to which it is only rounding
+EMPTY = 1e-9  # depth, as in `Cells.inside`, above which a cell has an inside
+FAINT = 1e-8  # entries of rows of size 1 that a solver may drop
+EXACT = 1e-13  # depth up to which it is 0 but for rounding: a tie at all columns of the cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,59 +120,98 @@ class Cells:
     def is_reached(self, actions: NDArray[np.int64], budget: Budget) -> bool:
         """Whether the receiver may take all of `actions (M, J)` at some columns of the box.
 
-        Not where its rule needs a strict preference that no columns allow. True where the budget
-        does not suffice to tell.
+        Not where its rule needs a strict preference and all columns of the cell are ties. True
+        where ties are near and not exact, as the simulator's tolerance may reach the cell, and
+        where the budget does not suffice to tell.
         """
-        point = self.inside(actions, budget)
-        return point is None or point[0] > EMPTY
+        found = self._inside(actions, budget)
+        if found is None or found[0] > EMPTY:
+            return True
+        depth, _, leads = found
+        exact = abs(depth) <= EXACT and not self._is_faint(leads)
+        return not exact and self._is_near(leads, budget)
 
     def inside(self, actions: NDArray[np.int64], budget: Budget) -> tuple[float, Array] | None:
         """The columns `(M, S)` that lie deepest inside of a cell, and a bound of all depths.
 
-        The depth is the smallest lead that the receiver's rule asks for, each row scaled to 1; at
-        most 1, and 1 where the rule asks for none. Where actions tie in all of the cell, and ranks
-        decide, it is the lead in rank that the rule asks for.
+        The depth is the smallest lead that the receiver's rule asks for, in units of the largest
+        entry of its row; at most 1, and 1 where the rule asks for none. Where actions tie in all of
+        the cell, and ranks decide, it is the lead in rank that the rule asks for. Below 0 where
+        some lead is negative at all columns. Actions that are nearly tied at every belief are not
+        compared.
 
         Returns:
             None where the budget does not suffice. A depth of minus infinity where even the closed
             cell is empty; the columns are then the corner of the box.
         """
+        found = self._inside(actions, budget)
+        return None if found is None else found[:2]
+
+    def _inside(
+        self, actions: NDArray[np.int64], budget: Budget
+    ) -> tuple[float, Array, "_Leads"] | None:
+        """`inside`, and the leads that were asked for in the end."""
         if budget.over:
             return None
         leads = self._leads(actions, None)
+        leads = leads.part(~leads.near)
         while True:
             found = self._deepest(leads, False, budget)
-            if found is None or found[0] > EMPTY or found[0] == -np.inf or not leads.by_rank.any():
-                return None if found is None else found[:2]
+            if found is None:
+                return None
+            if not abs(found[0]) <= EXACT or not leads.by_rank.any():
+                return *found[:2], leads
             # A lead that no columns have is a tie in all of the cell: there the rank decides.
             every = self._deepest(leads, True, budget)
             if every is None:
                 return None
-            tied = leads.by_rank & (every[2] <= EMPTY)
+            tied = leads.by_rank & leads.strict & (every[2] <= EMPTY)
             if not tied.any():
-                return found[:2]
+                return *found[:2], leads
             leads = leads.ranked_at(tied)
+
+    def _is_faint(self, leads: "_Leads") -> bool:
+        """Whether a lead is so small in some state that the solver takes it for none."""
+        entries = np.abs(self._rows(leads.pair, leads.lead)[0].data)
+        return bool((entries < FAINT).any())
+
+    def _is_near(self, leads: "_Leads", budget: Budget) -> bool:
+        """Whether there are columns at which no lead is below the simulator's tolerance."""
+        cone, at_low = self._rows(leads.pair, leads.lead + SLACK)
+        program = LinearProgram(
+            np.zeros(self.low.size),
+            np.ones(self.low.size),
+            vstack([self._sums, cone]).tocsr(),
+            np.concatenate([self._left, -at_low]),
+            np.concatenate([self._left, np.full(len(at_low), np.inf)]),
+        )
+        solution = program.solve(budget)
+        return not (solution.solved and solution.bound == -np.inf)
 
     def _deepest(
         self, leads: "_Leads", each: bool, budget: Budget
     ) -> tuple[float, Array, Array] | None:
-        """Bound of the depth, columns, and depths `(C,)`: of the smallest, or (`each`) of every."""
+        """Bound of the depth, columns, and depths `(C,)`: the smallest, or (`each`) of every lead.
+
+        The smallest may be below 0; it is the bound's where that is above `EMPTY`.
+        """
         cone, at_low = self._rows(leads.pair, leads.lead)
         n_variables, n_leads = self.low.size, len(at_low)
+        below = 0.0 if each else 1.0  # a variable is a depth and this
         asked = np.flatnonzero(leads.strict)
         which = np.arange(len(asked)) if each else np.zeros(len(asked), dtype=np.int64)
         n_depths = len(asked) if each else 1
         depth = csr_matrix((-np.ones(len(asked)), (asked, which)), shape=(n_leads, n_depths))
         program = LinearProgram(
             np.append(np.zeros(n_variables), np.ones(n_depths)),
-            np.ones(n_variables + n_depths),
+            np.append(np.ones(n_variables), np.full(n_depths, 1.0 + below)),
             vstack(
                 [
                     hstack([self._sums, csr_matrix((self._sums.shape[0], n_depths))]),
                     hstack([cone, depth]),
                 ]
             ).tocsr(),
-            np.concatenate([self._left, -at_low]),
+            np.concatenate([self._left, -at_low - below * leads.strict]),
             np.concatenate([self._left, np.full(n_leads, np.inf)]),
         )
         solution = program.solve(budget)
@@ -180,8 +221,11 @@ class Cells:
         if solution.point is None:
             return -np.inf, self.low, depths
         point = solution.point[:n_variables].reshape(self.low.shape)
-        depths[asked] = solution.point[n_variables:][which]
-        return solution.bound, self.low + self.width * point, depths
+        depths[asked] = solution.point[n_variables:][which] - below
+        smallest = float(depths[asked].min(initial=1.0))
+        # A bound that proves less than the point reaches is rounding of many rows.
+        proven = solution.bound - below
+        return (proven if proven > EMPTY else smallest), self.low + self.width * point, depths
 
     def _leads(self, actions: NDArray[np.int64], free: NDArray[np.bool_] | None) -> "_Leads":
         """What the receiver must prefer where it takes `actions (M, J)`."""
@@ -202,6 +246,7 @@ class Cells:
             rank_lead=problem.rank_ahead[first, second],
             by_rank=np.full(len(pair), problem.rank is not None),
             later=first > second,
+            near=problem.near[first, second],
         )
         return leads.ranked_at(ranked)
 
@@ -234,6 +279,7 @@ class _Leads:
         rank_lead: `(C, S)` by how much it is ahead in rank.
         by_rank: `(C,)` whether a tie goes by rank; False where `lead` is one in rank.
         later: `(C,)` whether the second action has the lower index.
+        near: `(C,)` whether the two are nearly tied at every belief, and the rule cannot be told.
     """
 
     pair: NDArray[np.int64]
@@ -242,6 +288,11 @@ class _Leads:
     rank_lead: Array
     by_rank: NDArray[np.bool_]
     later: NDArray[np.bool_]
+    near: NDArray[np.bool_]
+
+    def part(self, kept: NDArray[np.bool_]) -> "_Leads":
+        """Some of them."""
+        return _Leads(*(getattr(self, field.name)[kept] for field in fields(self)))
 
     def ranked_at(self, tied: NDArray[np.bool_]) -> "_Leads":
         """With leads in rank beside those of `tied (C,)`, which need be no more than ties."""
@@ -255,4 +306,5 @@ class _Leads:
             rank_lead=np.concatenate([self.rank_lead, self.rank_lead[tied]]),
             by_rank=np.concatenate([self.by_rank & still, np.zeros(tied.sum(), dtype=bool)]),
             later=np.concatenate([self.later, self.later[tied]]),
+            near=np.concatenate([self.near & still, np.zeros(tied.sum(), dtype=bool)]),
         )

@@ -76,9 +76,7 @@ class GlobalResponse:
         shape = (1, len(self.support))
         low, width = np.zeros(shape), np.ones(shape)
         candidates = self.posterior.candidates(low, width, budget)
-        if len(deviation.own) == 1:
-            self._state_the_present()
-        elif candidates is None or not Hull.fits(candidates, shape[1], budget):
+        if candidates is None or not Hull.fits(candidates, shape[1], budget):
             self.status = Status.TIME_LIMIT
         else:
             self.hull = Hull(self.posterior, low, width, candidates, "posterior", 1.0)
@@ -86,11 +84,6 @@ class GlobalResponse:
             self._search()
         self.dual = np.zeros(len(deviation.prior))
         self.dual[self.support] = self._certificate * self.prior
-
-    def _state_the_present(self) -> None:
-        """With one signal there is nothing to choose: what is, is the best."""
-        self.bound = self.attained
-        self._certificate = np.full(len(self.prior), self.attained)
 
     def _search(self) -> None:
         self._generate()

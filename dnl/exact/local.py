@@ -27,7 +27,8 @@ from dnl.exact.status import Status
 
 POLISHES = 3  # times that a cell's optimum is looked at again: its closure may favour another cell
 EXACT = 0.3  # of the gap, that the own signals' bounds may leave
-INWARDS = (1e-7, 1e-6, 1e-5, 1e-4)  # parts of the way to the inside of a cell that witnesses go
+# Parts of the way to the inside of a cell that witnesses go.
+INWARDS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-2, 0.1, 1.0)
 
 Decided = Callable[[float, float], bool]
 
@@ -200,6 +201,7 @@ class LocalResponse:
     def _improve_attained(self, hull: Hull, node: Node) -> float:
         if node.columns is not None:
             self._attain(node.columns)
+        if node.columns is not None and hull.n_pairs:
             for actions in (node.actions, hull.actions_of(node)):
                 if (key := b"entered" + actions.tobytes()) not in self._seen:
                     self._seen.add(key)

@@ -11,13 +11,14 @@ take, `M` own signals.
 Soundness. Everything is float64. The receiver may take any action that is optimal within `SLACK` of
 its unit of ties, times the joint signal's mass: more than the simulator's tie tolerance of 1e-9, so
 the program allows whatever the game's own rule does where a tie is only a boundary, and every limit
-of policies. Where a tie is more than a boundary the rule decides (`ties`), and where a search finds
-only cells that the rule never reaches, those do not count (`cell`). The simulator's ties have a
-width: where three actions are within about 1e-9 of a tie, it may take one that the rule never takes
-at an exact tie. Bounds speak of the rule. The test is homogeneous
-in the mass, so tiny probabilities need no care. Masses too small to matter are never dropped; they
-cannot be resolved by a solver either, but bounds are computed by weak duality on the data (see
-`linear`), not read off the solver.
+of policies. The slack is homogeneous in the mass, so tiny probabilities need no care. Masses too
+small to matter are never dropped; they cannot be resolved by a solver either, but bounds are
+computed by weak duality on the data (see `linear`), not read off the solver.
+
+Where a tie is more than a boundary the rule decides (`ties`), and where a search ends in cells that
+the rule never reaches, those do not count (`cell`). Actions that are nearly tied, but not exactly,
+always count. What is left is narrow: where three actions or more tie exactly, the simulator may
+take, within about 1e-9 of the tie, one that the rule takes nowhere.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from games.simulation import TIE_TOLERANCE
 TIE = TIE_TOLERANCE[torch.float64]  # of the simulator, in its unit of ties, per mass
 SLACK = 2 * TIE  # likewise: by which an action may be worse than another and still be taken
 BORDER = (0.5 * TIE, 2 * TIE)  # between these the simulator's rounding may decide
+NEARLY = 4 * TIE  # actions this close in every possible state can be told apart at no belief
 MARGINS = (1e-7, 3e-8, 0.0)  # by which the receiver prefers what a witness wants, in that unit
 SAME = 12  # digits to which two likelihoods agree that are taken for one
 CLOSE = 1e-7  # actions this close count as optimal where values on boundaries are evaluated
@@ -97,12 +99,18 @@ class Deviation:
         return self.rank.T[:, None, :] - self.rank.T[None, :, :]
 
     @cached_property
+    def near(self) -> NDArray[np.bool_]:
+        """`(A, A)`: whether two actions are nearly tied at every belief."""
+        lead: Array = np.abs(self.ahead[..., self.prior > 0]).max(2)
+        return lead <= NEARLY
+
+    @cached_property
     def strict(self) -> NDArray[np.bool_]:
-        """`(A, A)`: whether a tie of the two may go to the second action."""
+        """`(A, A)`: whether a tie of the two may go to the second action, and need not be one."""
         index = np.arange(self.value.shape[1])
         comes_first = index[:, None] < index[None, :]
         least = self.rank_ahead[..., self.prior > 0].min(2)
-        return ~((least > ALIKE) | ((least >= -ALIKE) & comes_first))
+        return ~self.near & ~((least > ALIKE) | ((least >= -ALIKE) & comes_first))
 
     def open_actions(self, columns: Array) -> tuple[Array, NDArray[np.bool_]]:
         """What the receiver may do close to columns, if ties on boundaries may go any way.

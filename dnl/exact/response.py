@@ -34,8 +34,9 @@ class BestResponse:
             limit.
         status: `"optimal"`, or why the bound may be loose (`Status`, with `.advice`).
         dual: `(S,)` where `radius` is None, else None: the certificate. With
-            `f(c) = sum_j q_j . u` what an own signal with column `c` earns, `f(c) <= dual . c` for
-            all `c >= 0`, so no policy earns more than `dual.sum()`.
+            `f(c) = sum_j q_j . u` what an own signal with column `c` earns, at most as a limit,
+            `f(c) <= dual . c` for all `c >= 0`, so no policy earns more than `dual.sum()`. With one
+            signal there is only `c = 1`, and the inequality holds there.
         sender, radius: what was asked.
         seconds: the time it took.
     """
@@ -81,6 +82,7 @@ def best_response(
         ImportError: if highspy is not installed.
     """
     budget_from = time.perf_counter()
+    checks.instance("game", game, PersuasionGame)
     game.check_policies(policies)
     if policies.ndim != 3:
         raise ValueError(f"policies must be one profile (N, S, M), got {tuple(policies.shape)}")
@@ -166,9 +168,10 @@ def respond(
     present = worth.of(outcomes_of(game, profile) if outcomes is None else outcomes)
     prior = game.prior
     dual = None
-    if worth.payoff_range == 0 or budget.over:
-        status, above = Status.OPTIMAL, torch.zeros_like(worth.base)
-        if worth.payoff_range > 0:  # the sender's best action, state by state
+    fixed = worth.payoff_range == 0 or game.n_signals == 1  # nothing can change
+    if fixed or budget.over:
+        status, above = Status.OPTIMAL, torch.full_like(worth.base, present)
+        if not fixed:  # the sender's best action, state by state
             status, above = Status.TIME_LIMIT, worth.above[:, game.possible_actions].amax(1)
         dual = prior * (worth.base + above) if radius is None else None
         bound = max(present, float(prior @ above))

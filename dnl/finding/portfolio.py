@@ -90,6 +90,7 @@ def find_equilibria(
         ValueError: for a bad argument.
         ImportError: if highspy is not installed.
     """
+    checks.instance("game", game, PersuasionGame)
     radius = checks.positive_number("radius", radius)
     time_limit = checks.positive_number("time_limit", time_limit)
     seed = checks.positive_integer("seed", seed, least=0)
