@@ -306,5 +306,5 @@ class _Leads:
             rank_lead=np.concatenate([self.rank_lead, self.rank_lead[tied]]),
             by_rank=np.concatenate([self.by_rank & still, np.zeros(tied.sum(), dtype=bool)]),
             later=np.concatenate([self.later, self.later[tied]]),
-            near=np.concatenate([self.near & still, np.zeros(tied.sum(), dtype=bool)]),
+            near=np.concatenate([self.near, np.zeros(tied.sum(), dtype=bool)]),
         )
