@@ -61,8 +61,16 @@ class GameStack:
     def receiver(self, like: Tensor) -> simulation.Receiver:
         """The games' receivers, typed as `like`."""
         _, v, u = self.tensors(like)
-        units = [game.tie_units(like.dtype) for game in self.games]  # (G, C)
-        return simulation.Receiver(v, u, self.tie_break, like.new_tensor(units))
+        units = like.new_tensor(self._tie_units[like.dtype])
+        return simulation.Receiver(v, u, self.tie_break, units)
+
+    @cached_property
+    def _tie_units(self) -> dict[torch.dtype, list[tuple[float, ...]]]:
+        """For each dtype, and each of the games, what its receiver's ties are fractions of."""
+        return {
+            dtype: [game.tie_units(dtype) for game in self.games]
+            for dtype in simulation.TIE_TOLERANCE
+        }
 
     def outcome_distribution(self, policies: Tensor, *, check: bool = True) -> Tensor:
         """Joint distribution of state and action: `(G, B, N, S, M) -> (G, B, S, A)`."""

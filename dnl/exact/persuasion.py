@@ -17,7 +17,7 @@ import torch
 
 from dnl.budget import FOREVER, Budget
 from dnl.exact.linear import Array, LinearProgram
-from dnl.exact.problem import SLACK, Deviation, deviation
+from dnl.exact.problem import SLACK, Deviation, unheard
 from dnl.exact.sparse import csr_matrix, vstack
 from games import PersuasionGame
 
@@ -44,11 +44,10 @@ class Recommendation:
         margin: float = 0.0,
     ) -> None:
         game = game.to("cpu", torch.float64)
-        alone = game.sender_utility.new_full((game.n_senders, game.n_states, game.n_signals), 1)
-        problem = deviation(game, (alone / game.n_signals).numpy(), 0)  # only the receiver's side
+        problem = unheard(game)
         self.prior = game.prior.numpy()
-        self.possible = np.flatnonzero(game.possible_actions.numpy())
-        self.taken = self.possible[problem.ties.taken[0]]  # (T,)
+        possible = np.flatnonzero(game.possible_actions.numpy())
+        self.taken = possible[problem.ties.taken[0]]  # (T,)
         self.shape = n_states, _ = game.receiver_utility.shape
         n_taken = len(self.taken)
         index = np.arange(n_states * n_taken).reshape(n_states, n_taken)

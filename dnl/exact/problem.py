@@ -219,24 +219,38 @@ def deviation(game: PersuasionGame, policies: Array, sender: int) -> Deviation:
         policies: of all senders.
         sender: who deviates.
     """
-    possible = game.possible_actions.numpy()
-    prior = game.prior.numpy()
-    v, u = game.receiver_utility.numpy(), game.sender_utility.numpy()
-    weights = prior[None, :]
+    weights = game.prior.numpy()[None, :]
     for n, policy in enumerate(policies):
         if n != sender:
-            weights = (weights[:, None, :] * policy.T).reshape(-1, len(prior))
+            weights = (weights[:, None, :] * policy.T).reshape(-1, game.n_states)
+    return _program(game, _merged(weights), policies[sender].T.copy(), sender)
+
+
+def unheard(game: PersuasionGame) -> Deviation:
+    """What the first sender faces, who is silent, when the others say nothing.
+
+    For whoever needs the receiver's side only: its utility and the ties at the prior's states.
+
+    Args:
+        game: in float64 on the CPU.
+    """
+    return _program(game, game.prior.numpy()[None, :], np.ones((1, game.n_states)), 0)
+
+
+def _program(game: PersuasionGame, weights: Array, own: Array, sender: int) -> Deviation:
+    """The program of `sender` with columns `own (M, S)`, the others' `weights (J, S)`."""
+    possible = game.possible_actions.numpy()
+    v, u = game.receiver_utility.numpy(), game.sender_utility.numpy()
     units = game.tie_units(torch.float64)
     payoff_range = game.payoff_range[sender].item()
     mine = u[sender][:, possible]
-    lowest = mine.min(1)
     return Deviation(
-        weights=_merged(weights),
+        weights=weights,
         value=_over(v[:, possible], units[0]),
         utility=_over(mine, payoff_range),
-        own=policies[sender].T.copy(),
+        own=own,
         rank=None if game.tie_break == "first" else _over(u.sum(0)[:, possible], units[1]),
-        lowest=float(prior @ lowest),
+        lowest=float(game.prior.numpy() @ mine.min(1)),
         payoff_range=payoff_range,
     )
 

@@ -81,7 +81,7 @@ def best_response(
         ValueError: for a bad argument.
         ImportError: if highspy is not installed.
     """
-    budget_from = time.perf_counter()
+    began = time.perf_counter()
     checks.instance("game", game, PersuasionGame)
     game.check_policies(policies)
     if policies.ndim != 3:
@@ -92,7 +92,7 @@ def best_response(
         radius = checks.positive_number("radius", radius)
     time_limit = checks.positive_number("time_limit", time_limit)
     tolerance = checks.positive_number("tolerance", tolerance)
-    budget = Budget(budget_from + time_limit)
+    budget = Budget(began + time_limit)
     judge = game.to("cpu", torch.float64)
     found = respond(judge, exact_rows(policies), sender, radius, budget, tolerance)
     return BestResponse(
@@ -104,7 +104,7 @@ def best_response(
         dual=None if found.dual is None else found.dual.to(policies),
         sender=sender,
         radius=radius,
-        seconds=time.perf_counter() - budget_from,
+        seconds=time.perf_counter() - began,
     )
 
 
