@@ -1,21 +1,22 @@
 """Equilibria of multi-sender persuasion games with discontinuous networks."""
 
-from dnl import interruption
+from dnl.runtime import interruption
 
 interruption.while_loading()  # before what takes seconds to import
 
-from dnl import figures, layers, surrogates
-from dnl.ceiling import WelfareCeiling, welfare_ceiling
-from dnl.exact.optima import Optimum, Worst, follower_optimum, follower_worst
+from dnl import layers, surrogates
+from dnl.equilibria import Equilibrium, find_equilibria
+from dnl.equilibria.verification import Verification, verify
+from dnl.exact.best_response import BestResponse, best_response
+from dnl.exact.commitment import Optimum, Worst, follower_optimum, follower_worst
+from dnl.exact.full_revelation import FullRevelation, full_revelation
+from dnl.exact.optimal_persuasion import OptimalPersuasion, optimal_persuasion
 from dnl.exact.pricing import pricing_gain
-from dnl.exact.response import BestResponse, best_response
-from dnl.finding import Equilibrium, find_equilibria
-from dnl.fitted import FitConfig, FittedSurrogate
-from dnl.fitting import fit, fit_many
-from dnl.persuasion import OptimalPersuasion, optimal_persuasion
-from dnl.revelation import FullRevelation, full_revelation
-from dnl.solver import ExtragradientConfig, ExtragradientResult, extragradient
-from dnl.verification import Verification, verify
+from dnl.exact.welfare_ceiling import WelfareCeiling, welfare_ceiling
+from dnl.gradients.extragradient import ExtragradientConfig, ExtragradientResult, extragradient
+from dnl.reporting import figures
+from dnl.surrogates.fitted import FitConfig, FittedSurrogate
+from dnl.surrogates.fitting import fit, fit_many
 
 figures.forget_unusable_backend()  # before anything imports matplotlib, Lightning included
 

@@ -12,11 +12,11 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from dnl import cli, interruption
-from dnl.plan import BenchConfig, Plan, make_plan
-from dnl.results import Key, ResultFolder
-from dnl.runner import Place, here, run
-from dnl.summary import summarise
+from dnl.benchmark.plan import BenchConfig, Plan, make_plan
+from dnl.benchmark.rows import Key, ResultFolder
+from dnl.benchmark.runner import Place, here, run
+from dnl.reporting.benchmark_text import summarise
+from dnl.runtime import cli, interruption
 from games import PersuasionGame, synthetic_game
 
 PAPER_COMMAND = "python -m dnl.bench --senders 2 4 --preset paper"
@@ -38,7 +38,7 @@ def place_of(config: BenchConfig) -> Iterator[Place]:
     if config.workers is None and config.scheduler is None:
         yield here
         return
-    from dnl import cluster  # here: an optional extra
+    from dnl.benchmark import cluster  # here: an optional extra
 
     chosen = (
         cluster.workers_of(config.scheduler)

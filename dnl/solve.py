@@ -16,13 +16,13 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from torch import Tensor
 
-from dnl import cli, interruption, progress
 from dnl.bench import fresh_folder
-from dnl.finding import MEMBERS, Equilibrium, find_equilibria
-from dnl.plan import check_size
-from dnl.report import nothing_found, overview, report
-from dnl.results import LOCK, RUN, lock, make_writable, write_record
-from dnl.verification import verify
+from dnl.benchmark.plan import check_size
+from dnl.benchmark.rows import LOCK, RUN, lock, make_writable, write_record
+from dnl.equilibria import MEMBERS, Equilibrium, find_equilibria
+from dnl.equilibria.verification import verify
+from dnl.reporting.equilibrium_text import nothing_found, overview, report
+from dnl.runtime import cli, interruption, progress
 from games import LAWS, PersuasionGame, checks, didactic_game, prosecutor_game, synthetic_game
 from games.files import write_text
 
@@ -278,10 +278,10 @@ def _write(
 
 def _draw(folder: Path, shown: Sequence[Equilibrium]) -> None:
     if shown:
-        from dnl import report_figures  # here: matplotlib takes a second to load
+        from dnl.reporting import equilibrium_figures  # here: matplotlib takes a second to load
 
         for rank, equilibrium in enumerate(shown, 1):
-            report_figures.draw(equilibrium, folder / FIGURES, f"{rank}_")
+            equilibrium_figures.draw(equilibrium, folder / FIGURES, f"{rank}_")
 
 
 if __name__ == "__main__":

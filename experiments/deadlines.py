@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 import dnl
-from dnl import cli
+from dnl.runtime import cli
 from experiments.exact_times import profile
-from experiments.resumable import table_of
+from experiments.shared.resumable import table_of
 from games import PersuasionGame, synthetic_game
 
 SHARE, SECONDS = 1.1, 0.5  # how far over the limit a call may be

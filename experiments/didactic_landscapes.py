@@ -11,10 +11,11 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from dnl import FitConfig, cli, fit
-from dnl.figures import write_figure
-from dnl.results import claim
-from dnl.surrogates import PAPER_SURROGATES
+from dnl import FitConfig, fit
+from dnl.benchmark.rows import claim
+from dnl.reporting.figures import write_figure
+from dnl.runtime import cli
+from dnl.surrogates.registry import PAPER_SURROGATES
 from games import checks, didactic_game
 
 SENDER = 0

@@ -15,15 +15,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dnl import FittedSurrogate, cli, extragradient, find_equilibria, full_revelation
-from dnl.budget import Budget
-from dnl.figures import write_figure
-from dnl.finding.responses import radii, walk
-from dnl.finding.search import Search
-from dnl.results import write_table
-from dnl.surrogates import PAPER_SURROGATES
-from dnl.verification import decide
-from experiments.resumable import Key, Row, table_of
+from dnl import FittedSurrogate, extragradient, find_equilibria, full_revelation
+from dnl.benchmark.rows import write_table
+from dnl.equilibria.response_walks import radii, walk
+from dnl.equilibria.search import Search
+from dnl.equilibria.verification import decide
+from dnl.reporting.figures import write_figure
+from dnl.runtime import cli
+from dnl.runtime.budget import Budget
+from dnl.surrogates.registry import PAPER_SURROGATES
+from experiments.shared.resumable import Key, Row, table_of
 from experiments.surrogate_fit import KEYS as FIT_KEYS
 from experiments.surrogate_fit import NETWORKS, network_file
 from games import PersuasionGame, checks, synthetic_game

@@ -1,8 +1,9 @@
 """Figure 2: sender utilities at the best solutions, against full revelation."""
 
-from dnl import cli, plot
-from dnl.plan import BenchConfig
-from experiments.benchmark import figure_command
+from dnl import plot
+from dnl.benchmark.plan import BenchConfig
+from dnl.runtime import cli
+from experiments.shared.benchmark import figure_command
 
 main = figure_command(
     "equilibrium_utilities", plot.utilities_figure, BenchConfig(preset="paper", senders=(2,))

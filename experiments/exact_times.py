@@ -14,11 +14,12 @@ import torch
 from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
 
-from dnl import best_response, cli, progress
-from dnl.exact.hull import Hull
-from dnl.exact.problem import Deviation, deviation
-from dnl.exact.response import exact_rows
-from dnl.results import claim, write_table
+from dnl import best_response
+from dnl.benchmark.rows import claim, write_table
+from dnl.exact.best_response import exact_rows
+from dnl.exact.deviation import Deviation, deviation
+from dnl.exact.relaxation import Hull
+from dnl.runtime import cli, progress
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 

@@ -12,19 +12,12 @@ from typing import Annotated
 import pandas as pd
 import torch
 
-from dnl import (
-    FitConfig,
-    cli,
-    extragradient,
-    find_equilibria,
-    fit,
-    full_revelation,
-    welfare_ceiling,
-)
-from dnl.finding.blocks import is_enumerated
-from dnl.surrogates import check_surrogate
-from dnl.verification import decide_many
-from experiments.resumable import Row, table_of
+from dnl import FitConfig, extragradient, find_equilibria, fit, full_revelation, welfare_ceiling
+from dnl.equilibria.blocks import is_enumerated
+from dnl.equilibria.verification import decide_many
+from dnl.runtime import cli
+from dnl.surrogates.registry import check_surrogate
+from experiments.shared.resumable import Row, table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 

@@ -37,12 +37,13 @@ from statistics import median
 import pandas as pd
 import torch
 
-from dnl import ExtragradientConfig, FitConfig, cli, extragradient, fit_many
-from dnl.deviations import DEVIATIONS_PER_ENTRY, unrefuted
-from dnl.plan import PRESETS
-from dnl.results import claim, provenance, write_table
-from dnl.surrogates import PAPER_SURROGATES, Shape, make_surrogate, parameter_count
-from experiments import timing
+from dnl import ExtragradientConfig, FitConfig, extragradient, fit_many
+from dnl.benchmark.plan import PRESETS
+from dnl.benchmark.rows import claim, provenance, write_table
+from dnl.equilibria.sampled_deviations import DEVIATIONS_PER_ENTRY, unrefuted
+from dnl.runtime import cli
+from dnl.surrogates.registry import PAPER_SURROGATES, Shape, make_surrogate, parameter_count
+from experiments.shared import timing
 from games import PersuasionGame, checks, synthetic_game
 from games.files import write_text
 from games.randomness import stream

@@ -27,20 +27,20 @@ from dnl import (
     ExtragradientConfig,
     FitConfig,
     FittedSurrogate,
-    cli,
     follower_optimum,
     follower_worst,
     pricing_gain,
 )
-from dnl.figures import write_figure
-from dnl.results import write_table
-from experiments.follower_search import Task, ascend, programmed, zoom
-from experiments.resumable import Key, Row, table_of
+from dnl.benchmark.rows import write_table
+from dnl.reporting.figures import write_figure
+from dnl.runtime import cli
+from experiments.shared.follower_search import Task, ascend, programmed, zoom
+from experiments.shared.resumable import Key, Row, table_of
 from games import FollowerGame, checks
-from games.contracts import ContractGame, random_contract_game
-from games.pricing import PricingGame, random_pricing_game
+from games.followers.contracts import ContractGame, random_contract_game
+from games.followers.pricing import PricingGame, random_pricing_game
+from games.followers.security import SecurityGame, random_security_game
 from games.randomness import stream
-from games.security import SecurityGame, random_security_game
 
 Game = ContractGame | SecurityGame | PricingGame
 LAWS: dict[str, Callable[[int, int, int], Game]] = {

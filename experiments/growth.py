@@ -40,12 +40,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnl import cli
-from dnl.figures import write_figure
-from dnl.results import write_table
-from dnl.surrogates import Shape
-from experiments.resumable import Key, Row, table_of
-from experiments.stages import STAGES, measured, work
+from dnl.benchmark.rows import write_table
+from dnl.reporting.figures import write_figure
+from dnl.runtime import cli
+from dnl.surrogates.registry import Shape
+from experiments.shared.resumable import Key, Row, table_of
+from experiments.shared.stages import STAGES, measured, work
 
 KEYS = ["stage", "n_senders", "n_signals", "n_states", "n_actions", "n_games", "count"]
 BASE = (3, 4, 4, 4, 1)  # N, M, S, A, G
@@ -78,7 +78,7 @@ def main(*, out: Path = Path("results/growth"), small: bool = False) -> int:
         out: Folder of the tables and the figure.
         small: A run of seconds.
     """
-    from experiments.growth_figure import draw  # here: matplotlib takes a second to load
+    from experiments.shared.growth_figure import draw  # here: matplotlib takes a second to load
 
     counts = {name: stage.count for name, stage in STAGES.items()}
     axes: Mapping[str, Sequence[float]] = AXES

@@ -24,9 +24,10 @@ from pathlib import Path
 import pandas as pd
 
 import dnl
-from dnl import Equilibrium, cli, progress
-from dnl.interruption import CODES
-from dnl.results import claim, read_table, write_table
+from dnl import Equilibrium
+from dnl.benchmark.rows import claim, read_table, write_table
+from dnl.runtime import cli, progress
+from dnl.runtime.interruption import CODES
 from games import PersuasionGame, checks
 
 BENCH = ["-m", "dnl.bench", "--senders", "2", "--signals", "2", "3", "--states", "2", "--actions"]

@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dnl import FitConfig, FittedSurrogate, cli, fit
-from dnl.figures import write_figure
-from experiments.resumable import Key, Row, table_of
+from dnl import FitConfig, FittedSurrogate, fit
+from dnl.reporting.figures import write_figure
+from dnl.runtime import cli
+from experiments.shared.resumable import Key, Row, table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 

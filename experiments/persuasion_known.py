@@ -13,15 +13,16 @@ from typing import Annotated
 
 import pandas as pd
 
-from dnl import cli, optimal_persuasion
-from dnl.figures import write_figure
+from dnl import optimal_persuasion
+from dnl.benchmark.rows import write_table
 from dnl.learning_to_persuade import PAPER_WARM_UP, WarmUpConfig, persuade_known
-from dnl.results import write_table
-from experiments.resumable import Key, Row, table_of
+from dnl.reporting.figures import write_figure
+from dnl.runtime import cli
+from experiments.shared.resumable import Key, Row, table_of
 from games import checks
-from games.matrix import random_matrix_game
+from games.persuasion.matrix import random_matrix_game
 
-importlib.import_module("dnl.training")  # loading Lightning is no part of any way's time
+importlib.import_module("dnl.training.trainer")  # loading Lightning is no part of any way's time
 
 SIZES = (4, 8, 12, 16, 20, 24, 28, 32)
 CURVE_SIZE = 8  # of the games whose utilities on the way are kept

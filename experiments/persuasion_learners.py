@@ -16,8 +16,8 @@ from typing import Annotated
 
 import pandas as pd
 
-from dnl import cli, optimal_persuasion
-from dnl.figures import write_figure
+from dnl import optimal_persuasion
+from dnl.benchmark.rows import write_table
 from dnl.learning_to_persuade import (
     AlternatingConfig,
     AskingConfig,
@@ -30,8 +30,9 @@ from dnl.learning_to_persuade import (
     learn_by_asking,
     model_receiver,
 )
-from dnl.results import write_table
-from experiments.resumable import Key, Row, table_of
+from dnl.reporting.figures import write_figure
+from dnl.runtime import cli
+from experiments.shared.resumable import Key, Row, table_of
 from games import PersuasionGame, checks, random_matrix_game
 from games.receivers import (
     BanditReceiver,
@@ -40,7 +41,7 @@ from games.receivers import (
     ReinforceReceiver,
 )
 
-importlib.import_module("dnl.training")  # loading Lightning is no part of any method's time
+importlib.import_module("dnl.training.trainer")  # loading Lightning is no part of any method's time
 SIZES = (4, 8, 12, 16, 20, 24, 28, 32)
 # Table 2: predicted and actual utility of the paper's method, its ModelR, Info-Q, Info-Policy.
 PAPER = {

@@ -16,8 +16,8 @@ from typing import Annotated
 
 import pandas as pd
 
-from dnl import cli, optimal_persuasion
-from dnl.figures import write_figure
+from dnl import optimal_persuasion
+from dnl.benchmark.rows import write_table
 from dnl.learning_to_persuade import (
     AlternatingConfig,
     SenderProblem,
@@ -25,14 +25,15 @@ from dnl.learning_to_persuade import (
     learn_alternating,
     persuade_known,
 )
-from dnl.results import write_table
+from dnl.reporting.figures import write_figure
+from dnl.runtime import cli
 from experiments.persuasion_known import curves, in_words, within
-from experiments.resumable import Key, Row, table_of
+from experiments.shared.resumable import Key, Row, table_of
 from games import checks
-from games.matrix import random_matrix_game
+from games.persuasion.matrix import random_matrix_game
 from games.receivers import RationalReceiver
 
-importlib.import_module("dnl.training")  # loading Lightning is no part of any way's time
+importlib.import_module("dnl.training.trainer")  # loading Lightning is no part of any way's time
 
 MESSAGES = (2, 4, 8, 12, 16, 24, 32)
 CURVE_MESSAGES = 16  # of the rows whose utilities on the way are kept

@@ -16,8 +16,8 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 
-from dnl import cli, optimal_persuasion
-from dnl.figures import write_figure
+from dnl import optimal_persuasion
+from dnl.benchmark.rows import write_table
 from dnl.learning_to_persuade import (
     AlternatingConfig,
     AskingConfig,
@@ -26,12 +26,13 @@ from dnl.learning_to_persuade import (
     learn_alternating,
     learn_by_asking,
 )
-from dnl.results import write_table
-from experiments.resumable import Key, Row, table_of
+from dnl.reporting.figures import write_figure
+from dnl.runtime import cli
+from experiments.shared.resumable import Key, Row, table_of
 from games import checks, random_matrix_game
 from games.receivers import RationalReceiver
 
-importlib.import_module("dnl.training")  # loading Lightning is no part of any method's time
+importlib.import_module("dnl.training.trainer")  # loading Lightning is no part of any method's time
 SIZES = (4, 8, 12, 16, 20, 24, 28, 32)
 PAPER = {  # table 1: ratio to the optimum, optimum
     4: (0.9752, 0.7049),

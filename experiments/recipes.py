@@ -2,17 +2,18 @@
 
 Contested games, the paper's budget of samples and epochs. At the two smaller sizes, constant and
 falling rates with all gradients of patterns; at all sizes, how fast to begin; then, one at a time,
-what else a recipe says, around a good rate. `dnl.recipes` holds what came out best.
+what else a recipe says, around a good rate. `dnl.training.recipes` holds what came out best.
 """
 
 from pathlib import Path
 
 import pandas as pd
 
-from dnl import FitConfig, cli, fit_many
-from dnl.recipes import Recipe
-from dnl.surrogates import PAPER_SURROGATES
-from experiments.resumable import Key, Row, table_of
+from dnl import FitConfig, fit_many
+from dnl.runtime import cli
+from dnl.surrogates.registry import PAPER_SURROGATES
+from dnl.training.recipes import Recipe
+from experiments.shared.resumable import Key, Row, table_of
 from games import checks, synthetic_game
 
 SIZES = ((2, 2, 2, 2), (2, 4, 4, 4), (2, 6, 6, 6), (2, 10, 10, 10))  # N, M, S, A

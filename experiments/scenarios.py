@@ -9,13 +9,14 @@ from typing import Annotated
 
 import pandas as pd
 
-from dnl import FitConfig, cli
-from dnl.pipeline import Stages
+from dnl import FitConfig
+from dnl.benchmark.evaluation import Stages
+from dnl.benchmark.rows import Key, ResultFolder, write_table
+from dnl.benchmark.runner import run
 from dnl.plot import mean_and_interval
-from dnl.results import Key, ResultFolder, write_table
-from dnl.runner import run
-from dnl.summary import summarise
-from dnl.surrogates import PAPER_SURROGATES
+from dnl.reporting.benchmark_text import summarise
+from dnl.runtime import cli
+from dnl.surrogates.registry import PAPER_SURROGATES
 from games import REGISTRY, PersuasionGame, checks
 
 SCENARIOS = ("advertising-quality", "advertising-products", "ride-hailing")

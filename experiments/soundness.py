@@ -5,7 +5,7 @@ reaches within the radius must hold against every deviation that sampling, corne
 crossings of the receiver's indifference and refinement of the best of them find in the simulator.
 
 In further games, of the utilities 0, 1 and 2, ties are common: there bounds are compared with an
-exact enumeration (`experiments.soundness_of_ties`).
+exact enumeration (`experiments.shared.soundness_of_ties`).
 """
 
 import time
@@ -17,12 +17,13 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from dnl import best_response, cli
-from dnl.deviations import deviations_within
-from experiments import soundness_of_ties
-from experiments.resumable import Key, Row, table_of
+from dnl import best_response
+from dnl.equilibria.sampled_deviations import deviations_within
+from dnl.runtime import cli
+from experiments.shared import soundness_of_ties
+from experiments.shared.resumable import Key, Row, table_of
 from games import LAWS, PersuasionGame, checks, synthetic_game
-from games.persuasion import TIE_BREAKS
+from games.persuasion.game import TIE_BREAKS
 from games.randomness import stream
 
 RADII = (0.001, 0.005, 0.05, 0.3, 1.0)

@@ -6,17 +6,22 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dnl import cli
-from dnl.devices import describe_hardware, pick_device
-from dnl.results import claim, write_table
-from dnl.surrogates import Shape
-from experiments.speed_of_ascent import ascents
-from experiments.speed_of_simulation import (
+from dnl.benchmark.rows import claim, write_table
+from dnl.runtime import cli
+from dnl.runtime.devices import describe_hardware, pick_device
+from dnl.surrogates.registry import Shape
+from experiments.shared.speed_of_ascent import ascents
+from experiments.shared.speed_of_simulation import (
     sampled_verification,
     simulation_memory,
     simulation_rate,
 )
-from experiments.speed_of_training import dnl_training, one_after_another, quieten, stacked_fits
+from experiments.shared.speed_of_training import (
+    dnl_training,
+    one_after_another,
+    quieten,
+    stacked_fits,
+)
 from games import checks
 
 

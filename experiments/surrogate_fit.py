@@ -13,12 +13,13 @@ from typing import Annotated
 import pandas as pd
 import torch
 
-from dnl import FitConfig, FittedSurrogate, cli, fit
-from dnl.figures import write_figure
-from dnl.gradients import own_gradient
-from dnl.results import write_table
-from dnl.surrogates import PAPER_SURROGATES
-from experiments.resumable import Key, Row, table_of
+from dnl import FitConfig, FittedSurrogate, fit
+from dnl.benchmark.rows import write_table
+from dnl.gradients.own_gradient import own_gradient
+from dnl.reporting.figures import write_figure
+from dnl.runtime import cli
+from dnl.surrogates.registry import PAPER_SURROGATES
+from experiments.shared.resumable import Key, Row, table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 

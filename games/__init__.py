@@ -3,21 +3,21 @@
 Other games whose leaders' utilities jump when a follower switches choice: see `FollowerGame`.
 """
 
-from games.advertising import advertising_products_game, advertising_quality_game
-from games.classic import didactic_game, prosecutor_game
-from games.contracts import ContractGame, random_contract_game
-from games.estimation import UtilityEstimate
-from games.focused import Focused
-from games.follower import FollowerGame
-from games.matrix import random_matrix_game
-from games.persuasion import PersuasionGame
-from games.pricing import PricingGame, random_pricing_game
+from games.followers.base import FollowerGame
+from games.followers.contracts import ContractGame, random_contract_game
+from games.followers.focused import Focused
+from games.followers.pricing import PricingGame, random_pricing_game
+from games.followers.security import SecurityGame, random_security_game
+from games.followers.zoomed import Zoomed
+from games.persuasion.advertising import advertising_products_game, advertising_quality_game
+from games.persuasion.classic import didactic_game, prosecutor_game
+from games.persuasion.estimation import UtilityEstimate
+from games.persuasion.game import PersuasionGame
+from games.persuasion.game_stack import GameStack, stack
+from games.persuasion.matrix import random_matrix_game
+from games.persuasion.ride_hailing import ride_hailing_game
+from games.persuasion.synthetic import LAWS, synthetic_game
 from games.registry import REGISTRY, Family
-from games.ride_hailing import ride_hailing_game
-from games.security import SecurityGame, random_security_game
-from games.stacking import GameStack, stack
-from games.synthetic import LAWS, synthetic_game
-from games.zoomed import Zoomed
 
 __all__ = [
     "LAWS",

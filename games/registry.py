@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from games import checks
-from games.advertising import advertising_products_game, advertising_quality_game
 from games.checks import Array
-from games.classic import didactic_game, prosecutor_game
-from games.persuasion import PersuasionGame
-from games.ride_hailing import ride_hailing_game
-from games.synthetic import synthetic_game
+from games.persuasion.advertising import advertising_products_game, advertising_quality_game
+from games.persuasion.classic import didactic_game, prosecutor_game
+from games.persuasion.game import PersuasionGame
+from games.persuasion.ride_hailing import ride_hailing_game
+from games.persuasion.synthetic import synthetic_game
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands show their progress as on a terminal."""
-    monkeypatch.setattr("dnl.progress.on_terminal", lambda: True)
+    monkeypatch.setattr("dnl.runtime.progress.on_terminal", lambda: True)
 
 
 @pytest.fixture
@@ -44,6 +44,6 @@ def kills(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def few_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Members of the finder that draw starts draw a few."""
-    monkeypatch.setattr("dnl.finding.responses.STARTS", 2)
-    monkeypatch.setattr("dnl.finding.gradients.STARTS", 4)
-    monkeypatch.setattr("dnl.finding.gradients.FINISHED", 1)
+    monkeypatch.setattr("dnl.equilibria.response_walks.STARTS", 2)
+    monkeypatch.setattr("dnl.equilibria.gradient_ascent.STARTS", 4)
+    monkeypatch.setattr("dnl.equilibria.gradient_ascent.FINISHED", 1)

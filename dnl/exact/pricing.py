@@ -10,8 +10,8 @@ Shapes: `B` profiles, `N` sellers, `T` types of buyers.
 import torch
 from torch import Tensor
 
-from dnl.exact.response import exact_rows
-from games.pricing import PricingGame
+from dnl.exact.best_response import exact_rows
+from games.followers.pricing import PricingGame
 from games.surroundings import own_surroundings
 
 

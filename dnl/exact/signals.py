@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dnl.budget import Budget
-from dnl.exact.branching import maximise
-from dnl.exact.hull import Hull, Node
-from dnl.exact.linear import ROUNDING, Array
-from dnl.exact.problem import Deviation
+from dnl.exact.branch_and_bound import maximise
+from dnl.exact.deviation import Deviation
+from dnl.exact.linear_program import ROUNDING, Array
+from dnl.exact.relaxation import Hull, Node
 from dnl.exact.status import Status
+from dnl.runtime.budget import Budget
 
 PATIENCE = 15  # relaxations solved for one signal at given prices
 

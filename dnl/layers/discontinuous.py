@@ -25,7 +25,7 @@ class DiscontinuousMLP(nn.Module):
         pattern_gradient: see `ActivationPattern`.
     """
 
-    stackable = True  # see `dnl.stacking.NetworkStack`
+    stackable = True  # see `dnl.layers.stack.NetworkStack`
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ class EmittedLinear(nn.Module):
     layer starts near an ordinary one with a contribution of the context of the same order.
     """
 
-    stackable = True  # see `dnl.stacking.NetworkStack`
+    stackable = True  # see `dnl.layers.stack.NetworkStack`
 
     def __init__(self, in_features: int, out_features: int, context_features: int) -> None:
         super().__init__()

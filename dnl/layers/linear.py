@@ -13,7 +13,7 @@ class Linear(nn.Linear):
     `(V, B, out)`: one batch of matrix products, where `torch.vmap` takes many small steps.
     """
 
-    stackable = True  # see `dnl.stacking.NetworkStack`
+    stackable = True  # see `dnl.layers.stack.NetworkStack`
 
     def forward(self, x: Tensor) -> Tensor:
         """`(..., in) -> (..., out)`, or as the class says."""

@@ -24,7 +24,7 @@ class ActivationPattern(nn.Module):
         slope: of that sigmoid's argument in the pre-activation.
     """
 
-    stackable = True  # see `dnl.stacking.NetworkStack`
+    stackable = True  # see `dnl.layers.stack.NetworkStack`
 
     def __init__(self, gradient: str = "none", slope: float = 1.0) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class PatternedMLP(nn.Module):
         pattern_gradient: see `ActivationPattern`.
     """
 
-    stackable = True  # see `dnl.stacking.NetworkStack`
+    stackable = True  # see `dnl.layers.stack.NetworkStack`
 
     def __init__(self, sizes: Sequence[int], pattern_gradient: str = "none") -> None:
         super().__init__()

@@ -27,7 +27,7 @@ from dnl.learning_to_persuade.problem import (
     SenderProblem,
     agreement,
 )
-from dnl.recipes import cosine
+from dnl.training.recipes import cosine
 from games import checks
 from games.randomness import stream, uniform_distributions
 from games.receivers import BaseReceiver
@@ -188,7 +188,7 @@ class _Learner:
 
     def fit(self, start: int, steps: int, lr: float, last: float = 1.0) -> None:
         """Equation 7 on all answers from the message `start` on."""
-        from dnl.training import minimise
+        from dnl.training.trainer import minimise
 
         columns = self.interview.columns[start:].float()
         frequencies = self.interview.frequencies[start:].float()
@@ -215,7 +215,7 @@ class _Learner:
 
     def persuade(self) -> tuple[Tensor, float]:
         """Equation 8: a policy `(1, S, M)` against the network, and what it should be worth."""
-        from dnl.training import minimise
+        from dnl.training.trainer import minimise
 
         self.network.requires_grad_(False)
         minimise(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dnl.exact.optimal_persuasion import obeyed
 from dnl.learning_to_persuade.ensemble import ReceiverEnsemble
 from dnl.learning_to_persuade.problem import (
     Interview,
@@ -24,7 +25,6 @@ from dnl.learning_to_persuade.problem import (
     SenderProblem,
     agreement,
 )
-from dnl.persuasion import obeyed
 from games import PersuasionGame, checks
 from games.randomness import stream
 from games.receivers import BaseReceiver

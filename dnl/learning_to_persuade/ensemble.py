@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from dnl.layers import FollowerChoice
+from dnl.layers.stack import NetworkStack
 from dnl.learning_to_persuade.problem import Interview
-from dnl.stacking import NetworkStack
 from games.randomness import stream
 from games.surroundings import own_surroundings
 
@@ -77,7 +77,7 @@ class ReceiverEnsemble:
         By cross-entropy (equation 7), as far as an answer is told by `ENOUGH` worse than possible:
         members who told all answers as well as they can would become alike.
         """
-        from dnl import training  # here, so that importing this does not load Lightning
+        from dnl.training import trainer  # here, so that importing this does not load Lightning
 
         mass = interview.columns.sum(1, keepdim=True)
         posteriors = (interview.columns / mass).float()  # (X, S)
@@ -89,7 +89,7 @@ class ReceiverEnsemble:
             errors: Tensor = -(stack(posteriors) * frequencies).sum(-1)  # (K, X)
             return (errors - surprise).relu().mean(1).sum()
 
-        training.minimise(
+        trainer.minimise(
             self.stack,
             cross_entropy,
             steps,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dnl.learning_to_persuade.networks import columns_of
 from games import PersuasionGame, checks
-from games.persuasion import of_one_sender
+from games.persuasion.game import of_one_sender
 from games.receivers import BaseReceiver
 
 ROUNDING = 1e-6  # of utilities: what single precision may make of them

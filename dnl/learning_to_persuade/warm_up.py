@@ -2,8 +2,8 @@
 
 Section 5.1 and appendix C of "Learning to Persuade": the receiver of the model is a softmax of
 expected utilities, the sender's table ascends what it then gets, and the best of several restarts
-is reported. The linear program over recommendations (`dnl.exact.persuasion`) is exact and faster;
-this way also works where messages are fewer than actions and the program has no say.
+is reported. The linear program over recommendations (`dnl.exact.recommendation`) is exact and
+faster; this way also works where messages are fewer than actions and the program has no say.
 """
 
 import math
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from dnl.layers import quantal_response
 from dnl.learning_to_persuade.networks import TableNet, columns_of, expected_utility
 from dnl.learning_to_persuade.problem import LearnedPolicy, SenderProblem
-from dnl.recipes import cosine
+from dnl.training.recipes import cosine
 from games import PersuasionGame, checks
 from games.randomness import stream
 from games.receivers import RationalReceiver
@@ -119,7 +119,7 @@ def persuade_known(
     Raises:
         ValueError: for a game of several senders or a bad seed.
     """
-    from dnl.training import minimise  # here, so that importing dnl does not load Lightning
+    from dnl.training.trainer import minimise  # here, so that importing dnl does not load Lightning
 
     config = checks.instance("config", config or WarmUpConfig(), WarmUpConfig)
     seed = checks.positive_integer("seed", seed, least=0)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from games.persuasion import PersuasionGame, of_one_sender
+from games.persuasion.game import PersuasionGame, of_one_sender
 
 
 class BaseReceiver(ABC):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from games import checks
-from games.persuasion import PersuasionGame
+from games.persuasion.game import PersuasionGame
 from games.randomness import stream
 from games.receivers.base import BaseReceiver
 from games.receivers.learners import ALL, Bandit, Learner, QLearner, Reinforce

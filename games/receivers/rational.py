@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from games import checks
-from games.persuasion import PersuasionGame
+from games.persuasion.game import PersuasionGame
 from games.receivers.base import BaseReceiver
 
 

@@ -1,0 +1,164 @@
+"""Compute the missing rows of a result folder, task by task, writing them as they finish.
+
+`prepare` and `compute` are the whole work of a run. They are called here, in this process, or by
+whatever else is passed to `run` as `place`.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from dnl.benchmark.evaluation import Baseline, Stages, baselines, evaluate
+from dnl.benchmark.rows import KEYS, Key, ResultFolder, Row, provenance
+from dnl.benchmark.tasks import Task, tasks_of, work
+from dnl.runtime import interruption, progress
+from dnl.runtime.devices import pick_device
+from dnl.surrogates.sampling import Remembered, Sample, sample
+from games import PersuasionGame
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+T = TypeVar("T")
+R = TypeVar("R")
+MakeGame = Callable[[Key], PersuasionGame]
+Report = Callable[[Task, int, int], None]  # a task, and how many of its epochs are done, of all
+Place = Callable[[Sequence[Task], Stages, MakeGame, Report], Iterator[tuple[Task, list[Row]]]]
+
+
+def prepare(games: Sequence[Key], stages: Stages, make_game: MakeGame) -> list[Baseline | str]:
+    """What all surrogates of some games share; of a game that fails, the error's text."""
+    return _attempt(lambda keys: baselines([make_game(key) for key in keys], stages), games)
+
+
+def compute(
+    task: Task,
+    prepared: Sequence[Baseline | str],
+    stages: Stages,
+    on_epoch: Callable[[int, int], None] | None = None,
+    samples: Sample = sample,
+) -> list[Row]:
+    """The rows of a task, in order; a game that fails is one with status "error" and the text.
+
+    Args:
+        task: what to compute.
+        prepared: by `prepare`, one per game of the task.
+        stages: settings of all stages.
+        on_epoch: called after each epoch of a fit with (epochs done, epochs in all).
+        samples: passed to `evaluate`.
+    """
+    good = [b for b in prepared if isinstance(b, Baseline)]
+
+    def rows_of(part: Sequence[Baseline]) -> list[Row]:
+        told = on_epoch if len(part) == len(good) else None  # a repetition in parts is not shown
+        found = evaluate(part, task.surrogate, stages, told, samples)
+        return [{"status": "ok"} | row for row in found]
+
+    results = iter(_attempt(rows_of, good))
+    origin = provenance(pick_device(stages.fit.device))
+    rows = []
+    for key, b in zip(task.keys, prepared, strict=True):
+        result = next(results) if isinstance(b, Baseline) else b
+        if isinstance(result, str):
+            result = {"status": "error", "seed": stages.seed, "error": result}
+        rows.append(dict(zip(KEYS, key, strict=True)) | result | origin)
+    return rows
+
+
+def here(
+    tasks: Sequence[Task], stages: Stages, make_game: MakeGame, report: Report
+) -> Iterator[tuple[Task, list[Row]]]:
+    """Tasks and their rows, one after another in this process."""
+    for games, same in groupby(tasks, key=lambda task: task.games):
+        prepared, samples = None, Remembered()  # only these games' starts and samples are held
+        for task in same:
+            report(task, 0, stages.fit.epochs)
+            prepared = prepared or prepare(games, stages, make_game)
+            yield task, compute(task, prepared, stages, partial(report, task), samples)
+
+
+def run(
+    folder: ResultFolder,
+    stages: Stages,
+    make_game: MakeGame,
+    quiet: bool = False,
+    place: Place = here,
+) -> None:
+    """Fill `folder`: games whose networks have one shape together, surrogate by surrogate.
+
+    Args:
+        folder: what is missing and where finished rows go. A task of which a row is missing is
+            computed whole. A game that fails becomes a row with status "error" and the error's
+            text, and the run goes on.
+        stages: settings of all stages.
+        make_game: key -> game; the surrogate, the key's last entry, is left out.
+        quiet: no progress display.
+        place: where the tasks are computed.
+    """
+    tasks = [
+        task
+        for task in tasks_of(folder.order, stages)
+        if any(key not in folder.rows for key in task.keys)
+    ]
+    works = {task: work(task, stages) for task in tasks}
+    total, finished, began = sum(works.values()), 0.0, time.monotonic()
+    with progress.bar(
+        quiet,
+        total=total,
+        smoothing=0,  # what is left by the mean rate: that of the last task misleads
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left",
+    ) as bar:
+        bar.set_description_str(_progress(folder))
+
+        def report(task: Task, done: int, epochs: int) -> None:
+            interruption.check()
+            bar.set_description_str(f"{_progress(folder)} | {task}")
+            _advance(bar, finished + works[task] * done / epochs)
+
+        for task, rows in place(tasks, stages, make_game, report):
+            folder.add(rows)
+            report(task, 1, 1)
+            finished += works[task]
+            seconds = time.monotonic() - began
+            left = seconds * (total - finished) / finished
+            progress.line(
+                f"{_progress(folder)} | {task} | {progress.duration(seconds)} elapsed, "
+                f"{progress.duration(left)} left",
+                quiet,
+            )
+        bar.set_description_str(_progress(folder))
+
+
+def _progress(folder: ResultFolder) -> str:
+    games = {key[:6] for key in folder.order}
+    left = {key[:6] for key in folder.missing}
+    done = len(folder.order) - len(folder.missing)
+    return f"{len(games) - len(left)}/{len(games)} games, {done}/{len(folder.order)} rows"
+
+
+def _advance(bar: "tqdm[NoReturn]", to: float) -> None:
+    """Move the bar on; a fit that is begun again in parts does not move it back."""
+    bar.update(max(0.0, to - bar.n))
+
+
+def _attempt(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> list[R | str]:
+    """`function` of all items, or of one after another where that fails, to blame the right one.
+
+    A failed game is a row, not the end of a run of hours: of each, a result or the error's text.
+    """
+    if not items:
+        return []
+    try:
+        return [*function(items)]
+    except Exception as error:
+        interruption.check()  # an import that Ctrl-C ended may say that it failed
+        if len(items) == 1:
+            return [_text(error)]
+    # Not while the error is handled, for the sake of the memory that it holds.
+    return [result for item in items for result in _attempt(function, [item])]
+
+
+def _text(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,124 @@
+"""An equilibrium with everything needed to check it again."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from dnl.equilibria.verification import Verification, verify
+from dnl.exact.full_revelation import full_revelation
+from games import PersuasionGame, checks
+from games.files import write_text
+
+KEYS = {"game", "policies", "radius", "source", "status"}
+
+
+@dataclass(frozen=True, eq=False)
+class Equilibrium:
+    """A certified local equilibrium.
+
+    Attributes:
+        game: where.
+        policies: `(N, S, M)`, float64.
+        verification: the exact one within the radius; certified.
+        global_verification: the exact one for any deviation.
+        source: the member of the portfolio that proposed it.
+        status: of the search: `"complete"`, or `"time limit"` where more time may find better
+            ones (and another machine other ones).
+    """
+
+    game: PersuasionGame
+    policies: Tensor
+    verification: Verification
+    global_verification: Verification
+    source: str
+    status: str
+
+    @property
+    def utilities(self) -> Tensor:
+        """`(N,)`."""
+        return self.game.ex_ante_utility(self.policies)
+
+    @property
+    def welfare(self) -> float:
+        """Sum of the senders' utilities."""
+        return self.utilities.sum().item()
+
+    @property
+    def global_gap(self) -> float:
+        """What no sender's gain by any deviation exceeds, as a fraction of its payoff range."""
+        return self.global_verification.relative_gain.max().item()
+
+    @property
+    def is_global(self) -> bool:
+        """Whether it is certified as a (global) Nash equilibrium."""
+        return self.global_verification.verdict == "certified"
+
+    @property
+    def pareto_dominates_full_revelation(self) -> bool:
+        """No sender is worse off than under full revelation, and one is better off.
+
+        By more than 1e-9 of its payoff range: less is rounding.
+        """
+        better = self.utilities - full_revelation(self.game).utilities
+        slack = 1e-9 * self.game.payoff_range
+        return bool((better >= -slack).all() and (better > slack).any())
+
+    @property
+    def exceeds_baselines(self) -> bool:
+        """Welfare above both full revelation's and no information's (same slack)."""
+        revealed = full_revelation(self.game).utilities.sum().item()
+        silent = self.game.no_information().sum().item()
+        return self.welfare > max(revealed, silent) + 1e-9 * self.game.payoff_range.sum().item()
+
+    def save(self, path: str | Path) -> None:
+        """Write game and profile as JSON, whole or not at all; numbers are exact.
+
+        Verdicts are computed when it is loaded.
+        """
+        record = {
+            "game": self.game.arguments(),
+            "policies": self.policies.tolist(),
+            "radius": self.verification.radius,
+            "source": self.source,
+            "status": self.status,
+        }
+        write_text(path, json.dumps(record, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path, time_limit: float = 60.0) -> "Equilibrium":
+        """Read a profile and verify it again, locally and globally.
+
+        Args:
+            path: what `save` wrote.
+            time_limit: seconds for each of the two verifications.
+
+        Raises:
+            OSError: if the file cannot be read.
+            ValueError: if it holds no equilibrium; the message names the file. A profile that is
+                not certified (any more) is none.
+        """
+        try:
+            record = json.loads(Path(path).read_text())
+        except (ValueError, RecursionError) as error:  # no text, or no JSON
+            raise ValueError(f"{path} is not JSON: {error}") from error
+        if not isinstance(record, dict) or record.keys() != KEYS:
+            is_dict = isinstance(record, dict)
+            keys = checks.shown(sorted(record)) if is_dict else type(record).__name__
+            raise ValueError(f"{path} must hold the keys {sorted(KEYS)}, got {keys}")
+        for name in ("source", "status"):
+            if not isinstance(record[name], str):
+                raise ValueError(
+                    f"{path}: {name} must be a string, got {checks.shown(record[name])}"
+                )
+        try:
+            game = PersuasionGame(**record["game"])
+            policies = checks.as_float_tensor("policies", record["policies"])
+            verification = verify(game, policies, record["radius"], time_limit=time_limit)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from error
+        if verification.verdict != "certified":
+            raise ValueError(f"{path} holds a profile that is {verification.verdict}")
+        everywhere = verify(game, policies, None, time_limit=time_limit)
+        return cls(game, policies, verification, everywhere, record["source"], record["status"])

@@ -1,0 +1,132 @@
+"""One sender speaks, the others say nothing: persuasion that nobody disturbs.
+
+With a set of actions to recommend, the speaker's best policy is a linear program, so it has nothing
+to gain where the receiver's actions stay. At the optimum the receiver is often indifferent between
+the recommended action and another one; then *any* sender can tip it, also one that says nothing,
+by a little information. Nobody does where all senders prefer the recommended action there.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations
+from math import comb
+
+import torch
+from torch import Tensor
+
+from dnl.equilibria.search import Proposals, Search
+from dnl.exact.deviation import MARGINS
+from dnl.exact.recommendation import Recommendation
+from games import PersuasionGame
+
+SETS = 2_000  # sets of actions tried per speaker; more are drawn at random
+STEP = 25  # sets between two proposals of nothing
+RECOMMENDED = 1e-9  # probability from which an action counts as recommended: less is rounding
+TIED = 1e-6  # actions this close to the best, in the receiver's utility range, can be tipped to
+
+
+def one_speaker(search: Search) -> Proposals:
+    """Profiles with one speaker whose ties nobody wants to tip, the best welfare first."""
+    game = search.plain
+    found: list[tuple[float, Tensor]] = []
+    for sender in range(game.n_senders):
+        worth = game.sender_utility[sender].numpy()
+        program = Recommendation(game, worth, slack=-MARGINS[0])
+        for count, actions in enumerate(_sets(search)):
+            if search.budget.over:
+                return
+            if count % STEP == 0:
+                yield None
+            recommended = program.best(actions)
+            if recommended is None:
+                continue
+            plan = torch.from_numpy(recommended)[:, list(actions)]
+            plan = plan / plan.sum(1, keepdim=True)
+            if undisturbed(game, plan, actions):
+                policies = spoken(game, sender, plan)
+                found.append((search.welfare(policies).item(), policies))
+    for welfare, policies in sorted(found, key=lambda pair: -pair[0]):
+        if welfare <= search.global_floor:  # below the floor it may still be a global equilibrium
+            return
+        yield policies if search.survives(policies.unsqueeze(0))[0] else None
+
+
+def fewest(
+    program: Recommendation, game: PersuasionGame, n_signals: int
+) -> tuple[Tensor, tuple[int, ...]] | None:
+    """The best recommendation, without the actions for which there are no signals.
+
+    While there are more actions than signals, the one that is recommended least is given up.
+
+    Args:
+        program: the planner's.
+        game: whose prior and actions they are.
+        n_signals: most actions that can be recommended.
+
+    Returns:
+        `(S, C)` probabilities of recommending each of C actions, and these; None where nothing is
+        left that is obeyed.
+    """
+    actions = tuple(range(game.n_actions))
+    while (plan := program.best(actions)) is not None:
+        mass = game.prior @ torch.from_numpy(plan)
+        actions = tuple((mass > RECOMMENDED).nonzero().flatten().tolist())
+        if len(actions) <= n_signals:
+            kept = torch.from_numpy(plan)[:, list(actions)].clamp_min(0)
+            kept[kept.sum(1) <= 0] = 1.0  # a state that never happens
+            return kept / kept.sum(1, keepdim=True), actions
+        least = int(mass[list(actions)].argmin())
+        actions = actions[:least] + actions[least + 1 :]
+    return None
+
+
+def undisturbed(game: PersuasionGame, plan: Tensor, actions: tuple[int, ...]) -> bool:
+    """Whether all actions are recommended, and no sender prefers one that is nearly as good.
+
+    Args:
+        game: the game.
+        plan: `(S, len(actions))` probabilities of recommending each of `actions`.
+        actions: of the receiver.
+    """
+    mass = game.prior[:, None] * plan  # (S, C)
+    total = mass.sum(0)
+    if (total <= RECOMMENDED).any():
+        return False
+    posterior = (mass / total).T  # (C, S)
+    value = posterior @ game.receiver_utility  # (C, A)
+    spread = (game.receiver_utility.amax() - game.receiver_utility.amin()).item()
+    tied = value >= value.amax(1, keepdim=True) - TIED * spread
+    utility = torch.einsum("cs,nsa->nca", posterior, game.sender_utility)
+    index = torch.tensor(actions).expand(game.n_senders, -1).unsqueeze(-1)
+    present = utility.gather(2, index)  # (N, C, 1)
+    slack = 1e-9 * game.payoff_range[:, None, None]
+    return not bool(((utility > present + slack) & tied).any())
+
+
+def spoken(game: PersuasionGame, speaker: int, plan: Tensor) -> Tensor:
+    """Profile `(N, S, M)`: the speaker recommends `plan (S, C)`, the others send all signals.
+
+    Each recommendation is sent evenly by as many signals as any other, or one more: a sender that
+    uses all its signals leaves none on which a tiny mass would induce any posterior.
+    """
+    n_signals = game.n_signals
+    message = torch.arange(n_signals) % plan.shape[1]
+    shares = torch.bincount(message)
+    shape = (game.n_senders, game.n_states, n_signals)
+    policies = torch.full(shape, 1 / n_signals, dtype=torch.float64)
+    policies[speaker] = (plan / shares)[:, message]
+    return policies
+
+
+def _sets(search: Search) -> Iterator[tuple[int, ...]]:
+    """Sets of at least two actions, no more than there are signals; small ones first."""
+    game = search.plain
+    sizes = range(2, min(game.n_signals, game.n_actions) + 1)
+    if sum(comb(game.n_actions, size) for size in sizes) <= SETS:
+        for size in sizes:
+            yield from combinations(range(game.n_actions), size)
+        return
+    generator = search.generator("one-speaker")
+    for _ in range(SETS):
+        size = int(torch.randint(2, sizes.stop, (), generator=generator))
+        drawn = torch.randperm(game.n_actions, generator=generator)[:size]
+        yield tuple(sorted(drawn.tolist()))

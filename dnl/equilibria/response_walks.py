@@ -1,0 +1,93 @@
+"""Alternating exact best responses, global or within a shrinking radius.
+
+A sender moves only where it gains more than a strictness margin. Profiles are remembered: one that
+comes back is a cycle (undercutting, as in price competition), and the walk is left for a new start.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dnl.equilibria.search import Proposals, Search, canonical
+from dnl.exact.best_response import exact_rows, respond
+from dnl.exact.status import Status
+
+STARTS = 36
+DRAWN = 500  # profiles, at most, of which a start is the best
+MARGIN = 1e-4  # gain, as a fraction of the payoff range, below which a sender stays
+STEPS = 20  # responses of each sender at one radius
+COARSE = 2e-3  # tolerance of a response at radius 0.1: walks need improvements, not optima
+SECONDS = 3.0  # for one response
+PACE = 1e5  # joint signals x states x actions that a response can be set up for in a second
+RADII = (0.1, 0.03)  # before the radius of the search
+
+
+def global_responses(search: Search) -> Proposals:
+    """Walks of global best responses; where one ends is a global equilibrium up to the margin."""
+    for start in starts(search, "responses"):
+        yield from walk(search, start, (None,))
+
+
+def local_responses(search: Search) -> Proposals:
+    """Walks of best responses within a shrinking radius."""
+    for start in starts(search, "local-responses"):
+        yield from walk(search, start, radii(search.radius))
+
+
+def radii(last: float) -> tuple[float, ...]:
+    """The shrinking radii of a local walk, down to `last`."""
+    return (*(r for r in RADII if r > last), last)
+
+
+def starts(search: Search, member: str) -> Iterator[Tensor]:
+    """In turn: a random profile, the best in welfare of many, and the best of many near-pure."""
+    game = search.game
+    generator = search.generator(member)
+    shape = (game.n_senders, game.n_states)
+    many = min(DRAWN, search.at_once)
+    for index in range(STARTS):
+        if search.budget.over:
+            return
+        random = game.sample_policies(1 if index % 3 == 0 else many, generator)
+        if index % 3 == 2:
+            labels = torch.randint(game.n_signals, (many, *shape), generator=generator)
+            pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
+            random = 0.95 * pure + 0.05 * random
+        yield random[search.welfare(random).argmax()]
+
+
+def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Proposals:
+    """From `start (N, S, M)` until nobody moves, radius by radius; proposes where it ends."""
+    game = search.game
+    size = game.n_signals**game.n_senders * game.n_states * game.n_actions
+    policies = start.clone()
+    for radius in radii:
+        seen = {canonical(policies)}
+        quiet = steps = 0
+        share = 1.0 if radius is None else min(1.0, 10 * radius)
+        margin = max(MARGIN * share, 0.5 * search.allowed(radius))
+        while quiet < game.n_senders and steps < STEPS * game.n_senders:
+            if search.budget.left * PACE <= size:
+                search.cut = True
+                return
+            n = steps % game.n_senders
+            steps += 1
+            budget = search.budget.at_most(SECONDS)
+            tolerance = max(0.3 * margin, COARSE * share) if radius else 0.3 * margin
+            response = respond(game, exact_rows(policies), n, radius, budget, tolerance)
+            search.cut |= response.status == Status.TIME_LIMIT
+            if response.gain <= margin * game.payoff_range[n].item():
+                quiet += 1
+                continue
+            quiet = 0
+            policies = policies.clone()
+            policies[n] = response.policy
+            key = canonical(policies)
+            if key in seen:  # a cycle
+                return
+            seen.add(key)
+            yield None
+        if quiet < game.n_senders and radius == radii[-1]:
+            return
+    yield policies

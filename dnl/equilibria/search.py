@@ -1,0 +1,280 @@
+"""What every member of the portfolio is told, and how its proposals are judged."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dnl.equilibria.verification import decide
+from dnl.exact.tolerance import TOLERANCE, allowed_gain
+from dnl.exact.welfare_ceiling import WelfareCeiling, own_ceilings, welfare_ceiling
+from dnl.runtime.budget import Budget
+from games import PersuasionGame
+from games.persuasion.simulation import TIE_TOLERANCE, joint_weights, optimal_action
+from games.randomness import stream
+
+Proposals = Iterator[Tensor | None]  # profiles (N, S, M); None where a step found nothing
+
+WORK = 2e8  # products (joint signals x states x actions) between two looks at the clock: 0.1 s
+AT_ONCE = 5_000  # most profiles that are simulated together
+TESTED = 32  # simulations that take as long as the cheap test of one profile
+CEILING_SHARE = 0.1  # of the time, that the ceilings may take
+
+
+@dataclass
+class Search:
+    """One search for equilibria of `game`.
+
+    Attributes:
+        game: float64 on the CPU.
+        radius: of the local equilibria looked for.
+        budget: time and memory of the search.
+        seed: of the members' streams.
+        tolerance: of certificates, at the reference radius.
+        floor: welfare that a proposal must exceed to be of use; rises during the search.
+        global_floor: the same for profiles that may be global equilibria.
+        ceiling: what welfare, of any profile and of global equilibria, cannot exceed.
+        own: `(N,)` what each sender's utility cannot exceed.
+        plain: the game without actions that its receiver never takes. Programs that ask the
+            receiver to prefer an action strictly would find no use for one that is there twice.
+        cut: the clock has ended a computation, so another run may differ.
+    """
+
+    game: PersuasionGame
+    radius: float
+    budget: Budget = field(default_factory=Budget)
+    seed: int = 0
+    tolerance: float = TOLERANCE
+    floor: float = field(default=-float("inf"))
+    global_floor: float = field(default=-float("inf"))
+    cut: bool = False
+    ceiling: WelfareCeiling = field(init=False)
+    own: Tensor = field(init=False)
+    plain: PersuasionGame = field(init=False)
+
+    def __post_init__(self) -> None:
+        budget = self.budget.part(CEILING_SHARE)
+        self.plain = without_unused(self.game)
+        self.own = own_ceilings(self.plain, budget)
+        if self.game.n_signals == 1:  # there is one profile only
+            only = self.own.sum().item()
+            self.ceiling = WelfareCeiling(only, only)
+        else:
+            self.ceiling = welfare_ceiling(self.plain, budget)
+        self.cut |= budget.over
+
+    def generator(self, member: str) -> torch.Generator:
+        """The member's own random stream."""
+        return stream("starts", self.seed, self.game.identity, member)
+
+    @property
+    def slack(self) -> float:
+        """Differences of welfare up to this count for nothing."""
+        return 1e-6 * self.game.payoff_range.sum().item()
+
+    @property
+    def is_best(self) -> bool:
+        """Whether no profile is better than the best found."""
+        return self.floor >= self.ceiling.any_profile - self.slack
+
+    @property
+    def is_best_global(self) -> bool:
+        """Whether no global equilibrium is better than the best found."""
+        return self.global_floor >= self.ceiling.global_equilibrium - self.slack
+
+    @property
+    def at_once(self) -> int:
+        """How many profiles are simulated between two looks at the clock."""
+        n_senders, n_signals, n_states, n_actions = self.game.shape
+        work = n_signals**n_senders * n_states * n_actions
+        memory = 8 * n_states * (n_senders * n_signals + n_actions)
+        return max(1, min(AT_ONCE, int(WORK // work), self.budget.rows(4 * memory)))
+
+    def utilities(self, policies: Tensor) -> Tensor:
+        """Every sender's utility: `(B, N, S, M) -> (B, N)`.
+
+        Of a batch that the time does not suffice for, the rest is worth minus infinity.
+        """
+        utilities = policies.new_full(policies.shape[:2], -float("inf"))
+        for start in range(0, len(policies), self.at_once):
+            if start and self.budget.over:
+                self.cut = True
+                break
+            part = slice(start, start + self.at_once)
+            utilities[part] = self.game.ex_ante_utility(policies[part])
+        return utilities
+
+    def welfare(self, policies: Tensor) -> Tensor:
+        """Sum of the senders' utilities: `(N, S, M) -> ()`, or `(B, N, S, M) -> (B,)` as above."""
+        if policies.ndim == 3:
+            return self.game.ex_ante_utility(policies).sum(-1)
+        return self.utilities(policies).sum(-1)
+
+    def allowed(self, radius: float | None) -> float:
+        """Gain, as a fraction of the payoff range, that a certificate at `radius` allows."""
+        return allowed_gain(self.tolerance, radius)
+
+    def survives(self, policies: Tensor) -> Tensor:
+        """Cheap necessary test of local equilibria: `(B, N, S, M) -> (B,)` bool.
+
+        Nobody gains by moving up to `radius` of one state's probability from one signal to another.
+        When the time is over nothing survives.
+        """
+        game = self.game
+        passed = torch.zeros(len(policies), dtype=torch.bool)
+        n_senders, n_signals, n_states, n_actions = game.shape
+        memory = 64 * n_signals**n_senders * max(n_states, n_actions)
+        step = min(max(1, self.at_once // TESTED), self.budget.rows(memory))
+        for start in range(0, len(policies), step):
+            if self.budget.over:
+                self.cut = True
+                break
+            part = policies[start : start + step]
+            kept = torch.ones(len(part), dtype=torch.bool)
+            for n in range(n_senders):
+                kept &= self._best_move(part, n) <= self.most(self.radius)[n]
+            passed[start : start + step] = kept
+        return passed
+
+    def _best_move(self, policies: Tensor, sender: int) -> Tensor:
+        """The most that `sender` gains by such a move: `(B, N, S, M) -> (B,)`.
+
+        Its utility is a sum over its signals of one and the same function of the signal's column
+        (the probabilities with which the states send it), and a move changes two columns.
+        """
+        game, n_signals = self.game, self.game.n_signals
+        column = _Column(game, policies, sender, self.radius)
+        moved = policies[:, sender].clamp_max(self.radius)  # (B, S, M): others have room for it
+        gain = policies.new_full((len(policies),), -float("inf"))
+        if n_signals == 1:
+            return gain
+        for state in range(game.n_states):
+            mass = moved[:, state]  # (B, M)
+            less = column.gain(state, -mass)
+            more = less
+            for source in range(n_signals):
+                some = mass[:, source]
+                if not (some > 0).any():
+                    continue
+                # Most signals have as much to move as the one before.
+                if source == 0 or more is less or not torch.equal(some, mass[:, source - 1]):
+                    more = column.gain(state, some.unsqueeze(1).expand_as(mass))
+                others = [m for m in range(n_signals) if m != source]
+                best = less[:, source] + more[:, others].amax(1)
+                gain = torch.where(some > 0, torch.maximum(gain, best), gain)
+        return gain
+
+    def certifies(self, policies: Tensor, radius: float | None, share: float) -> bool:
+        """Whether it is proven that nobody gains by deviating from `policies (N, S, M)`.
+
+        Args:
+            policies: the profile.
+            radius: of the deviations.
+            share: of the time left that may be spent.
+        """
+        if self.is_every_best(policies, radius):
+            return True
+        limit = max(share * self.budget.left, 1e-3)
+        began = time.perf_counter()
+        verdict = decide(self.game, policies, radius, self.tolerance, limit)
+        # A sender may use its part of the limit only.
+        late = time.perf_counter() - began >= 0.9 * limit / self.game.n_senders
+        self.cut |= verdict == "undecided" and late
+        return verdict == "certified"
+
+    def at_most(self, policies: Tensor) -> Tensor:
+        """`(N,)`: no deviation gains a sender more than this, since nobody exceeds its ceiling."""
+        gain = (self.own - self.game.ex_ante_utility(policies)).clamp_min(0)
+        return torch.where(self.game.payoff_range > 0, gain, 0.0)
+
+    def is_every_best(self, policies: Tensor, radius: float | None = None) -> bool:
+        """Whether every sender gets the most that any profile could give it: a proof, and cheap."""
+        return bool((self.at_most(policies) <= self.most(radius)).all())
+
+    def most(self, radius: float | None) -> Tensor:
+        """`(N,)`: the gain that a certificate at `radius` allows."""
+        return self.allowed(radius) * self.game.payoff_range
+
+
+class _Column:
+    """What a sender earns with each of its signals, and with a little more or less of a state.
+
+    Where the receiver clearly prefers its action, such a change moves nothing but the weight of
+    what there is. Only at the other joint signals is the receiver asked again.
+    """
+
+    def __init__(self, game: PersuasionGame, policies: Tensor, sender: int, radius: float) -> None:
+        others = [n for n in range(game.n_senders) if n != sender]
+        self.weights = game.prior.expand(len(policies), 1, -1)  # (B, J, S)
+        if others:
+            self.weights = joint_weights(policies[:, others]) * game.prior
+        joint = policies[:, sender].mT.unsqueeze(2) * self.weights.unsqueeze(1)  # (B, M, J, S)
+        v, self.utility = game.receiver_utility, game.sender_utility[sender]
+        self.tables = [v, self.utility]
+        if game.tie_break == "senders":
+            self.tables.insert(1, game.sender_utility.sum(0))
+        self.slacks = [TIE_TOLERANCE[v.dtype] * unit for unit in game.tie_units(v.dtype)]
+        scores = joint @ v  # (B, M, J, A)
+        self.action = scores.argmax(-1)  # (B, M, J), right where the receiver is clear
+        best = scores.topk(min(2, game.n_actions), -1).values
+        reach = (self.weights * (v.amax(1) - v.amin(1))).amax(-1) * radius  # (B, J)
+        reach += 4 * self.slacks[0] * (self.weights.sum(-1))
+        asked = best[..., 0] - best[..., -1] <= 1.01 * reach.unsqueeze(1)
+        if game.n_actions == 1:
+            asked = torch.zeros_like(asked)
+        asked &= (self.weights.sum(-1) > 0).unsqueeze(1)
+        self.clear = ~asked
+        self.profile, self.signal, self.other = asked.nonzero().T  # (T,) each
+        there = joint[self.profile, self.signal, self.other]  # (T, S)
+        self.mass = there.sum(-1)
+        self.expected = [there @ table for table in self.tables]  # (T, A) each
+        self.nearby = self.weights[self.profile, self.other]  # (T, S)
+        self.present = self._at(self.mass, self.expected)
+
+    def gain(self, state: int, change: Tensor) -> Tensor:
+        """`(B, M)`: what each signal earns more after a `change (B, M)` of one state."""
+        clear = self.utility[state][self.action] * self.weights[:, None, :, state] * self.clear
+        gain = change * clear.sum(-1)
+        more = change[self.profile, self.signal] * self.nearby[:, state]  # (T,)
+        expected = [
+            e + more.unsqueeze(1) * table[state]
+            for e, table in zip(self.expected, self.tables, strict=True)
+        ]
+        asked = self._at(self.mass + more, expected) - self.present
+        index = self.profile * gain.shape[1] + self.signal
+        return gain.flatten().index_add(0, index, asked).view_as(gain)
+
+    def _at(self, mass: Tensor, expected: list[Tensor]) -> Tensor:
+        """`(T,)`: what is earned at joint signals of this mass and expected utilities `(T, A)`."""
+        bars = [slack * mass.clamp_min(0) for slack in self.slacks]
+        action = optimal_action(list(zip(expected[:-1], bars, strict=True)), -1)
+        return expected[-1].gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+
+def without_unused(game: PersuasionGame) -> PersuasionGame:
+    """The game without the actions that the receiver never takes.
+
+    Those are the actions for which there is another one that is at least as good for the receiver
+    in every state that happens, and that the tie rule prefers. Policies mean the same in both.
+    """
+    v, index = game.receiver_utility[game.prior > 0], torch.arange(game.n_actions)
+    as_good = (v.unsqueeze(2) <= v.unsqueeze(1)).all(0)  # (A, A): the second for the first
+    preferred = index.unsqueeze(1) > index
+    if game.tie_break == "senders":
+        welfare = game.sender_utility.sum(0)[game.prior > 0]
+        ahead = (welfare.unsqueeze(1) - welfare.unsqueeze(2)).amin(0)  # (A, A) of the second
+        clear = ahead > 2 * TIE_TOLERANCE[welfare.dtype] * (welfare.amax() - welfare.amin())
+        preferred = (ahead >= 0) & (preferred | clear)
+    kept = ~(as_good & preferred).any(1)
+    if kept.all():
+        return game
+    v, u = game.receiver_utility[:, kept], game.sender_utility[..., kept]
+    return PersuasionGame(game.prior, v, u, game.n_signals, game.tie_break)
+
+
+def canonical(policies: Tensor) -> bytes:
+    """The same for profiles that differ by names of signals only, up to 1e-6."""
+    columns = (policies * 1e6).round().to(torch.int64).mT.tolist()  # (N, M, S)
+    return repr([sorted(sender) for sender in columns]).encode()

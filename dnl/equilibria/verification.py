@@ -1,0 +1,276 @@
+"""Is a profile an epsilon-local Nash equilibrium of the true game?
+
+Verification sees the true game only, never a surrogate. `"exact"` bounds what each sender can gain
+from above and decides. `"sampled"` tries random deviations, as the paper does (appendix B): what it
+finds is a *lower* bound on what a sender can gain, so it can refute a profile and never prove one.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dnl.equilibria.sampled_deviations import DEVIATIONS_PER_ENTRY, best_sampled
+from dnl.exact.best_response import Response, exact_rows, outcomes_of, respond
+from dnl.exact.linear_program import Array
+from dnl.exact.tolerance import TOLERANCE, allowed_gain
+from dnl.runtime.budget import Budget
+from dnl.runtime.parallel import spread
+from games import PersuasionGame, checks
+from games.surroundings import own_surroundings
+
+METHODS = ("exact", "sampled")
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """What verification found for one profile, or (with the axis `B`) for a batch.
+
+    Attributes:
+        gain: `(N,)` or `(B, N)`, at least 0, in units of utility. `"exact"`: no deviation of the
+            sender gains more; ties go by the game's rule. `"sampled"`: the most that one was
+            found to gain, a lower bound.
+        relative_gain: `gain` as a fraction of the sender's payoff range; 0 where that is 0.
+        verdict: `"certified"`, `"refuted"` or `"undecided"` (exact), `"refuted"` or
+            `"not refuted"` (sampled); a tuple of `B` of them for a batch.
+        witness: `(N, S, M)` or `(B, N, S, M)`: row n is sender n's best deviation found, its own
+            policy where none gains.
+        witness_gain: `gain`'s shape: what the witness gains in the simulator.
+        status: of the exact computation per sender (`dnl.exact.status.Status`), a tuple of `N`, or
+            a tuple of `B` of them; `"complete"` for sampling.
+        seconds: `gain`'s shape: time per sender (sampling: the batch's, shared equally).
+        game, method, radius, tolerance, seed: what was asked; `radius` is the largest entry-wise
+            change of a policy, None for any.
+        deviations: the number tried per sender; 0 for `"exact"`.
+    """
+
+    gain: Tensor
+    relative_gain: Tensor
+    verdict: str | tuple[str, ...]
+    witness: Tensor
+    witness_gain: Tensor
+    status: tuple[str, ...] | tuple[tuple[str, ...], ...]
+    seconds: Tensor
+    game: str
+    method: str
+    radius: float | None
+    tolerance: float
+    deviations: int
+    seed: int
+
+    @property
+    def is_equilibrium(self) -> bool | Tensor:
+        """Whether the verdict is `"certified"` (bool, or `(B,)`); sampling never certifies."""
+        if isinstance(self.verdict, str):
+            return self.verdict == "certified"
+        return torch.tensor([verdict == "certified" for verdict in self.verdict])
+
+
+@own_surroundings()
+def verify(
+    game: PersuasionGame,
+    policies: Tensor,
+    radius: float | None = 0.005,
+    method: str = "exact",
+    tolerance: float = TOLERANCE,
+    time_limit: float = 60.0,
+    seed: int = 0,
+    *,
+    deviations: int | None = None,
+    workers: int = 1,
+) -> Verification:
+    """Decide whether a sender can gain by deviating within `radius` (Definition 3 of the paper).
+
+    Args:
+        game: the true game.
+        policies: `(N, S, M)` or `(B, N, S, M)`. A profile's result does not depend on its company.
+        radius: largest entry-wise change of a sender's policy, above 0; None for any policy.
+        method: `"exact"` proves (needs highspy); `"sampled"` looks for deviations.
+        tolerance: gains up to tolerance x payoff range x min(1, radius / 0.005) do not count.
+        time_limit: seconds per profile for `"exact"`, from when that profile's turn comes; bounds
+            are valid when it is over. Sampling always runs to its end.
+        seed: of the verifier's stream; `"exact"` draws nothing from it.
+        deviations: `"sampled"` only: tried per sender; None for 100 * S * M.
+        workers: `"exact"` only: so many profiles at once, each on a core. Where no limit is hit the
+            results do not depend on it.
+
+    Returns:
+        A `Verification` in the dtype and on the device of `policies`. Exact: *certified* where the
+        bound of every sender's gain is within the tolerance, *refuted* where a witness gains more
+        than that in the simulator, else *undecided* (see `status`).
+
+    Raises:
+        ValueError: for a bad argument.
+        ImportError: for `"exact"` without highspy.
+    """
+    checks.instance("game", game, PersuasionGame)
+    checks.one_of("method", method, METHODS)
+    if radius is not None:
+        radius = checks.positive_number("radius", radius)
+    tolerance = checks.positive_number("tolerance", tolerance, allow_zero=method == "sampled")
+    time_limit = checks.positive_number("time_limit", time_limit)
+    checks.positive_integer("seed", seed, least=0)
+    if deviations is None:
+        deviations = DEVIATIONS_PER_ENTRY * game.n_states * game.n_signals
+    elif method == "exact":
+        raise ValueError(f"deviations is for method 'sampled', got {deviations!r} with 'exact'")
+    checks.positive_integer("deviations", deviations)
+    workers = checks.positive_integer("workers", workers)
+    if workers > 1 and method == "sampled":
+        raise ValueError(f"workers is for method 'exact', got {workers!r} with 'sampled'")
+    game.check_policies(policies)
+    batch = (policies.unsqueeze(0) if policies.ndim == 3 else policies).detach()
+    allowed = allowed_gain(tolerance, radius)
+    if method == "exact":
+        found = _exact(game, batch, radius, allowed, time_limit, workers)
+    else:
+        found = _sampled(game, batch, radius, allowed, seed, deviations)
+    if policies.ndim == 3:
+        found = {name: value[0] for name, value in found.items()}
+    return Verification(
+        **found,
+        game=game.identity,
+        method=method,
+        radius=radius,
+        tolerance=tolerance,
+        deviations=0 if method == "exact" else deviations,
+        seed=seed,
+    )
+
+
+@own_surroundings()
+def decide(
+    game: PersuasionGame,
+    profile: Tensor,
+    radius: float | None = 0.005,
+    tolerance: float = TOLERANCE,
+    time_limit: float = 60.0,
+) -> str:
+    """The exact verdict on one profile `(N, S, M)`, without tight bounds: as `verify`, but quicker.
+
+    Arguments, unchecked, as in `verify`. Ends at the first sender that refutes the profile, and
+    searches no further than the verdict needs.
+    """
+    allowed = allowed_gain(tolerance, radius)
+    judge = game.to("cpu", torch.float64)
+    rows = exact_rows(profile)
+    budget = Budget.within(time_limit)
+    outcomes = outcomes_of(judge, rows)
+    verdict = "certified"
+    for n in range(game.n_senders):
+        turn = budget.part(1 / (game.n_senders - n))
+        found = respond(
+            judge, rows, n, radius, turn, 0.4 * allowed, enough=0.9 * allowed, outcomes=outcomes
+        )
+        most = allowed * judge.payoff_range[n].item()
+        if found.gain > most:
+            return "refuted"
+        if not found.most <= most:
+            verdict = "undecided"
+    return verdict
+
+
+def decide_many(
+    game: PersuasionGame,
+    profiles: Sequence[Tensor],
+    radius: float | None = 0.005,
+    time_limit: float = 60.0,
+    workers: int = 1,
+) -> list[str]:
+    """`decide` on each of `profiles`, `(N, S, M)` all, up to `workers` at once."""
+
+    def verdict(profile: Tensor) -> str:
+        return decide(game, profile, radius, time_limit=time_limit)
+
+    return spread(verdict, profiles, workers)
+
+
+def _exact(
+    game: PersuasionGame,
+    batch: Tensor,
+    radius: float | None,
+    allowed: float,
+    time_limit: float,
+    workers: int,
+) -> dict[str, Any]:
+    """The fields of a batch's `Verification` by best responses with proven bounds."""
+
+    judge = game.to("cpu", torch.float64)
+
+    def respond_all(rows: Array) -> list[Response]:
+        budget = Budget.within(time_limit)
+        outcomes = outcomes_of(judge, rows)
+        turns = range(len(rows), 0, -1)
+        # What earlier senders left of the time is shared by the later ones. Half of the tolerance
+        # for the gap: a gain of 0 is then always certified.
+        return [
+            respond(judge, rows, n, radius, budget.part(1 / left), 0.5 * allowed, outcomes=outcomes)
+            for n, left in enumerate(turns)
+        ]
+
+    gain = batch.new_zeros(batch.shape[:2])
+    witness_gain, seconds = torch.zeros_like(gain), torch.zeros_like(gain)
+    witness = batch.clone()
+    status, verdict = [], []
+    ranges = judge.payoff_range
+    profiles = [exact_rows(profile) for profile in batch]
+    found = spread(respond_all, profiles, workers)
+    for b, responses in enumerate(found):
+        certified, refuted, statuses = True, False, []
+        for n, response in enumerate(responses):
+            certified &= response.most <= allowed * ranges[n].item()
+            refuted |= response.gain > allowed * ranges[n].item()
+            gain[b, n], seconds[b, n] = response.most, response.seconds
+            if response.gain > 0:
+                witness[b, n], witness_gain[b, n] = response.policy.to(batch), response.gain
+            statuses.append(str(response.status))
+        status.append(tuple(statuses))
+        verdict.append("certified" if certified else "refuted" if refuted else "undecided")
+    return _fields(game, gain, witness, witness_gain, status, seconds, verdict)
+
+
+def _sampled(
+    game: PersuasionGame,
+    batch: Tensor,
+    radius: float | None,
+    allowed: float,
+    seed: int,
+    deviations: int,
+) -> dict[str, Any]:
+    """The fields of a batch's `Verification` by random deviations."""
+    began = time.perf_counter()
+    gain, witness = best_sampled(game, batch, radius, seed, deviations)
+    refuted = (gain > allowed * game.payoff_range.to(batch)).any(1)
+    return _fields(
+        game,
+        gain,
+        witness,
+        gain.clone(),
+        [("complete",) * game.n_senders] * len(batch),
+        torch.full_like(gain, (time.perf_counter() - began) / max(gain.numel(), 1)),
+        ["refuted" if bad else "not refuted" for bad in refuted.tolist()],
+    )
+
+
+def _fields(
+    game: PersuasionGame,
+    gain: Tensor,
+    witness: Tensor,
+    witness_gain: Tensor,
+    status: list[tuple[str, ...]],
+    seconds: Tensor,
+    verdict: list[str],
+) -> dict[str, Any]:
+    ranges = game.payoff_range.to(gain)
+    return {
+        "gain": gain,
+        "relative_gain": torch.where(ranges > 0, gain / ranges, 0.0),
+        "witness": witness,
+        "witness_gain": witness_gain,
+        "status": tuple(status),
+        "seconds": seconds,
+        "verdict": tuple(verdict),
+    }

@@ -1,0 +1,131 @@
+"""Extra-gradient ascent of all senders at once. The solver knows no game, only a utility.
+
+Korpelevich (1976): extrapolate along the gradient, then step from the *same* point along the
+gradient at the extrapolated point. Every sender ascends its own utility in its own policy.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dnl.gradients.own_gradient import Utility, own_gradient
+from dnl.gradients.simplex import project_to_simplex
+from games import checks
+from games.surroundings import differentiable
+
+STEPS = ("adam", "sgd")
+PROJECTIONS = ("softmax", "euclidean")
+
+
+@dataclass(frozen=True)
+class ExtragradientConfig:
+    """How far and how to move; the defaults are the paper's (appendix B) where it states them.
+
+    Attributes:
+        iterations: each takes two gradients; the paper uses 20, and 30 at radius 0.01.
+        lr: step size.
+        step: `"adam"`: one set of moments, advanced at both half-steps. Its steps have the
+            size of `lr` however small the gradient, so around an equilibrium it circles or
+            diverges where plain steps converge (matching pennies). `"sgd"`: plain steps.
+        projection: `"softmax"`: policies are the softmax of logits and the steps move the logits;
+            a probability of exactly 0 stays 0. `"euclidean"`: steps move the policies, which are
+            then projected onto the simplex.
+    """
+
+    iterations: int = 20
+    lr: float = 0.1
+    step: str = "adam"
+    projection: str = "softmax"
+
+    def __post_init__(self) -> None:
+        checks.positive_integer("iterations", self.iterations, least=0)
+        checks.positive_number("lr", self.lr)
+        checks.one_of("step", self.step, STEPS)
+        checks.one_of("projection", self.projection, PROJECTIONS)
+
+
+@dataclass(frozen=True, eq=False)
+class ExtragradientResult:
+    """Where extra-gradient ended.
+
+    Attributes:
+        policies: of the shape of the starts. Candidates only: nothing here says that they are
+            equilibria, of the utility or of any game. `dnl.verify` does.
+        config: how they were found.
+    """
+
+    policies: Tensor
+    config: ExtragradientConfig
+
+
+@differentiable()
+def extragradient(
+    utility: Utility, starts: Tensor, config: ExtragradientConfig | None = None
+) -> ExtragradientResult:
+    """Extra-gradient from many starts at once (paper, section 4.1).
+
+    Args:
+        utility: differentiable, `(..., N, S, M) -> (..., N)` for the leading axes of `starts`,
+            each profile's utilities a function of that profile alone. Called exactly twice per
+            iteration; or, where it has that method, its `own_gradient`, which does at once what
+            takes a backward pass for each sender otherwise.
+        starts: `(B, N, S, M)`; more leading axes are allowed, e.g. `(G, B, N, S, M)` with a
+            utility that stacks games.
+        config: None for the paper's.
+
+    Returns:
+        End points in the dtype and on the device of `starts`. They are the same under
+        `torch.no_grad`, `torch.inference_mode` and `torch.autocast`.
+
+    Raises:
+        ValueError: if the starts hold rows that are no distributions, or the utility is not
+            differentiable or returns another shape.
+    """
+    config = config or ExtragradientConfig()
+    if not isinstance(starts, Tensor) or starts.ndim < 4:
+        got = tuple(starts.shape) if isinstance(starts, Tensor) else type(starts).__name__
+        raise ValueError(f"starts must have shape (B, N, S, M), got {got}")
+    checks.distributions("starts", starts)
+    policies = starts.detach().clamp(0, 1)  # rounding may have left an entry below 0
+    adam = _AdamMoments(policies) if config.step == "adam" else None
+
+    def direction(at: Tensor) -> Tensor:
+        gradient = own_gradient(utility, at)
+        if config.projection == "softmax":  # the same gradient with respect to the logits
+            gradient = at * (gradient - (at * gradient).sum(-1, keepdim=True))
+        else:  # within the simplex: what all entries of a row share moves nothing, but Adam's
+            # entry-wise steps would see little else
+            gradient = gradient - gradient.mean(-1, keepdim=True)
+        return gradient if adam is None else adam.direction(gradient)
+
+    def moved(position: Tensor, by: Tensor) -> tuple[Tensor, Tensor]:
+        position = position + config.lr * by
+        if config.projection == "softmax":
+            return position, position.softmax(-1)
+        position = project_to_simplex(position)
+        return position, position
+
+    # Logits of zero probabilities are -inf: they stay so, and pass no gradient.
+    position = policies.log() if config.projection == "softmax" else policies
+    for _ in range(config.iterations):
+        _, extrapolated = moved(position, direction(policies))
+        position, policies = moved(position, direction(extrapolated))
+    return ExtragradientResult(policies, config)
+
+
+class _AdamMoments:
+    """Adam's moments (Kingma and Ba, 2014) for ascent, with the usual constants."""
+
+    def __init__(self, like: Tensor) -> None:
+        self.first = torch.zeros_like(like)
+        self.second = torch.zeros_like(like)
+        self.count = 0
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        self.count += 1
+        self.first.lerp_(gradient, 0.1)
+        self.second.lerp_(gradient.square(), 0.001)
+        first = self.first / (1 - 0.9**self.count)
+        second = self.second / (1 - 0.999**self.count)
+        return first / (second.sqrt() + 1e-8)

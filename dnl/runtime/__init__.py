@@ -1,0 +1,1 @@
+"""What every long computation and every command shares: time, memory, cores, devices, signals."""

@@ -1,0 +1,310 @@
+"""From a game to differentiable models of its senders' (leaders') utilities.
+
+Networks see samples of ex-ante utilities at random profiles and nothing else of the game. All
+senders of a game, and all games of `fit_many`, are trained as one stack.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dnl.layers.posterior import PosteriorNetwork
+from dnl.layers.stack import NetworkStack
+from dnl.runtime.devices import pick_device
+from dnl.surrogates.affine_pieces import is_affine, settle
+from dnl.surrogates.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
+from dnl.surrogates.registry import (
+    Architecture,
+    check_surrogate,
+    make_surrogate,
+    network_shape,
+    networks_per_game,
+)
+from dnl.surrogates.sampling import Sample, sample
+from dnl.training.recipes import Recipe
+from games import FollowerGame, PersuasionGame, checks
+from games.files import write_text
+from games.randomness import stream
+from games.surroundings import own_surroundings
+
+# A utility counts as constant where its spread over the samples is below this many payoff ranges
+# (far below any change of a receiver's action that matters), or is rounding of its size.
+CONSTANT_SPREAD = 1e-9
+ROUNDING = 1e-13
+EVALUATION_ROWS = 8192
+
+
+def fit(
+    game: FollowerGame,
+    surrogate: str = "dnl",
+    config: FitConfig | None = None,
+    seed: int = 0,
+    *,
+    directory: str | Path | None = None,
+    progress: bool = False,
+) -> FittedSurrogate:
+    """Fit networks to the ex-ante utilities of a game's senders (paper, section 4.1).
+
+    Args:
+        game: what to sample from, a `PersuasionGame` or any other `FollowerGame`.
+        surrogate: `"relu"`, `"delu"`, `"dnl"`, `"follower-dnl"` or, for persuasion games,
+            `"posterior-dnl"`.
+        config: see `FitConfig`; None is the paper's training.
+        seed: of the streams data, initialisation and order.
+        directory: see `fit_many`.
+        progress: show a progress bar.
+
+    Returns:
+        A callable `(B, N, S, M) -> (B, N)` with its errors on fresh samples.
+
+    Raises:
+        ValueError: for an unknown surrogate, one that this game cannot have, a bad config, or a
+            directory of another fit.
+    """
+    return fit_many([game], surrogate, config, seed, directory=directory, progress=progress)[0]
+
+
+@own_surroundings()
+def fit_many(
+    games: Sequence[FollowerGame],
+    surrogate: str = "dnl",
+    config: FitConfig | None = None,
+    seed: int = 0,
+    *,
+    directory: str | Path | None = None,
+    progress: bool = False,
+    on_epoch: Callable[[int, int], None] | None = None,
+    samples: Sample = sample,
+) -> list[FittedSurrogate]:
+    """Fit several games together, each as `fit` would alone with the same seed.
+
+    All networks are one stacked model with initialisation, data, data order and optimiser state of
+    their own. In float64 the result equals separate fits up to rounding; in float32 training
+    amplifies rounding, and only the error figures agree.
+
+    Args:
+        games: at least one; of one class, and such that their networks are of one shape
+            (`dnl.surrogates.registry.network_shape`): equal numbers of senders, signals and
+            states, for posterior-dnl and follower-dnl also of actions.
+        surrogate, config, seed: as in `fit`.
+        directory: if given, `metrics.csv` (mean squared error per epoch and network, standardised
+            units) and a checkpoint go there, and a fit that was interrupted there is taken up
+            after its last whole epoch when called again with the same arguments.
+        progress: show a progress bar.
+        on_epoch: called after each epoch with (epochs done, epochs in all).
+        samples: draws and simulates what networks see. One `sampling.Remembered()` for all
+            surrogates of the same games does so once.
+
+    Returns:
+        One `FittedSurrogate` per game, in order, on the CPU.
+
+    Raises:
+        ValueError: as in `fit`, and for games that cannot be fitted together.
+    """
+    from dnl.training import trainer  # here, so that importing dnl does not load Lightning
+
+    check_surrogate(surrogate)
+    checks.positive_integer("seed", seed, least=0)
+    config = config or FitConfig()
+    games = tuple(games)
+    _check_games(games, surrogate, config.architecture)
+    folder = (
+        None if directory is None else _prepare(Path(directory), games, surrogate, config, seed)
+    )
+    device = pick_device(config.device)
+    dtype = DTYPES[config.dtype]
+
+    recipe = config.training(surrogate)
+    # Only exact pieces need the games' own; what networks see may be half as large.
+    precision = games[0].payoff_range.dtype if recipe.settle else dtype
+    profiles, utilities = samples(games, config.samples, seed, "train", device, precision)
+    mean, scale, constant = _standardisation(games, utilities)
+    scale = scale * recipe.unit
+    targets = (utilities - mean.unsqueeze(1)) / scale.unsqueeze(1)  # (G, samples, N)
+    networks = _initialise(games, surrogate, config, recipe, seed)
+    module = trainer.StackedRegression(
+        networks,
+        inputs=profiles.flatten(2).to(dtype),
+        targets=targets.mT.to(dtype).contiguous(),
+        order_seeds=[(seed, game.identity) for game in games],
+        labels=_labels(len(games), recipe.restarts, games[0].shape[0]),
+        recipe=recipe,
+        epochs=config.epochs,
+    )
+    began = time.perf_counter()
+    trainer.train(module, config.epochs, device, folder, progress, on_epoch)
+    best = [0] * len(games)
+    if recipe.restarts > 1:  # one that diverged is none
+        best = module.judge().nan_to_num(float("inf")).argmin(1).tolist()
+    per_game = networks_per_game(surrogate, games[0].shape[0])
+    first = [(g * recipe.restarts + restart) * per_game for g, restart in enumerate(best)]
+    if recipe.settle:
+        _settle(games, networks, first, profiles, targets, seed)
+    seconds = (time.perf_counter() - began) / len(games)
+    module.inputs = module.targets = torch.empty(0)  # Lightning lets go of the module late
+    del profiles, utilities, targets
+
+    count = sum(p[0].numel() for p in networks.parameters() if p.requires_grad)
+    nothing = torch.full_like(mean, float("nan"))
+    fitted = [
+        FittedSurrogate(
+            surrogate=surrogate,
+            networks=networks.select(slice(first[g], first[g] + per_game)),
+            mean=mean[g].cpu(),
+            scale=scale[g].cpu(),
+            mse=nothing[g].cpu(),
+            unexplained=nothing[g].cpu(),
+            constant=constant[g].cpu(),
+            parameter_count=count,
+            fit_seconds=seconds,
+            game=game.identity,
+            shape=game.shape,
+            config=config,
+            seed=seed,
+        )
+        for g, game in enumerate(games)
+    ]
+    return _evaluate(fitted, games, config, seed, device, samples)
+
+
+def _check_games(games: Sequence[FollowerGame], surrogate: str, architecture: Architecture) -> None:
+    """Raise a ValueError unless the games can be fitted together, by this surrogate."""
+    if not games:
+        raise ValueError("games must hold at least one game, got none")
+    classes = {type(game) for game in games}
+    networks = {network_shape(surrogate, game.shape, architecture) for game in games}
+    if len(classes) > 1 or len(networks) > 1:
+        kinds = {(type(game).__name__, game.shape) for game in games}
+        raise ValueError(
+            "games must share their class, and shape (N, M, S, A) as far as networks of "
+            f"{surrogate!r} depend on it, got {kinds}"
+        )
+    if surrogate == "posterior-dnl" and not isinstance(games[0], PersuasionGame):
+        raise ValueError(
+            "surrogate must be another than 'posterior-dnl', which is for persuasion games only, "
+            f"got game={games[0]!r}"
+        )
+
+
+def _standardisation(
+    games: Sequence[FollowerGame], utilities: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, scale and constant flag `(G, N)` of utilities `(G, count, N)`."""
+    mean, spread = utilities.mean(1), utilities.std(1)
+    ranges = torch.stack([game.payoff_range for game in games]).to(utilities)
+    constant = spread <= torch.maximum(CONSTANT_SPREAD * ranges, ROUNDING * mean.abs())
+    return mean, torch.where(constant, 1.0, spread), constant
+
+
+def _initialise(
+    games: Sequence[FollowerGame], surrogate: str, config: FitConfig, recipe: Recipe, seed: int
+) -> NetworkStack:
+    """All games' networks, each initialised from its own stream."""
+    architecture = replace(config.architecture, pattern_gradient=recipe.pattern_gradient)
+    count = networks_per_game(surrogate, games[0].shape[0]) * recipe.restarts
+    networks = []
+    with torch.random.fork_rng(devices=[]):
+        for game in games:
+            for index in range(count):
+                generator = stream("initialisation", seed, game.identity, index)
+                # Not torch.manual_seed, which seeds all devices: only the CPU's state is put back.
+                torch.default_generator.manual_seed(generator.initial_seed())
+                network = make_surrogate(surrogate, game.shape, architecture)
+                recipe.prepare(network)
+                if (
+                    architecture.prior == "given"
+                    and isinstance(network, PosteriorNetwork)
+                    and isinstance(game, PersuasionGame)
+                ):
+                    network.prior.copy_(game.prior)
+                networks.append(network)
+    return NetworkStack(networks).to(DTYPES[config.dtype])
+
+
+def _settle(
+    games: Sequence[FollowerGame],
+    networks: NetworkStack,
+    chosen: Sequence[int],
+    profiles: Tensor,
+    targets: Tensor,
+    seed: int,
+) -> None:
+    """Put right what descent has left a little off in each game's best network.
+
+    Args:
+        chosen: `G` numbers of networks.
+        profiles: `(G, samples, N, S, M)`.
+        targets: `(G, samples, N)`.
+    """
+    for g, (game, index) in enumerate(zip(games, chosen, strict=True)):
+        network = networks.network(index)
+        if is_affine(network):
+            generator = stream("initialisation", seed, game.identity, "pieces")
+            if settle(network, profiles[g].flatten(1).cpu(), targets[g].cpu(), generator):
+                networks.set_network(index, network)
+
+
+def _labels(n_games: int, restarts: int, n_senders: int) -> list[str]:
+    """Names of the log's columns, one per game, restart and sender."""
+    return [
+        f"game{g}_sender{n}" if restarts == 1 else f"game{g}_restart{r}_sender{n}"
+        for g in range(n_games)
+        for r in range(restarts)
+        for n in range(n_senders)
+    ]
+
+
+@torch.no_grad()
+def _evaluate(
+    fitted: Sequence[FittedSurrogate],
+    games: Sequence[FollowerGame],
+    config: FitConfig,
+    seed: int,
+    device: torch.device,
+    samples: Sample,
+) -> list[FittedSurrogate]:
+    """The surrogates with their errors on fresh samples filled in."""
+    dtype = DTYPES[config.dtype]
+    profiles, truth = samples(games, config.test_samples, seed, "test", device, dtype)
+    utility = stack_surrogates([f.to(device) for f in fitted])
+    rows = max(1, EVALUATION_ROWS // len(fitted))
+    predicted = torch.cat([utility(part) for part in profiles.split(rows, 1)], 1)
+    mse = (predicted.to(truth) - truth).square().mean(1).cpu()  # (G, N)
+    _, spread, flat = _standardisation(games, truth)
+    flat = flat.cpu() | torch.stack([f.constant for f in fitted])
+    unexplained = torch.where(flat, float("nan"), mse / spread.square().cpu())
+    return [
+        replace(f, mse=mse[g], unexplained=unexplained[g], constant=flat[g])
+        for g, f in enumerate(fitted)
+    ]
+
+
+def _prepare(
+    directory: Path,
+    games: Sequence[FollowerGame],
+    surrogate: str,
+    config: FitConfig,
+    seed: int,
+) -> Path:
+    """Make the folder of a fit, or make sure that it is this fit's."""
+    settings = asdict(config)
+    del settings["device"]
+    fit_id = {
+        "games": [game.identity for game in games],
+        "surrogate": surrogate,
+        "seed": seed,
+        "config": settings,
+        "training": asdict(config.training(surrogate)),
+    }
+    text = json.dumps(fit_id, indent=1) + "\n"
+    directory.mkdir(parents=True, exist_ok=True)
+    record = directory / "fit.json"
+    if record.exists() and record.read_text() != text:
+        raise ValueError(f"directory holds another fit, got {str(directory)!r}: see {record}")
+    write_text(record, text)
+    return directory

@@ -1,0 +1,146 @@
+"""How networks are trained: the paper's way, and the ways that measurement found.
+
+`python -m experiments.recipes` measures; results/recipes holds what it has found so far.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from torch import nn
+
+from dnl.layers import PATTERN_GRADIENTS, ActivationPattern, EmittedLinear, PatternBias
+from games import checks
+
+
+def cosine(last: float) -> Callable[[float], float]:
+    """The share of a learning rate that falls from 1 to `last` by a half cosine."""
+    return lambda progress: last + (1 - last) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way of training.
+
+    Attributes:
+        lr: Adam's learning rate at the start, at most.
+        lr_inputs: the rate is at most this, too, over the number of a network's inputs.
+        last: its share at the end, on the way by a half cosine; 1 is a constant rate.
+        batch_size: samples per step, at most.
+        posteriors: joint posteriors per step, at most, where networks see those; but 16 samples.
+        pattern_gradient, slope: of activation patterns, see `dnl.layers.ActivationPattern`.
+        context: what a pattern contributes to DNL's emitted layers and to DeLU's bias at the start,
+            as a multiple of the layers' own initialisation.
+        unit: what a network's output of 1 stands for, in standard deviations of the utility.
+        temperature: first and last of a follower's quantal response, on the way geometrically.
+        refit: steps, at most, after which heads that are linear in features are set by least
+            squares, as they are at the end; 0 for never.
+        restarts: networks trained side by side; the one with the smallest error is kept.
+        settle: whether a network of one follower without hidden layers is put right at the end by
+            pieces that are exactly affine (`dnl.surrogates.affine_pieces`), where these predict
+            better.
+    """
+
+    lr: float
+    lr_inputs: float | None = None
+    last: float = 1.0
+    batch_size: int = 512
+    posteriors: int | None = None
+    pattern_gradient: str = "none"
+    slope: float = 1.0
+    context: float = 1.0
+    unit: float = 1.0
+    temperature: tuple[float, float] = (0.1, 0.1)
+    refit: int = 0
+    restarts: int = 1
+    settle: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("lr", "lr_inputs", "slope", "unit"):
+            if getattr(self, name) is not None:
+                checks.positive_number(name, getattr(self, name))
+        checks.positive_number("context", self.context, allow_zero=True)
+        if checks.positive_number("last", self.last) > 1:
+            raise ValueError(f"last must be at most 1, got {self.last!r}")
+        for name in ("batch_size", "restarts"):
+            checks.positive_integer(name, getattr(self, name))
+        if self.posteriors is not None:
+            checks.positive_integer("posteriors", self.posteriors)
+        checks.positive_integer("refit", self.refit, least=0)
+        checks.one_of("pattern_gradient", self.pattern_gradient, PATTERN_GRADIENTS)
+        checks.instance("settle", self.settle, bool)
+        object.__setattr__(self, "temperature", tuple(self.temperature))
+        if len(self.temperature) != 2:
+            raise ValueError(f"temperature must be the first and the last, got {self.temperature}")
+        for value in self.temperature:
+            checks.positive_number("temperature", value)
+
+    def rows(self, n_joint: int) -> int:
+        """Samples per step where each has `n_joint` joint signals."""
+        if self.posteriors is None:
+            return self.batch_size
+        return min(self.batch_size, max(16, self.posteriors // n_joint))
+
+    def beginning(self, n_inputs: int) -> float:
+        """The learning rate at the start of networks of `n_inputs`."""
+        return self.lr if self.lr_inputs is None else min(self.lr, self.lr_inputs / n_inputs)
+
+    def rate(self, progress: float) -> float:
+        """The share of the first rate at `progress` from 0 to 1."""
+        return cosine(self.last)(progress)
+
+    def heat(self, progress: float) -> float:
+        """The temperature at `progress`."""
+        first, last = self.temperature
+        return first * (last / first) ** progress
+
+    def prepare(self, network: nn.Module) -> None:
+        """Give a fresh network's patterns their slope and their share at the start."""
+        for module in network.modules():
+            if isinstance(module, ActivationPattern):
+                module.slope = self.slope
+            elif isinstance(module, EmittedLinear | PatternBias):
+                module.scale_context(self.context)
+
+
+PAPER = Recipe(lr=0.01)  # Adam at a constant rate (appendix B); the batch size is ours
+FOLLOWER = Recipe(
+    lr=0.02,
+    last=0.005,
+    batch_size=256,
+    posteriors=2**14,
+    temperature=(0.05, 0.001),
+    refit=200,
+    restarts=4,
+)
+# Small batches and a hot start halve the error on contracts and security games.
+FLAT_FOLLOWER = Recipe(
+    lr=0.02,
+    last=0.005,
+    batch_size=64,
+    temperature=(0.2, 0.001),
+    refit=800,
+    restarts=4,
+    settle=True,
+)
+# At the paper's rate networks of 200 inputs, N = 2 and (10, 10, 10), learn nothing, and at a
+# tenth of it 40 %; of 8 inputs, (2, 2, 2), that rate with a cosine is best for ReLU and DeLU.
+RECIPES: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
+    {
+        "paper": {
+            "relu": PAPER,
+            "delu": PAPER,
+            "dnl": PAPER,
+            "posterior-dnl": FOLLOWER,
+            "follower-dnl": FLAT_FOLLOWER,
+        },
+        "tuned": {
+            "relu": Recipe(lr=0.01, lr_inputs=0.2, last=0.01),
+            "delu": Recipe(lr=0.01, lr_inputs=0.2, last=0.01, pattern_gradient="straight-through"),
+            "dnl": Recipe(lr=0.003, lr_inputs=0.2, last=0.01, pattern_gradient="straight-through"),
+            "posterior-dnl": FOLLOWER,  # it has one recipe: the paper knows no such network
+            "follower-dnl": FLAT_FOLLOWER,  # nor this one
+        },
+    }
+)

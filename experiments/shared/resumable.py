@@ -1,0 +1,151 @@
+"""A table computed row by row, each kept as soon as it is there; a second run computes the rest."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import active_children
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pandas as pd
+import torch
+
+from dnl.benchmark.rows import (
+    RUN,
+    check_columns,
+    check_own,
+    lock,
+    make_writable,
+    read_record,
+    read_table,
+    record_continuation,
+    write_record,
+    write_table,
+)
+from dnl.runtime import interruption, progress
+from games.checks import shown
+
+Key = tuple[Any, ...]
+Row = dict[str, Any]
+
+
+def table_of(
+    out: Path,
+    names: Sequence[str],
+    keys: Sequence[Key],
+    row_of: Callable[..., Row | list[Row]],
+    configuration: Row,
+    arguments: tuple[Any, ...] = (),
+    workers: int = 1,
+    quiet: bool = False,
+    table: str = "games.csv",
+    within: Sequence[str] = (),
+) -> pd.DataFrame:
+    """All rows in `out/table`, sorted by their keys, the missing ones among `keys` computed first.
+
+    Args:
+        out: folder; `run.json` in it records command, commit and hardware of all runs.
+        names: columns that hold a key.
+        keys: rows wanted.
+        row_of: `row_of(key, *arguments)`, one row or several; a module's function where there are
+            several workers.
+        configuration: what all rows of one folder must have been computed with.
+        arguments: passed on.
+        workers: processes, one thread each; 1 computes here.
+        quiet: show no progress bar.
+        table: name of the file.
+        within: columns by which the rows of one key are sorted.
+
+    Raises:
+        ValueError: if the folder holds rows of another configuration, or another command's run.
+        OSError: if it cannot be written, or another process works in it.
+    """
+    make_writable(out)
+    held = lock(out)
+    try:
+        check_own(out)
+        path = out / table
+        rows = _finished(path, names)
+        done = {tuple(row[name] for name in names) for row in rows}
+        if done:
+            _check_configuration(out, configuration)
+        missing = [key for key in dict.fromkeys(keys) if key not in done]
+        if not done:
+            write_record(out, configuration)
+        elif missing:
+            record_continuation(out)
+        found = _computed(missing, row_of, arguments, workers)
+        order, began = [*names, *within], time.monotonic()
+        with progress.bar(quiet, total=len(missing)) as bar:
+            for count, new in enumerate(found, 1):
+                with interruption.held_back():
+                    rows += new if isinstance(new, list) else [new]
+                    write_table(pd.DataFrame(rows).sort_values(order), path)
+                interruption.check()
+                bar.update()
+                seconds = progress.duration(time.monotonic() - began)
+                progress.line(f"{table}: {count}/{len(missing)}, {seconds} elapsed", quiet)
+        return pd.DataFrame(rows).sort_values(order, ignore_index=True)
+    finally:
+        held.release()
+
+
+def _check_configuration(out: Path, configuration: Row) -> None:
+    if not (out / RUN).exists():
+        raise ValueError(f"out holds games of an unknown run, got {str(out)!r}: no {RUN}")
+    there = read_record(out)["configuration"]
+    for name, value in configuration.items():
+        if there.get(name) != value:
+            raise ValueError(
+                f"out holds games with {name}={shown(there.get(name))}, got {name}={shown(value)} "
+                f"and out={str(out)!r}: choose another folder"
+            )
+
+
+def _finished(path: Path, names: Sequence[str]) -> list[Any]:
+    """The rows that are in the table at `path`; a row without its key is none."""
+    if not path.exists():
+        return []
+    frame = read_table(path)
+    check_columns(path, frame, names)
+    return frame.dropna(subset=list(names)).to_dict("records")
+
+
+def _computed(
+    keys: Iterable[Key],
+    row_of: Callable[..., Row | list[Row]],
+    arguments: tuple[Any, ...],
+    workers: int,
+) -> Iterator[Row | list[Row]]:
+    if workers == 1:
+        yield from (row_of(key, *arguments) for key in keys)
+        return
+    before = set(active_children())
+    with ProcessPoolExecutor(workers, initializer=_begin_worker, initargs=(os.getpid(),)) as pool:
+        futures = [pool.submit(row_of, key, *arguments) for key in keys]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:  # nobody waits for the others any more
+            for worker in set(active_children()) - before:
+                worker.terminate()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker(parent: int) -> None:
+    """One thread each; Ctrl-C is the parent's, and a worker does not outlive its parent."""
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)

@@ -1,0 +1,1 @@
+"""Leaders whose utilities jump when a follower switches choice: contracts, pricing, security."""

@@ -1,0 +1,27 @@
+"""A game made from another one, with the same leaders, decisions and payoff range."""
+
+from torch import Tensor
+
+from games.followers.base import FollowerGame
+from games.value import GameValue
+
+
+class DerivedGame(GameValue):
+    """What such games share. A `PersuasionGame` derived so is none: `"posterior-dnl"` refuses it.
+
+    Args:
+        game: any game with a follower.
+    """
+
+    def __init__(self, game: FollowerGame) -> None:
+        self.game = game
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """`(N, M, S, A)`, the whole game's."""
+        return self.game.shape
+
+    @property
+    def payoff_range(self) -> Tensor:
+        """`(N,)`, the whole game's: a bound."""
+        return self.game.payoff_range

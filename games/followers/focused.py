@@ -1,0 +1,54 @@
+"""A game whose random profiles come from parts of it, where surrogates are to fit it well."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from games import checks
+from games.followers.base import FollowerGame
+from games.followers.derived import DerivedGame
+from games.followers.zoomed import Zoomed
+
+
+class Focused(DerivedGame):
+    """The same game as another; random profiles are uniform on it and on each of its parts in turn.
+
+    Surrogates learn from random profiles what a follower does. `Zoomed` shows them a part alone,
+    with coordinates of its own; this class shows parts of all sizes at once, in the game's own
+    coordinates.
+
+    Args:
+        game: see `DerivedGame`.
+        parts: of that game; none leave it as it is.
+
+    Raises:
+        ValueError: for a part of another game.
+    """
+
+    def __init__(self, game: FollowerGame, parts: Sequence[Zoomed] = ()) -> None:
+        super().__init__(game)
+        self.parts = tuple(parts)
+        for part in self.parts:
+            if not isinstance(part, Zoomed) or part.game != game:
+                raise ValueError(f"parts must be Zoomed parts of game={game!r}, got {part!r}")
+
+    def arguments(self) -> dict[str, object]:
+        """The constructor's arguments as JSON values, game and parts by their identity."""
+        return {"game": self.game.identity, "parts": [part.identity for part in self.parts]}
+
+    def __repr__(self) -> str:
+        return f"Focused({self.game!r}, parts={len(self.parts)})"
+
+    def sample_policies(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """Random profiles `(count, N, S, M)`: one of the game, one of each part, and so on."""
+        checks.positive_integer("count", count, least=0)
+        policies = self.game.sample_policies(count, generator)
+        every = len(self.parts) + 1
+        for turn, part in enumerate(self.parts, start=1):
+            policies[turn::every] = part.real(policies[turn::every])
+        return policies
+
+    def ex_ante_utility(self, policies: Tensor) -> Tensor:
+        """The game's: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`."""
+        return self.game.ex_ante_utility(policies)

@@ -1,0 +1,5 @@
+"""Multi-sender persuasion games: the simulator and the families of games."""
+
+from games.persuasion.game import TIE_BREAKS, PersuasionGame, of_one_sender
+
+__all__ = ["TIE_BREAKS", "PersuasionGame", "of_one_sender"]

@@ -1,0 +1,1 @@
+"""Games and surroundings that several tests share."""

@@ -1,0 +1,1 @@
+"""What is true, in slow loops that import nothing under test."""

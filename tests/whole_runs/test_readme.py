@@ -1,0 +1,54 @@
+"""What the README shows works: its Python runs, its commands parse, its make targets exist."""
+
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cyclopts import App
+
+from dnl import bench, plot, solve
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text()
+COMMANDS: dict[str, Callable[..., int]] = {
+    "dnl.bench": bench.main,
+    "dnl.plot": plot.main,
+    "dnl.solve": solve.main,
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_of_the_readme_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out
+
+
+def test_commands_of_the_readme_parse() -> None:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    commands = [shlex.split(line, comments=True) for line in lines]
+    assert ["make", "bench"] in commands
+    assert ["make", "test"] in commands
+    for command in commands:
+        if command[0] == "make":
+            assert re.search(rf"^{command[1]}:", MAKEFILE, flags=re.MULTILINE), command
+            continue
+        assert command[:2] == ["python", "-m"], command
+        if "--help" in command:
+            continue
+        module, arguments = command[2], command[3:]
+        if module in COMMANDS:
+            app = App()
+            app.default(COMMANDS[module])
+            app.parse_args(arguments, exit_on_error=False, print_error=False)
+        else:  # an experiment
+            assert (Path(__file__).parents[2] / (module.replace(".", "/") + ".py")).exists()
+
+
+def test_make_bench_runs_the_main_job() -> None:
+    assert "-m dnl.bench --senders 2 4\n" in MAKEFILE
