@@ -11,7 +11,7 @@ from dnl.exact.best_response import BestResponse, best_response
 from dnl.exact.commitment import Optimum, Worst, follower_optimum, follower_worst
 from dnl.exact.full_revelation import FullRevelation, full_revelation
 from dnl.exact.optimal_persuasion import OptimalPersuasion, optimal_persuasion
-from dnl.exact.pricing import pricing_gain
+from dnl.exact.pricing_gain import pricing_gain
 from dnl.exact.welfare_ceiling import WelfareCeiling, welfare_ceiling
 from dnl.gradients.extragradient import ExtragradientConfig, ExtragradientResult, extragradient
 from dnl.reporting import figures

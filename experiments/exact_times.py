@@ -18,7 +18,7 @@ from dnl import best_response
 from dnl.benchmark.rows import claim, write_table
 from dnl.exact.best_response import exact_rows
 from dnl.exact.deviation import Deviation, deviation
-from dnl.exact.relaxation import Hull
+from dnl.exact.hull_relaxation import HullRelaxation
 from dnl.runtime import cli, progress
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
@@ -128,7 +128,7 @@ def plain_milp(problem: Deviation, radius: float, tolerance: float, time_limit: 
     low = np.maximum(problem.own - radius, 0.0)
     width = np.minimum(problem.own + radius, 1.0) - low
     candidates = np.asarray(problem.candidates(low, low + width))
-    hull = Hull(problem, low, width, candidates, total="policy", unit=1.0)
+    hull = HullRelaxation(problem, low, width, candidates, total="policy", unit=1.0)
     program = hull.program
     binary = np.zeros(len(program.cost))
     binary[hull.n_x : hull.y_start] = 1

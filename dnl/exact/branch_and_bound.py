@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dnl.exact.hull_relaxation import HullRelaxation, Node, Taken
 from dnl.exact.linear_program import Array
-from dnl.exact.relaxation import Hull, Node, Taken
 from dnl.exact.status import Status
 from dnl.runtime.budget import Budget
 
@@ -34,10 +34,10 @@ class Outcome:
 
 
 def maximise(
-    hull: Hull,
+    hull: HullRelaxation,
     gap: float,
     budget: Budget,
-    improve: Callable[[Hull, Node], float],
+    improve: Callable[[HullRelaxation, Node], float],
     best: float = -np.inf,
     decided: Callable[[float, float], bool] | None = None,
     ceiling: Callable[[Node, float], float] | None = None,
@@ -125,7 +125,7 @@ class _Drops:
         return excess * np.sqrt(np.maximum(rate, LEAST).prod(0))
 
 
-def _pair(hull: Hull, taken: Taken, promise: Array) -> int | None:
+def _pair(hull: HullRelaxation, taken: Taken, promise: Array) -> int | None:
     """The pair of the largest promise, or None where every pair has one entry left."""
     count = np.bincount(hull.entry_pair[_left(hull, taken)], minlength=hull.n_pairs)
     if not (count > 1).any():
@@ -133,7 +133,7 @@ def _pair(hull: Hull, taken: Taken, promise: Array) -> int | None:
     return int(np.where(count > 1, promise, -np.inf).argmax())
 
 
-def _split(hull: Hull, taken: Taken, node: Node, pair: int) -> tuple[Taken, Taken]:
+def _split(hull: HullRelaxation, taken: Taken, node: Node, pair: int) -> tuple[Taken, Taken]:
     """The two sets of entries of `pair` to take out."""
     entries = np.flatnonzero(_left(hull, taken) & (hull.entry_pair == pair))
     chosen = entries[node.shares[entries].argmax()]
@@ -141,7 +141,7 @@ def _split(hull: Hull, taken: Taken, node: Node, pair: int) -> tuple[Taken, Take
     return others, frozenset([int(chosen)])
 
 
-def _left(hull: Hull, taken: Taken) -> NDArray[np.bool_]:
+def _left(hull: HullRelaxation, taken: Taken) -> NDArray[np.bool_]:
     left = np.ones(hull.n_entries, dtype=bool)
     left[list(taken)] = False
     return left

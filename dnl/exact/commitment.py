@@ -23,7 +23,6 @@ from torch import Tensor
 
 from dnl.exact.deviation import MARGINS, SLACK
 from dnl.exact.linear_program import Array, LinearProgram, Solution
-from dnl.exact.sparse import csr_matrix
 from dnl.runtime.budget import FOREVER
 from games.followers.contracts import ContractGame
 from games.followers.security import SecurityGame
@@ -150,13 +149,11 @@ class _Commitment:
         lead = LinearProgram(
             np.append(np.zeros(n_decisions), 1.0),
             np.ones(n_decisions + 1),
-            csr_matrix(
-                np.vstack(
-                    [
-                        np.column_stack([score, -before.astype(np.float64)]),
-                        np.append(np.ones(n_decisions), 0.0),
-                    ]
-                )
+            np.vstack(
+                [
+                    np.column_stack([score, -before.astype(np.float64)]),
+                    np.append(np.ones(n_decisions), 0.0),
+                ]
             ),
             np.append(-at_zero, -np.inf),
             np.append(np.full(len(at_zero), np.inf), self.budget),
@@ -181,7 +178,7 @@ class _Commitment:
         return LinearProgram(
             sign * self.utility[action],
             np.ones(n_decisions),
-            csr_matrix(np.vstack([score, np.ones(n_decisions)])),
+            np.vstack([score, np.ones(n_decisions)]),
             np.append(least, -np.inf),
             np.append(np.full(len(least), np.inf), self.budget),
         ).solve(FOREVER)

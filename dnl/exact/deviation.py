@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 
 from dnl.exact.linear_program import Array
-from dnl.exact.ties import ALIKE, Ties, resolve
+from dnl.exact.tie_breaking import ALIKE, Ties, resolve
 from dnl.runtime.budget import FOREVER, Budget
 from games import PersuasionGame
 from games.persuasion.simulation import TIE_TOLERANCE

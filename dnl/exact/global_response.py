@@ -21,13 +21,12 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from dnl.exact.action_regions import ActionRegions
 from dnl.exact.branch_and_bound import maximise
-from dnl.exact.cells import Cells
 from dnl.exact.deviation import Deviation
-from dnl.exact.linear_program import Array, LinearProgram
+from dnl.exact.hull_relaxation import HullRelaxation, Node
+from dnl.exact.linear_program import Array, LinearProgram, csr_matrix
 from dnl.exact.local_response import INWARDS, Decided, LocalResponse
-from dnl.exact.relaxation import Hull, Node
-from dnl.exact.sparse import csr_matrix
 from dnl.exact.status import Status
 from dnl.runtime.budget import Budget
 
@@ -76,11 +75,11 @@ class GlobalResponse:
         shape = (1, len(self.support))
         low, width = np.zeros(shape), np.ones(shape)
         candidates = self.posterior.candidates(low, width, budget)
-        if candidates is None or not Hull.fits(candidates, shape[1], budget):
+        if candidates is None or not HullRelaxation.fits(candidates, shape[1], budget):
             self.status = Status.TIME_LIMIT
         else:
-            self.hull = Hull(self.posterior, low, width, candidates, "posterior", 1.0)
-            self.cells = self._cells(candidates)
+            self.hull = HullRelaxation(self.posterior, low, width, candidates, "posterior", 1.0)
+            self.regions = self._regions(candidates)
             self._search()
         self.dual = np.zeros(len(deviation.prior))
         self.dual[self.support] = self._certificate * self.prior
@@ -117,12 +116,12 @@ class GlobalResponse:
             payoff_range=problem.payoff_range,
         )
 
-    def _cells(self, candidates: NDArray[np.bool_]) -> Cells:
+    def _regions(self, candidates: NDArray[np.bool_]) -> ActionRegions:
         n_signals, n_states = self.posterior.weights.shape
         pairs = np.stack([np.zeros(n_signals, dtype=np.int64), np.arange(n_signals)], 1)
         shape = (1, n_states)
         low, width = np.zeros(shape), np.ones(shape)
-        return Cells(self.posterior, low, width, pairs, candidates[0], 1.0, posterior=True)
+        return ActionRegions(self.posterior, low, width, pairs, candidates[0], 1.0, posterior=True)
 
     def _pool(self, generator: np.random.Generator) -> Array:
         """Posteriors to start from: vertices, the prior, the present ones, random faces."""
@@ -184,7 +183,7 @@ class GlobalResponse:
         """Whether the receiver may take `actions (1, J)` at some posterior."""
         key = actions.tobytes()
         if key not in self._reached:
-            self._reached[key] = self.cells.is_reached(actions, self.budget)
+            self._reached[key] = self.regions.is_reached(actions, self.budget)
         return self._reached[key]
 
     def _add(self, points: Array) -> None:
@@ -255,7 +254,7 @@ class GlobalResponse:
         found: list[Array] = []
         best = -np.inf
 
-        def improve(hull: Hull, node: Node) -> float:
+        def improve(hull: HullRelaxation, node: Node) -> float:
             nonlocal best
             if node.columns is not None:
                 found.append(node.columns[0])
@@ -313,7 +312,7 @@ class GlobalResponse:
         for reach in INWARDS:
             low = np.maximum(point - reach, 0.0)[None]
             width = np.minimum(point + reach, 1.0) - low
-            inside = self.cells.within(low, width).inside(found[1], self.budget)
+            inside = self.regions.within(low, width).inside(found[1], self.budget)
             if inside is not None and inside[0] > -np.inf:
                 near.append(inside[1][0] / inside[1].sum())
         return np.array(near).reshape(-1, len(point))

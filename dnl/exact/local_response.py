@@ -15,13 +15,13 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from dnl.exact.action_regions import ActionRegions
 from dnl.exact.branch_and_bound import Outcome, maximise
-from dnl.exact.cells import Cells
 from dnl.exact.deviation import MARGINS, Deviation
+from dnl.exact.hull_relaxation import HullRelaxation, Node
+from dnl.exact.lagrangian import OwnSignals
 from dnl.exact.linear_program import Array
-from dnl.exact.relaxation import Hull, Node
-from dnl.exact.signal_exchange import exchange
-from dnl.exact.signals import Signals
+from dnl.exact.local_search import local_search
 from dnl.exact.status import Status
 from dnl.runtime.budget import Budget
 
@@ -68,14 +68,14 @@ class LocalResponse:
         unit = min(radius, 1.0)
         candidates = deviation.candidates(low, low + width, budget)
         self.bound, self.status = np.inf, Status.TIME_LIMIT
-        if candidates is None or not Hull.fits(candidates, low.shape[1], budget):
+        if candidates is None or not HullRelaxation.fits(candidates, low.shape[1], budget):
             return
         self.candidates = candidates
-        self.hull = Hull(deviation, low, width, candidates, total="policy", unit=unit)
+        self.hull = HullRelaxation(deviation, low, width, candidates, total="policy", unit=unit)
         pairs = np.stack([self.hull.pair_own, self.hull.pair_other], 1)
         open_to = candidates[self.hull.pair_own, self.hull.pair_other]
-        self.cells = Cells(deviation, low, width, pairs, open_to, unit)
-        self._signals: Signals | None = None
+        self.regions = ActionRegions(deviation, low, width, pairs, open_to, unit)
+        self._signals: OwnSignals | None = None
         self._exchanged = -np.inf
         self._seen: set[bytes] = set()
         for actions in starts:
@@ -93,7 +93,7 @@ class LocalResponse:
                     self._improve_attained,
                     self.attained,
                     decided,
-                    reached=lambda actions: self.cells.is_reached(actions, budget),
+                    reached=lambda actions: self.regions.is_reached(actions, budget),
                 )
             )
 
@@ -108,7 +108,7 @@ class LocalResponse:
 
     # ------------------------------------------------------- boundaries in the sender's favour
 
-    def _improve(self, hull: Hull, node: Node) -> float:
+    def _improve(self, hull: HullRelaxation, node: Node) -> float:
         if node.columns is not None:
             self._keep(node.columns)
             if hull.n_pairs:
@@ -123,7 +123,7 @@ class LocalResponse:
         if value <= self._exchanged or self._closed(bound):
             return
         signals = self._own_signals()
-        for columns in exchange(self.cells, signals, actions, bound, self.budget):
+        for columns in local_search(self.regions, signals, actions, bound, self.budget):
             self._keep(columns)
             if self._closed(bound):
                 break
@@ -136,10 +136,10 @@ class LocalResponse:
         left = EXACT * (root.bound - best)
         return self._own_signals().bound(self.hull.row_prices(root), left, self.budget)
 
-    def _own_signals(self) -> Signals:
+    def _own_signals(self) -> OwnSignals:
         if self._signals is None:  # often not needed
             hull = self.hull
-            self._signals = Signals(
+            self._signals = OwnSignals(
                 self.deviation, hull.low, hull.width, self.candidates, hull.unit
             )
         return self._signals
@@ -154,7 +154,7 @@ class LocalResponse:
             if key in self._seen or self.budget.over:
                 return
             self._seen.add(key)
-            optimum = self.cells.best(actions, 0.0, self.budget)
+            optimum = self.regions.best(actions, 0.0, self.budget)
             if optimum is None:
                 return
             actions = self._keep(optimum.columns)
@@ -190,22 +190,22 @@ class LocalResponse:
     def _enter(self, actions: NDArray[np.int64], columns: Array) -> None:
         free = columns.sum(1) <= 0
         for margin in MARGINS:
-            optimum = self.cells.best(actions, margin, self.budget, free)
+            optimum = self.regions.best(actions, margin, self.budget, free)
             if optimum is not None:
                 self._attain(optimum.columns)
-        inside = self.cells.inside(actions, self.budget)
+        inside = self.regions.inside(actions, self.budget)
         if inside is not None and inside[0] > 0:
             for share in INWARDS:
                 self._attain(columns + share * (inside[1] - columns))
 
-    def _improve_attained(self, hull: Hull, node: Node) -> float:
+    def _improve_attained(self, hull: HullRelaxation, node: Node) -> float:
         if node.columns is not None:
             self._attain(node.columns)
         if node.columns is not None and hull.n_pairs:
             for actions in (node.actions, hull.actions_of(node)):
                 if (key := b"entered" + actions.tobytes()) not in self._seen:
                     self._seen.add(key)
-                    optimum = self.cells.best(actions, 0.0, self.budget)
+                    optimum = self.regions.best(actions, 0.0, self.budget)
                     if optimum is not None:
                         self._enter(actions, optimum.columns)
         return self.attained

@@ -7,7 +7,7 @@ Gentzkow 2011, proposition 1).
 
 Where an action is as good as another in every possible state, the receiver's tie rule decides:
 what it never takes is not recommended, and where it goes by the senders' welfare that is a
-condition of obedience (`dnl.exact.ties`).
+condition of obedience (`dnl.exact.tie_breaking`).
 
 Variables: `y (S, A)`, the probability of recommending each action in each state.
 """
@@ -16,8 +16,7 @@ import numpy as np
 import torch
 
 from dnl.exact.deviation import SLACK, Deviation, unheard
-from dnl.exact.linear_program import Array, LinearProgram
-from dnl.exact.sparse import csr_matrix, vstack
+from dnl.exact.linear_program import Array, LinearProgram, csr_matrix, vstack
 from dnl.runtime.budget import FOREVER, Budget
 from games import PersuasionGame
 

@@ -11,30 +11,34 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from dnl.exact.cells import Cells
+from dnl.exact.action_regions import ActionRegions
+from dnl.exact.lagrangian import OwnSignals
 from dnl.exact.linear_program import Array
-from dnl.exact.signals import Signals
 from dnl.runtime.budget import Budget
 
 TRIALS = 3  # columns tried at each signal before the next one's turn
 COUNTS = 0.1  # of what a signal may miss: smaller improvements are not worth a round
 
 
-def exchange(
-    cells: Cells, signals: Signals, actions: NDArray[np.int64], bound: float, budget: Budget
+def local_search(
+    regions: ActionRegions,
+    signals: OwnSignals,
+    actions: NDArray[np.int64],
+    bound: float,
+    budget: Budget,
 ) -> Iterator[Array]:
     """Columns `(M, S)`, each better than the ones before.
 
     Args:
-        cells, signals: over the same box.
+        regions, signals: over the same box.
         actions: `(M, J)`, the cell to start from.
         bound: of all columns. Each signal may miss its part of what is left to it.
         budget: of the search.
     """
-    optimum = cells.best(actions, 0.0, budget)
+    optimum = regions.best(actions, 0.0, budget)
     if optimum is None:
         return
-    value = _value(cells, optimum.columns)
+    value = _value(regions, optimum.columns)
     own, idle = 0, 0
     while idle < len(signals) and not budget.over:
         idle += 1
@@ -43,14 +47,14 @@ def exchange(
         above = present + COUNTS * missed
         for column in signals.price(own, optimum.prices, missed, budget, above).columns[:TRIALS]:
             tried = actions.copy()
-            tried[own] = cells.deviation.closure(column)[1]
-            better = cells.best(tried, 0.0, budget)
-            if better is not None and _value(cells, better.columns) > value + COUNTS * missed:
-                actions, optimum, value, idle = tried, better, _value(cells, better.columns), 0
+            tried[own] = regions.deviation.closure(column)[1]
+            better = regions.best(tried, 0.0, budget)
+            if better is not None and _value(regions, better.columns) > value + COUNTS * missed:
+                actions, optimum, value, idle = tried, better, _value(regions, better.columns), 0
                 yield optimum.columns
                 break
         own = (own + 1) % len(signals)
 
 
-def _value(cells: Cells, columns: Array) -> float:
-    return float(cells.deviation.closure(columns)[0].sum())
+def _value(regions: ActionRegions, columns: Array) -> float:
+    return float(regions.deviation.closure(columns)[0].sum())

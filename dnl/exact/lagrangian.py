@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from dnl.exact.branch_and_bound import maximise
 from dnl.exact.deviation import Deviation
-from dnl.exact.linear_program import ROUNDING, Array
-from dnl.exact.relaxation import Hull, Node
+from dnl.exact.hull_relaxation import HullRelaxation, Node
+from dnl.exact.linear_program import BOUND_ROUNDING, Array
 from dnl.exact.status import Status
 from dnl.runtime.budget import Budget
 
@@ -33,8 +33,8 @@ class Priced:
     bound: float
 
 
-class Signals:
-    """The programs of the own signals; arguments as in `Hull`."""
+class OwnSignals:
+    """The programs of the own signals; arguments as in `HullRelaxation`."""
 
     def __init__(
         self,
@@ -47,7 +47,8 @@ class Signals:
         self.deviation = deviation
         each = [slice(m, m + 1) for m in range(len(low))]
         self.hulls = [
-            Hull(deviation, low[m], width[m], candidates[m], total="free", unit=unit) for m in each
+            HullRelaxation(deviation, low[m], width[m], candidates[m], total="free", unit=unit)
+            for m in each
         ]
 
     def __len__(self) -> int:
@@ -67,7 +68,7 @@ class Signals:
         """
         share = gap / len(self)
         worth = sum(self.price(m, prices, share, budget).bound for m in range(len(self)))
-        return float(prices.sum() + ROUNDING * np.abs(prices).sum()) + worth
+        return float(prices.sum() + BOUND_ROUNDING * np.abs(prices).sum()) + worth
 
     def price(
         self, own: int, prices: Array, gap: float, budget: Budget, above: float = -np.inf
@@ -84,7 +85,7 @@ class Signals:
         hull, best, seen = self.hulls[own], above, 0
         found: list[tuple[float, Array]] = []
 
-        def improve(hull: Hull, node: Node) -> float:
+        def improve(hull: HullRelaxation, node: Node) -> float:
             nonlocal best, seen
             seen += 1
             if node.columns is not None and node.value > above:

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnl.exact.deviation import SLACK, Deviation
-from dnl.exact.linear_program import Array, LinearProgram
-from dnl.exact.sparse import coo_matrix, csr_matrix
+from dnl.exact.linear_program import Array, LinearProgram, coo_matrix, csr_matrix
 from dnl.runtime.budget import Budget
 
 BYTES = 100  # that an entry of the matrix takes while it is put together
@@ -53,7 +52,7 @@ class Node:
     solved: bool
 
 
-class Hull:
+class HullRelaxation:
     """The relaxation over boxes of columns.
 
     Args:

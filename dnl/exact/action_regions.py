@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnl.exact.deviation import SLACK, Deviation
-from dnl.exact.linear_program import Array, LinearProgram
-from dnl.exact.sparse import csr_matrix, hstack, vstack
+from dnl.exact.linear_program import Array, LinearProgram, csr_matrix, hstack, vstack
 from dnl.runtime.budget import Budget
 
-EMPTY = 1e-9  # depth, as in `Cells.inside`, above which a cell has an inside
+EMPTY = 1e-9  # depth, as in `ActionRegions.inside`, above which a cell has an inside
 FAINT = 1e-8  # entries of rows of size 1 that a solver may drop
 EXACT = 1e-13  # depth up to which it is 0 but for rounding: a tie at all columns of the cell
 
@@ -29,7 +28,7 @@ class Optimum:
     prices: Array
 
 
-class Cells:
+class ActionRegions:
     """Linear programs over the cells of a box of columns.
 
     Args:
@@ -38,7 +37,7 @@ class Cells:
         pairs: `(P, 2)` own signal and others' joint signal of the pairs whose action is open; the
             action of every other pair is the same in all of the box.
         candidates: `(P, A)` which actions are open there.
-        unit: as in `Hull`.
+        unit: as in `HullRelaxation`.
         posterior: whether the columns are one posterior, which adds up to 1 over the states,
             instead of a policy, whose columns add up to 1 in every state.
     """
@@ -71,9 +70,9 @@ class Cells:
         self._left = left / size
         self._per_price = unit / size
 
-    def within(self, low: Array, width: Array) -> "Cells":
+    def within(self, low: Array, width: Array) -> "ActionRegions":
         """The same cells in smaller boxes."""
-        return Cells(
+        return ActionRegions(
             self.deviation, low, width, self.pairs, self.candidates, self.unit, self.posterior
         )
 
