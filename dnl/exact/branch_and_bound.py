@@ -30,7 +30,6 @@ class Outcome:
     best: float
     bound: float
     status: Status
-    nodes: int
 
 
 def maximise(
@@ -65,9 +64,9 @@ def maximise(
     if not root.solved:
         late = budget.over
         status = Status.TIME_LIMIT if late else Status.SUSPECT
-        return Outcome(best, max(best, root.bound), status, 1)
+        return Outcome(best, max(best, root.bound), status)
     if root.bound == -np.inf:
-        return Outcome(best, max(best, root.bound), Status.INFEASIBLE, 1)
+        return Outcome(best, max(best, root.bound), Status.INFEASIBLE)
     highest = np.inf if ceiling is None else ceiling(root, best)
     drops = _Drops(hull.n_pairs)
     heap: list[tuple[float, int, Taken, Node]] = [(-root.bound, 0, frozenset(), root)]
@@ -77,9 +76,9 @@ def maximise(
         if min(-heap[0][0], highest) <= max(best + gap, closed):
             break
         if decided is not None and decided(best, bound):
-            return Outcome(best, bound, Status.OPTIMAL, nodes)
+            return Outcome(best, bound, Status.OPTIMAL)
         if budget.over:
-            return Outcome(best, bound, Status.TIME_LIMIT, nodes)
+            return Outcome(best, bound, Status.TIME_LIMIT)
         negative, _, taken, node = heapq.heappop(heap)
         pair = _pair(hull, taken, drops.expected(node.excess))
         if pair is None:  # every pair is settled: a cell, up to the solver's tolerances
@@ -102,8 +101,8 @@ def maximise(
     bound = max(min(max(open_bound, closed), highest), best)
     if suspect and bound > best + gap:
         late = budget.over
-        return Outcome(best, bound, Status.TIME_LIMIT if late else Status.SUSPECT, nodes)
-    return Outcome(best, bound, Status.OPTIMAL, nodes)
+        return Outcome(best, bound, Status.TIME_LIMIT if late else Status.SUSPECT)
+    return Outcome(best, bound, Status.OPTIMAL)
 
 
 class _Drops:

@@ -56,7 +56,6 @@ class Deviation:
         own: `(M, S)` columns of the sender's policy in the profile.
         rank: `(S, A)`: among tied actions the receiver takes one of the highest expected rank, over
             its unit of ties; None where the lowest index decides.
-        lowest, payoff_range: utility in the game's units is `lowest + payoff_range * utility`.
     """
 
     weights: Array
@@ -64,8 +63,6 @@ class Deviation:
     utility: Array
     own: Array
     rank: Array | None
-    lowest: float
-    payoff_range: float
 
     @cached_property
     def prior(self) -> Array:
@@ -206,10 +203,6 @@ class Deviation:
         low[:, fixed], width[:, fixed] = self.own[:, fixed], 0.0
         return low, width
 
-    def in_units(self, utility: float) -> float:
-        """Normalised utility in the game's units."""
-        return self.lowest + self.payoff_range * utility
-
 
 def deviation(game: PersuasionGame, policies: Array, sender: int) -> Deviation:
     """The program of `sender` when the others play `policies (N, S, M)`, rows exact.
@@ -242,16 +235,12 @@ def _program(game: PersuasionGame, weights: Array, own: Array, sender: int) -> D
     possible = game.possible_actions.numpy()
     v, u = game.receiver_utility.numpy(), game.sender_utility.numpy()
     units = game.tie_units(torch.float64)
-    payoff_range = game.payoff_range[sender].item()
-    mine = u[sender][:, possible]
     return Deviation(
         weights=weights,
         value=_over(v[:, possible], units[0]),
-        utility=_over(mine, payoff_range),
+        utility=_over(u[sender][:, possible], game.payoff_range[sender].item()),
         own=own,
         rank=None if game.tie_break == "first" else _over(u.sum(0)[:, possible], units[1]),
-        lowest=float(game.prior.numpy() @ mine.min(1)),
-        payoff_range=payoff_range,
     )
 
 
