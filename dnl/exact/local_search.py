@@ -1,9 +1,8 @@
-"""Better columns, one own signal at a time.
+"""Local search: improve a policy's columns, one own signal at a time.
 
-Within a cell the best columns are a linear program, whose dual values price the states' rows. At
-these prices each own signal looks for a column worth more than its own (`signals`). The cell of
-that column is exchanged for the signal's present one, and the linear program over the new cell
-tells what that is worth.
+In an action region the best columns solve a linear program, whose dual values price the states'
+rows. At these prices we look for a better column for one own signal (`lagrangian`). Its actions
+replace the signal's present ones, and the linear program over the new region gives the value.
 """
 
 from collections.abc import Iterator
@@ -16,8 +15,8 @@ from dnl.exact.lagrangian import OwnSignals
 from dnl.exact.linear_program import Array
 from dnl.runtime.budget import Budget
 
-TRIALS = 3  # columns tried at each signal before the next one's turn
-COUNTS = 0.1  # of what a signal may miss: smaller improvements are not worth a round
+MAX_COLUMNS = 3  # tried for one signal before it is the next one's turn
+MIN_IMPROVEMENT = 0.1  # as a share of a signal's part of the gap; less is not worth a round
 
 
 def local_search(
@@ -27,13 +26,13 @@ def local_search(
     bound: float,
     budget: Budget,
 ) -> Iterator[Array]:
-    """Columns `(M, S)`, each better than the ones before.
+    """Yield columns `(M, S)`, each better than the ones before.
 
     Args:
         regions, signals: over the same box.
-        actions: `(M, J)`, the cell to start from.
-        bound: of all columns. Each signal may miss its part of what is left to it.
-        budget: of the search.
+        actions: `(M, J)`, the region to start from.
+        bound: upper bound of all columns. The gap to it is shared equally by the signals.
+        budget: time and memory.
     """
     optimum = regions.best(actions, 0.0, budget)
     if optimum is None:
@@ -42,14 +41,15 @@ def local_search(
     own, idle = 0, 0
     while idle < len(signals) and not budget.over:
         idle += 1
-        missed = max(bound - value, 0.0) / len(signals)
+        share = max(bound - value, 0.0) / len(signals)
+        least = MIN_IMPROVEMENT * share
         present = signals.worth(optimum.columns[own], optimum.prices)
-        above = present + COUNTS * missed
-        for column in signals.price(own, optimum.prices, missed, budget, above).columns[:TRIALS]:
+        priced = signals.price(own, optimum.prices, share, budget, above=present + least)
+        for column in priced.columns[:MAX_COLUMNS]:
             tried = actions.copy()
             tried[own] = regions.deviation.closure(column)[1]
             better = regions.best(tried, 0.0, budget)
-            if better is not None and _value(regions, better.columns) > value + COUNTS * missed:
+            if better is not None and _value(regions, better.columns) > value + least:
                 actions, optimum, value, idle = tried, better, _value(regions, better.columns), 0
                 yield optimum.columns
                 break

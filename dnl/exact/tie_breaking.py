@@ -1,8 +1,8 @@
-"""Ties that are more than a boundary, and how the game's own rule resolves them.
+"""Ties at more than a boundary, and how the receiver's own rule breaks them.
 
-Where two actions are equally good in every state that a joint signal leaves possible, they tie at
-every posterior, and the rule decides at every one of them. So does it where one action is at least
-as good as another in every such state: wherever the other is optimal, so is the one.
+Two actions that are equally good in every state that a joint signal leaves possible tie at every
+posterior, so the rule decides at every posterior. It also decides if one action is at least as good
+as another in every such state: wherever the other is optimal, so is the one.
 
 Shapes: `P` sets of possible states, `S` states, `A` actions.
 """
@@ -10,23 +10,27 @@ Shapes: `P` sets of possible states, `S` states, `A` actions.
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from dnl.exact.linear_program import Array
+from games.persuasion.simulation import TIE_TOLERANCE
+
 Mask = NDArray[np.bool_]
 
-# Of the unit: payoffs this close count as equal. Rounding tells them apart by less, as a rule, and
-# the simulator, whose tolerance is four times as wide, ties them at every belief.
-ALIKE = 2.5e-10
+TIE = TIE_TOLERANCE[torch.float64]  # of the simulator, in its unit of ties, per mass
+# In the unit of ties: payoffs this close count as equal. Rounding is smaller as a rule, and the
+# simulator, whose tolerance is four times as wide, ties them at every belief.
+EQUAL_PAYOFFS = TIE / 4
 
 
 @dataclass(frozen=True, eq=False)
 class Ties:
-    """What a receiver's rule says of actions that tie at more than a boundary.
+    """What the tie rule says of actions that tie at more than a boundary.
 
     Attributes:
-        taken: `(P, A)`: False for an action that the rule never takes there, since another that is
-            at least as good in every possible state always comes first.
+        taken: `(P, A)`: False for an action that the rule never takes there, because it prefers
+            another that is at least as good in every possible state.
         ranked: `(P, A, A)`: True for actions a and b, both taken, where b is at least as good as a
             in every possible state. So a is taken only at posteriors where its rank is at least
             b's. All False under the rule `"first"`.
@@ -36,13 +40,13 @@ class Ties:
     ranked: Mask
 
 
-def resolve(value: Array, rank: Array | None, possible: Mask) -> Ties:
-    """Resolve the ties of a receiver at joint signals that leave certain states possible.
+def resolve_ties(value: Array, rank: Array | None, possible: Mask) -> Ties:
+    """Resolve the receiver's ties at joint signals that leave certain states possible.
 
     Args:
-        value: `(S, A)` the receiver's utility, over its unit.
-        rank: `(S, A)` among tied actions the receiver takes one of the highest expected rank, over
-            its unit; None where the lowest index decides.
+        value: `(S, A)` the receiver's utility, over its unit of ties.
+        rank: `(S, A)`: among tied actions the receiver takes one of the highest expected rank, over
+            its unit of ties; None if the lowest index decides.
         possible: `(P, S)`, at least one state each.
     """
     n_actions = value.shape[1]
@@ -57,6 +61,6 @@ def resolve(value: Array, rank: Array | None, possible: Mask) -> Ties:
 def _at_least_as_good(table: Array, possible: Mask) -> Mask:
     """`(P, A, A)`: whether the second action is at least as good in every possible state."""
     ahead = table[:, None, :] - table[:, :, None]  # (S, A, A)
-    fails = (ahead < -ALIKE).astype(np.float64)
+    fails = (ahead < -EQUAL_PAYOFFS).astype(np.float64)
     weak: Mask = np.tensordot(possible.astype(np.float64), fails, 1) == 0  # (P, A, A)
     return weak & ~np.eye(table.shape[1], dtype=bool)
