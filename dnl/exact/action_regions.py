@@ -111,9 +111,8 @@ class ActionRegions:
         if free is not None:
             slope[free] = 0.0
         n_sums = len(self._left)
-        solution = self._program((slope * self.width).ravel() / self.unit, cone, at_low).solve(
-            budget
-        )
+        cost = (slope * self.width).ravel() / self.unit
+        solution = self._program(cost, cone, at_low).solve(budget)
         if solution.point is None:
             return None
         columns = self.low + self.width * solution.point.reshape(self.low.shape)

@@ -15,7 +15,7 @@ from games.persuasion.game import of_one_sender
 from games.surroundings import own_surroundings
 
 MIN_PROBABILITY = 1e-9  # smaller ones are the solver's rounding of 0
-ROUNDING_OF_BOUND = 1e-9  # relative: utilities that all actions share may make it large
+LEVEL_ROUNDING = 1e-9  # relative to a utility, whose level all actions may share
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def optimal_persuasion(game: PersuasionGame, time_limit: float = 60.0) -> Optima
     utilities = [game.ex_ante_utility(plan).item() for plan in plans]
     best = max(range(len(plans)), key=utilities.__getitem__)
     policies, utility = plans[best], utilities[best]
-    noise = ROUNDING_OF_BOUND * abs(bound)
+    noise = LEVEL_ROUNDING * abs(bound)
     status = Status.OPTIMAL
     if bound - utility > MARGIN_LOSS * unit + noise:
         left = max(budget.left, 1e-3)

@@ -1,4 +1,4 @@
-"""Own signals alone: a bound at any prices; exchanging their columns only improves."""
+"""The Lagrangian bound holds at any prices; local search only improves, within the box."""
 
 import numpy as np
 import pytest
