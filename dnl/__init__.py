@@ -15,10 +15,12 @@ from dnl.exact.pricing_gain import pricing_gain
 from dnl.exact.welfare_ceiling import WelfareCeiling, welfare_ceiling
 from dnl.gradients.extragradient import ExtragradientConfig, ExtragradientResult, extragradient
 from dnl.reporting import figures
+from dnl.runtime import old_names
 from dnl.surrogates.fitted import FitConfig, FittedSurrogate
 from dnl.surrogates.fitting import fit, fit_many
 
 figures.forget_unusable_backend()  # before anything imports matplotlib, Lightning included
+old_names.install()
 
 __version__ = "0.1.0"
 
