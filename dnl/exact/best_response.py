@@ -24,7 +24,7 @@ ATTAINED_GAP = 1e-8  # up to which a bound counts as attained
 
 @dataclass(frozen=True, eq=False)
 class BestResponse:
-    """The best deviation found, and what no deviation reaches.
+    """The best deviation found, and a proven bound of all deviations.
 
     Attributes:
         policy: `(S, M)`, within the radius; the sender's own if none is better.

@@ -23,7 +23,7 @@ POOL_SIZE = 2_000  # most posteriors tried before the first exact pricing
 POOL_PRODUCTS = 2e8  # most products (posterior entry x joint signal x action) for the pool
 POOL_SEED = 0  # the same pool every time: a response depends on the game and the profile only
 STEP_NUMBERS = 1e7  # numbers worked out between two looks at the clock
-SAME_UTILITY = 1e-9  # normalised: a limit and what is played differ by more, or by rounding
+SAME_UTILITY = 1e-9  # normalised: smaller differences of limit and played value are rounding
 MAX_TIE_CHOICES = 64  # most ways to resolve the ties of one posterior that are tried
 
 
