@@ -10,7 +10,7 @@ from torch import Tensor
 from dnl.equilibria.equilibrium import Equilibrium
 from dnl.equilibria.members import DEFAULT_MEMBERS, MEMBERS
 from dnl.equilibria.search import Proposals, Search, canonical
-from dnl.equilibria.verification import Verification, verify
+from dnl.equilibria.verification import Verdict, Verification, verify_profile
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, checks
 from games.surroundings import own_surroundings
@@ -116,7 +116,7 @@ def find_equilibria(
         if on_progress is not None:
             on_progress(time.perf_counter() - began, f"global gap {index + 1}/{len(chosen)}")
         local, everywhere = _verified(search, candidate, budget, len(chosen) - index)
-        if local.verdict == "certified":
+        if local.is_equilibrium:
             proven.append((candidate, local, everywhere))
     status = "complete" if complete else "time limit"
     results = [
@@ -165,18 +165,19 @@ def _verified(
         if budget.left <= candidate.seconds:
             return known
         limit = max(budget.left / remaining, 1e-3)
-        found = verify(game, policies, radius, tolerance=search.tolerance, time_limit=limit)
+        found = verify_profile(game, policies, radius, tolerance=search.tolerance, time_limit=limit)
         # Its part of the time may be less than what the search had.
-        return known if found.verdict == "undecided" and known.verdict == "certified" else found
+        worse = found.verdict is Verdict.UNDECIDED and known.is_equilibrium
+        return known if worse else found
 
     everywhere = _bounded(search, policies, None, search.at_most(policies))
-    if candidate.is_global and everywhere.verdict != "certified":
+    if candidate.is_global and not everywhere.is_equilibrium:
         everywhere = verified(None, _bounded(search, policies, None, search.most(None)))
     local = _bounded(search, policies, search.radius, everywhere.gain)
-    if local.verdict != "certified":
+    if not local.is_equilibrium:
         decided = _bounded(search, policies, search.radius, search.most(search.radius))
         local = verified(search.radius, decided)
-    if not candidate.is_global and everywhere.verdict != "certified":
+    if not candidate.is_global and not everywhere.is_equilibrium:
         everywhere = verified(None, everywhere)
     return local, everywhere
 
@@ -188,7 +189,7 @@ def _bounded(search: Search, policies: Tensor, radius: float | None, gain: Tenso
     return Verification(
         gain=gain,
         relative_gain=torch.where(ranges > 0, gain / ranges, 0.0),
-        verdict="certified" if certified else "undecided",
+        verdict=Verdict.CERTIFIED if certified else Verdict.UNDECIDED,
         witness=policies.clone(),
         witness_gain=torch.zeros_like(gain),
         status=("optimal" if certified else "time limit",) * game.n_senders,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dnl.equilibria.verification import decide
+from dnl.equilibria.verification import Verdict, decide
 from dnl.exact.tolerance import TOLERANCE, allowed_gain
 from dnl.exact.welfare_ceiling import WelfareCeiling, own_ceilings, welfare_ceiling
 from dnl.runtime.budget import Budget
@@ -181,8 +181,8 @@ class Search:
         verdict = decide(self.game, policies, radius, self.tolerance, limit)
         # A sender may use its part of the limit only.
         late = time.perf_counter() - began >= 0.9 * limit / self.game.n_senders
-        self.cut |= verdict == "undecided" and late
-        return verdict == "certified"
+        self.cut |= verdict is Verdict.UNDECIDED and late
+        return verdict is Verdict.CERTIFIED
 
     def at_most(self, policies: Tensor) -> Tensor:
         """`(N,)`: no deviation gains a sender more than this, since nobody exceeds its ceiling."""

@@ -11,7 +11,7 @@ import torch
 import dnl
 from dnl.equilibria.members import DEFAULT_MEMBERS, MEMBERS
 from dnl.equilibria.search import Search
-from dnl.equilibria.verification import verify
+from dnl.equilibria.verification import verify, verify_profile
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, synthetic_game
 from tests.cases.finding import contested, groups, prosecutors
@@ -102,9 +102,9 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
 
     def spy(*args: Any, **more: Any) -> dnl.Verification:
         radii.append(args[2])
-        return verify(*args, **more)
+        return verify_profile(*args, **more)
 
-    monkeypatch.setattr("dnl.equilibria.portfolio.verify", spy)
+    monkeypatch.setattr("dnl.equilibria.portfolio.verify_profile", spy)
     return radii
 
 
