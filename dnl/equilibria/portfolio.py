@@ -15,12 +15,12 @@ from dnl.runtime.budget import Budget
 from games import PersuasionGame, checks
 from games.surroundings import own_surroundings
 
-RETURNED = 8  # local equilibria returned, besides the best global one and full revelation
+MOST_RETURNED = 8  # local equilibria returned, besides the best global one and full revelation
 GLOBAL_SHARE = 0.3  # of the time limit, kept for global gaps
 CERTIFY_SHARE = 0.15  # of the time left that certifying one proposal may take
 FIRST_SHARE = 0.4  # the same while nothing is certified
 CERTIFY_GLOBAL_SHARE = 0.05  # of the time left that it may take for any deviation
-ALIKE = 2  # proposals of one member and welfare for which that is tried
+MOST_ALIKE = 2  # proposals of one member and welfare for which that is tried
 SAME_OUTCOME = 1e-3  # total variation of state and action up to which two profiles do the same
 EARLY_MEMBERS = (
     "no-information",
@@ -107,7 +107,7 @@ def find_equilibria(
     search = Search(game, radius, budget.part(1 - GLOBAL_SHARE), seed)
     found = _distinct(search, _collect(search, names, began, on_progress, on_certified))
     complete = not search.budget.over and not search.cut
-    best = sorted(found, key=lambda f: -f.welfare)[:RETURNED]
+    best = sorted(found, key=lambda f: -f.welfare)[:MOST_RETURNED]
     # First those that should turn out global: their proof is wanted most.
     chosen = [f for f in found if f.is_global or f.source == "full-revelation"]
     chosen += [f for f in best if f not in chosen]
@@ -277,7 +277,7 @@ def _judge(
     welfare = search.welfare(policies).item()
     may_be_global = name in GLOBAL_MEMBERS and welfare > search.global_floor + search.slack
     alike = [abs(welfare - other) <= search.slack for who, other in refused if who == name]
-    may_be_global &= sum(alike) < ALIKE
+    may_be_global &= sum(alike) < MOST_ALIKE
     if welfare <= search.floor + search.slack and not may_be_global and name != "full-revelation":
         return None
     began = time.perf_counter()
