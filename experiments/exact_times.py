@@ -21,7 +21,7 @@ from dnl.exact.deviation import Deviation, deviation
 from dnl.exact.hull_relaxation import HullRelaxation
 from dnl.runtime import cli, progress
 from games import PersuasionGame, checks, synthetic_game
-from games.randomness import stream
+from games.randomness import near_pure, stream
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,7 @@ def profile(game: PersuasionGame, kind: str, instance: int) -> Tensor:
     if kind == "uniform":
         return random
     labels = torch.randint(game.n_signals, random.shape[:2], generator=generator)
-    pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
-    return pure if kind == "pure" else 0.99 * pure + 0.01 * random
+    return near_pure(labels, random, 0.0 if kind == "pure" else 0.01)
 
 
 def _row(case: Case, instance: int, plain: bool) -> dict[str, object]:
