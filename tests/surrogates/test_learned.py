@@ -107,13 +107,6 @@ def test_one_follower_s_pieces_are_refitted_apart() -> None:
     torch.testing.assert_close(network(x), expected)
 
 
-def test_a_refit_leaves_hidden_layers_alone() -> None:
-    network = FollowerNetwork(4, 2, 3, upper=(5,)).double()
-    before = network(normal(10, 4))
-    network.refit(normal(10, 4), normal(10, 2))
-    assert torch.equal(network(normal(10, 4)), before)
-
-
 # ------------------------------------------------------------------------------------- fits
 
 
