@@ -22,9 +22,11 @@ import dnl
 from dnl import bench, plot
 from dnl.bench import game_of, main
 from dnl.benchmark import runner
-from dnl.benchmark.rows import Key, ResultFolder, Row
+from dnl.benchmark.rows import ResultFolder
 from dnl.benchmark.tasks import Task
 from dnl.runtime import cli
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key
 from games import PersuasionGame
 from tests.benchmark.test_bench import GROUPS, launch, table
 

@@ -107,12 +107,27 @@ def test_rows_of_a_second_run_are_added_to_the_first_ones(tmp_path: Path) -> Non
     (continued,) = second.pop("continued")
     assert second == first
     assert continued.keys() == first.keys() - {"configuration"}
-    with pytest.raises(ValueError, match=r"out holds games with a=1, got a=2 and out='"):
+    with pytest.raises(ValueError, match=r"out holds a run with a=1, got a=2 and out='"):
         table_of(tmp_path, ["key"], [], lambda k: {"key": k[0]}, {"a": 2})
 
 
 def numbered(key: tuple[int]) -> dict[str, int]:
     return {"key": key[0], "square": key[0] ** 2}
+
+
+def test_keys_are_read_as_they_were_written(tmp_path: Path) -> None:
+    """Text that looks like a number, and a number in a column that is usually text."""
+    asked: list[tuple[Any, ...]] = []
+
+    def row_of(key: tuple[Any, ...]) -> dict[str, Any]:
+        asked.append(key)
+        return {"radius": key[0], "game": key[1]}
+
+    keys = [("0.10", 7), ("0.10", 12)]
+    for _ in range(2):
+        rows = table_of(tmp_path, ["radius", "game"], keys, row_of, {})
+        assert rows.to_dict("list") == {"radius": ["0.10", "0.10"], "game": [7, 12]}
+    assert asked == keys
 
 
 def test_a_row_of_a_table_that_was_cut_is_computed_again(tmp_path: Path) -> None:
@@ -153,7 +168,7 @@ def test_a_table_of_another_command_is_left_as_it_is(
     ("text", "message"),
     [
         ("a;b\n1;2\n", "games.csv must have the columns key, got ['a;b'] without key"),
-        ("", "no table"),
+        (" ", "no table"),
     ],
 )
 def test_a_file_that_is_no_table_is_one_line(
