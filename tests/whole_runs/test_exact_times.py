@@ -13,6 +13,7 @@ from experiments import exact_times
 from games import synthetic_game
 
 
+@pytest.mark.whole_run
 def test_small_mode(tmp_path: Path) -> None:
     assert exact_times.main(out=tmp_path, small=True) == 0
     table = pd.read_csv(tmp_path / "summary.csv")
