@@ -23,7 +23,8 @@ from dnl.learning_to_persuade.warm_up import WarmUpConfig, persuade_known
 from dnl.surrogates.fitted import stack_surrogates
 from dnl.surrogates.registry import SURROGATES, Architecture, make_surrogate
 from dnl.training.trainer import minimise
-from games import FollowerGame, PersuasionGame, random_contract_game, synthetic_game
+from games import PersuasionGame, random_contract_game, synthetic_game
+from games.followers.contracts import ContractGame
 from games.receivers import QLearningReceiver, RationalReceiver
 from tests.cases.surroundings import SURROUNDINGS, Surroundings, autocast, default_dtype
 
@@ -52,8 +53,11 @@ def assert_same(results: list[Tensor], expected: list[Tensor]) -> None:
         assert torch.equal(result, right)
 
 
+Game = PersuasionGame | ContractGame
+
+
 @cache
-def fitted_alone(game: FollowerGame, surrogate: str, config: FitConfig) -> FittedSurrogate:
+def fitted_alone(game: Game, surrogate: str, config: FitConfig) -> FittedSurrogate:
     """Fitted with torch's own settings."""
     return fit(game, surrogate, config)
 
@@ -69,7 +73,7 @@ def fitted_alone(game: FollowerGame, surrogate: str, config: FitConfig) -> Fitte
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_fits_are_unmoved(
-    around: Surroundings, surrogate: str, game: FollowerGame, dtype: str, tmp_path: Path
+    around: Surroundings, surrogate: str, game: Game, dtype: str, tmp_path: Path
 ) -> None:
     config = dataclasses.replace(TINY, dtype=dtype)
     expected = fitted_alone(game, surrogate, config)

@@ -27,7 +27,7 @@ FITS = [  # every recipe once: some surrogates have the same one under both name
     (recipe, name)
     for name in NAMES
     for recipe in ("paper", "tuned")
-    if recipe == "paper" or RECIPES["tuned"][name] != RECIPES["paper"][name]
+    if recipe == "paper" or SURROGATES[name].recipes["tuned"] != SURROGATES[name].recipes["paper"]
 ]
 TUNED = dataclasses.replace(TINY, recipe="tuned")
 GAMES = [synthetic_game(2, 2, 3, 3, seed=seed, law="contested") for seed in range(3)]
