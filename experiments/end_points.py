@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from dnl import FittedSurrogate, extragradient, find_equilibria
-from dnl.benchmark.rows import write_table
 from dnl.equilibria.response_walks import radii, walk
 from dnl.equilibria.search import Search
 from dnl.equilibria.verification import decide
@@ -24,8 +23,10 @@ from dnl.exact.full_revelation import best_baseline_welfare
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.budget import Budget
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key, write_table
 from dnl.surrogates.registry import PAPER_SURROGATES
-from experiments.shared.resumable import Key, Row, table_of
+from experiments.shared.resumable import table_of
 from experiments.surrogate_fit import KEYS as FIT_KEYS
 from experiments.surrogate_fit import NETWORKS, network_file
 from games import PersuasionGame, checks, synthetic_game

@@ -17,8 +17,9 @@ from dnl.equilibria.blocks import is_enumerated
 from dnl.equilibria.verification import decide_many
 from dnl.exact.full_revelation import best_baseline_welfare
 from dnl.runtime import cli
+from dnl.runtime.records import Row
 from dnl.surrogates.registry import check_surrogate
-from experiments.shared.resumable import Row, table_of
+from experiments.shared.resumable import table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 

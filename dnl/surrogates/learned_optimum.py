@@ -33,7 +33,7 @@ def learned_optimum(
     poor choice where few samples were to be had: the prediction at an optimum errs upwards.
 
     Args:
-        fitted: `"follower-dnl"` of a game of one leader, with one follower and no hidden layers.
+        fitted: `"follower-dnl"` of a game of one leader, with one follower.
         margin: Euclidean, between profiles; any decision nearer leads to the same learned choice.
         profiles: `(B, 1, S, M)`, such as it was fitted to; None for 10,000 uniform ones.
 
@@ -50,7 +50,7 @@ def learned_optimum(
     n_leaders, n_entries, n_rows, _ = fitted.shape
     if n_leaders != 1 or not is_affine(network):
         raise ValueError(
-            "fitted must be a 'follower-dnl' of one leader and one follower without hidden layers, "
+            "fitted must be a 'follower-dnl' of one leader and one follower, "
             f"got {fitted.surrogate!r} of shape {fitted.shape}"
         )
     if profiles is None:

@@ -15,6 +15,7 @@ from dnl.exact.recommendation import Recommendation
 from dnl.exact.welfare_ceiling import own_ceilings
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, prosecutor_game, synthetic_game
+from games.randomness import near_pure
 from tests.references import best_response as reference_exact
 from tests.references import simulation as reference
 from tests.references import ties as reference_ties
@@ -171,8 +172,7 @@ def attacks(game: PersuasionGame) -> Tensor:
     loose = game.sample_policies(500, generator).double()
     sharp = loose**20 / (loose**20).sum(-1, keepdim=True)
     labels = torch.randint(game.n_signals, (500, *shape[:2]), generator=generator)
-    pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
-    parts = [loose, sharp, pure, 0.999 * pure + 0.001 * loose, (1 - 1e-9) * pure + 1e-9 * loose]
+    parts = [loose, sharp, *(near_pure(labels, loose, noise) for noise in (0.0, 1e-3, 1e-9))]
     silent = torch.full(shape, 1 / game.n_signals, dtype=torch.float64)
     parts.append(silent[None])
     revealed = dnl.full_revelation(game).policies
@@ -219,7 +219,7 @@ def test_no_certified_global_equilibrium_gets_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """From all pure profiles, full revelation among them, and the finder's results."""
-    monkeypatch.setattr("dnl.equilibria.response_walks.STARTS", 2)
+    monkeypatch.setattr("dnl.equilibria.response_walks.MOST_WALKS", 2)
     game, (n_senders, n_signals, n_states, _) = make(sizes, seed), sizes
     maps = list(itertools.product(range(n_signals), repeat=n_states))
     labels = torch.tensor(list(itertools.product(maps, repeat=n_senders)))
