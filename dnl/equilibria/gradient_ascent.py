@@ -14,7 +14,8 @@ from dnl.equilibria.response_walks import radii, walk
 from dnl.equilibria.search import Proposals, Search
 from dnl.gradients.extragradient import ExtragradientConfig, extragradient
 from dnl.layers import quantal_response
-from dnl.surrogates.fitted import FittedSurrogate
+from dnl.surrogates.fitted import FitConfig, FittedSurrogate
+from dnl.surrogates.fitting import fit
 from games import PersuasionGame
 from games.persuasion.simulation import joint_weights
 
@@ -22,6 +23,11 @@ MOST_ASCENTS = 48  # starting points
 MOST_FINISHED = 12  # end points that are finished, best welfare first
 TEMPERATURES = (0.1, 0.03, 0.01, 0.003)  # of the receiver, as fractions of its utility range
 MOST_GRADIENT_ENTRIES = 2**24  # of one gradient of the smoothed utility, all senders: a second
+
+
+# The fit of a surrogate: the benchmark's quick budget.
+FIT_SAMPLES = 10_000  # profiles
+FIT_EPOCHS = 10
 
 
 class TimeOverError(Exception):
@@ -56,6 +62,14 @@ def timed(search: Search, utility: Callable[[Tensor], Tensor]) -> Callable[[Tens
         return utility(policies)
 
     return evaluate
+
+
+def surrogate_ascent(surrogate: str, search: Search) -> Proposals:
+    """The paper's own method: fit the network called `surrogate` to samples, ascend it, finish."""
+    config = FitConfig(samples=FIT_SAMPLES, epochs=FIT_EPOCHS, test_samples=1_000, device="cpu")
+    fitted = fit(search.game, surrogate, config, search.seed)
+    yield None
+    yield from surrogate_ends(search, fitted)
 
 
 def surrogate_ends(search: Search, utility: Callable[[Tensor], Tensor]) -> Proposals:
