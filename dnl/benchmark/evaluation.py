@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dnl.benchmark.rows import Row, per_sender
+from dnl.benchmark.rows import per_sender
 from dnl.equilibria.response_walks import radii, walk
 from dnl.equilibria.sampled_deviations import unrefuted
 from dnl.equilibria.search import Search
@@ -20,6 +20,7 @@ from dnl.exact.full_revelation import full_revelation
 from dnl.gradients.extragradient import ExtragradientConfig, extragradient
 from dnl.runtime.devices import pick_device
 from dnl.runtime.memory import in_halves
+from dnl.runtime.records import Row
 from dnl.surrogates.fitted import FitConfig, FittedSurrogate, stack_surrogates
 from dnl.surrogates.fitting import fit_many
 from dnl.surrogates.sampling import Sample, sample

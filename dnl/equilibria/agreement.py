@@ -23,7 +23,6 @@ from dnl.equilibria.division import questions
 from dnl.equilibria.partitions import spread_evenly
 from dnl.equilibria.search import Proposals, Search
 from dnl.exact.linear_program import LinearProgram
-from dnl.exact.sparse import csr_matrix
 from dnl.exact.tolerance import TOLERANCE
 from dnl.exact.welfare_ceiling import planned
 from games import PersuasionGame
@@ -157,7 +156,7 @@ class Cells:
         program = LinearProgram(
             worth / spread,
             np.ones(n_cells),
-            csr_matrix(rows),
+            rows,
             np.concatenate([np.ones(n_states), np.zeros(1)]),
             np.concatenate([np.ones(n_states), np.full(1, float(min(most, n_states)))]),
         )

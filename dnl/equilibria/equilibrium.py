@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from dnl.equilibria.verification import Verification, verify_profile
-from dnl.exact.full_revelation import full_revelation
+from dnl.exact.full_revelation import best_baseline_welfare, full_revelation
 from games import PersuasionGame, checks
 from games.files import write_text
 
@@ -68,9 +68,8 @@ class Equilibrium:
     @property
     def exceeds_baselines(self) -> bool:
         """Welfare above both full revelation's and no information's (same slack)."""
-        revealed = full_revelation(self.game).utilities.sum().item()
-        silent = self.game.no_information().sum().item()
-        return self.welfare > max(revealed, silent) + 1e-9 * self.game.payoff_range.sum().item()
+        slack = 1e-9 * self.game.payoff_range.sum().item()
+        return self.welfare > best_baseline_welfare(self.game) + slack
 
     def save(self, path: str | Path) -> None:
         """Write game and profile as JSON, whole or not at all; numbers are exact.

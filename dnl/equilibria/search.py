@@ -10,7 +10,7 @@ from torch import Tensor
 from dnl.equilibria.single_moves import best_move
 from dnl.equilibria.verification import Verdict, decide
 from dnl.exact.deviation import SLACK
-from dnl.exact.ties import resolve
+from dnl.exact.tie_breaking import resolve_ties
 from dnl.exact.tolerance import TOLERANCE, allowed_gain
 from dnl.exact.welfare_ceiling import WelfareCeiling, own_ceilings, welfare_ceiling
 from dnl.runtime.budget import Budget
@@ -183,7 +183,7 @@ def without_unused(game: PersuasionGame) -> PersuasionGame:
     units = [unit or 1.0 for unit in game.tie_units(game.prior.dtype)]
     value, *ranks = [t.numpy() / unit for t, unit in zip(game.criteria, units, strict=True)]
     happens = game.prior.numpy() > 0
-    ties = resolve(value, ranks[0] if ranks else None, happens[None])
+    ties = resolve_ties(value, ranks[0] if ranks else None, happens[None])
     kept = torch.from_numpy(ties.taken[0])
     for rank in ranks:
         lead = (rank[happens][:, None, :] - rank[happens][:, :, None]).min(0)  # (A, A): the second

@@ -152,10 +152,7 @@ class PersuasionGame(GameValue):
         prior, v, u = self._arrays()
         kept = self.possible_actions.cpu().numpy()
         tables = [v] if self.tie_break == "first" else [v, u.sum(0)]
-        tolerance, eps = simulation.TIE_TOLERANCE[dtype], torch.finfo(dtype).eps
-        return tuple(
-            optimal_actions.tie_unit(prior, table[:, kept], tolerance, eps) for table in tables
-        )
+        return tuple(optimal_actions.tie_unit(prior, table[:, kept], dtype) for table in tables)
 
     @cached_property
     def criteria(self) -> tuple[Tensor, ...]:
