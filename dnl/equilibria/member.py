@@ -4,17 +4,16 @@ A new member is a file with a generator of proposals and one line in `members`, 
 `register` from outside. `find_equilibria` and `dnl.solve` then know its name.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from dnl.equilibria.gradient_ascent import surrogate_ascent
 from dnl.equilibria.search import Proposals, Search
 from dnl.surrogates.registry import SURROGATES
 from games import checks
+from games.registration import REQUIRED, Registry
 
-REQUIRED: Any = None  # of a field that has no default: checked when the value is made
 SURROGATE = "surrogate-"  # what the members that ascend a surrogate are called before its name
 
 
@@ -45,50 +44,31 @@ class Member:
     is_default: bool = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not self.name:
-            raise ValueError(f"name must be a string that is not empty, got {self.name!r}")
-        if not callable(self.propose):
-            raise ValueError(f"propose must be a function, got {checks.shown(self.propose)}")
+        checks.filled("name", self.name)
+        checks.function("propose", self.propose)
         for flag in ("early", "may_be_global", "prove_global_first", "is_promised", "is_default"):
             checks.instance(flag, getattr(self, flag), bool)
 
 
-class _Members(Mapping[str, Member]):
+class _Members(Registry[Member]):
     """Registered members by name; then, for each registered surrogate, one that ascends it."""
 
-    def __init__(self, registered: Mapping[str, Member]) -> None:
-        self._registered = registered
-
     def __getitem__(self, name: str) -> Member:
-        if name in self._registered:
-            return self._registered[name]
         surrogate = name.removeprefix(SURROGATE)
         if surrogate == name or surrogate not in SURROGATES:
-            raise KeyError(name)
+            return super().__getitem__(name)
         return Member(name=name, propose=partial(surrogate_ascent, surrogate), is_default=False)
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._registered
+        yield from super().__iter__()
         yield from (SURROGATE + name for name in SURROGATES)
 
     def __len__(self) -> int:
-        return len(self._registered) + len(SURROGATES)
+        return super().__len__() + len(SURROGATES)
 
 
-_registered: dict[str, Member] = {}
-MEMBERS: Mapping[str, Member] = _Members(_registered)
-
-
-def register(member: Member) -> None:
-    """Make a member known by its name, in this process.
-
-    Raises:
-        ValueError: if it is no `Member`, or the name is taken.
-    """
-    checks.instance("member", member, Member)
-    if member.name in MEMBERS:
-        raise ValueError(f"name must be a new one, got {member.name!r}, which is registered")
-    _registered[member.name] = member
+MEMBERS = _Members(Member)
+register = MEMBERS.register
 
 
 def default_members() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from torch import Tensor
 import dnl
 from dnl import solve
 from dnl.equilibria import MEMBERS, Member, find_equilibria, register
-from dnl.equilibria.member import _registered, default_members
+from dnl.equilibria.member import default_members
 from dnl.equilibria.search import Proposals, Search
 from dnl.runtime import cli
 from dnl.surrogates.registry import SURROGATES
@@ -34,7 +34,7 @@ def shouter() -> Iterator[Member]:
     member = Member(name="shouter", propose=shouting, may_be_global=True)
     register(member)
     yield member
-    del _registered["shouter"]
+    del MEMBERS._entries["shouter"]
 
 
 def test_a_registered_member_is_found_by_name(shouter: Member, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_early_members_run_first_and_promised_ones_are_returned() -> None:
         find_equilibria(game, time_limit=20.0, members=["late", "early"])
         found = find_equilibria(game, time_limit=20.0, members=["one-speaker", "early", "late"])
     finally:
-        del _registered["early"], _registered["late"]
+        del MEMBERS._entries["early"], MEMBERS._entries["late"]
     assert seen == ["early", "late", "early"]  # at last there was nothing better to find
     assert "early" in {one.source for one in found}
 
@@ -103,14 +103,14 @@ def test_every_surrogate_has_a_member_that_runs_only_when_named() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "x"}, "propose must be a function, got None"),
+        ({"name": "x"}, "propose must be callable, got None"),
         ({"propose": shouting}, "name must be a string that is not empty, got None"),
         ({"name": "", "propose": shouting}, "name must be a string that is not empty, got ''"),
-        ({"name": "x", "propose": 3}, "propose must be a function, got 3"),
+        ({"name": "x", "propose": 3}, "propose must be callable, got 3"),
         ({"name": "x", "propose": shouting, "early": 1}, "early must be a bool"),
         ({"name": "x", "propose": shouting, "is_default": None}, "is_default must be a bool"),
-        ({"name": "blocks", "propose": shouting}, "name must be a new one, got 'blocks'"),
-        ({"name": "surrogate-relu", "propose": shouting}, "name must be .* got 'surrogate-relu'"),
+        ({"name": "blocks", "propose": shouting}, "name 'blocks' is taken"),
+        ({"name": "surrogate-relu", "propose": shouting}, "name 'surrogate-relu' is taken"),
     ],
 )
 def test_bad_members_are_refused(fields: dict[str, Any], message: str) -> None:
@@ -121,7 +121,7 @@ def test_bad_members_are_refused(fields: dict[str, Any], message: str) -> None:
 
 
 def test_only_members_are_registered() -> None:
-    with pytest.raises(ValueError, match="member must be a Member"):
+    with pytest.raises(ValueError, match="entry must be a Member"):
         register(shouting)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="name must be a new one"):
+    with pytest.raises(ValueError, match="name 'blocks' is taken"):
         register(replace(MEMBERS["blocks"]))
