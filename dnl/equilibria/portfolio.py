@@ -1,4 +1,4 @@
-"""`dnl.find_equilibria`: members side by side, proposals certified, ranked by welfare."""
+"""`dnl.find_equilibria`: run members side by side, certify proposals, rank them by welfare."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +15,9 @@ from dnl.runtime.budget import Budget
 from games import PersuasionGame, checks
 from games.surroundings import own_surroundings
 
-MOST_RETURNED = 8  # local equilibria returned, besides the best global one and full revelation
-GLOBAL_SHARE = 0.3  # of the time limit, kept for global gaps
-SAME_OUTCOME = 1e-3  # total variation of state and action up to which two profiles do the same
+MOST_RETURNED = 8  # local equilibria, besides global ones and those that are promised
+GLOBAL_SHARE = 0.3  # of the time limit, reserved for global gaps
+SAME_OUTCOME = 1e-3  # total variation up to which two outcomes are the same
 
 
 @own_surroundings()
@@ -31,18 +31,18 @@ def find_equilibria(
     on_progress: Callable[[float, str], None] | None = None,
     on_certified: Callable[[Tensor, str], None] | None = None,
 ) -> tuple[Equilibrium, ...]:
-    """Certified local equilibria, the highest welfare first.
+    """Certified local equilibria, highest welfare first.
 
     Args:
         game: the true game.
         radius: of the local equilibria, above 0.
         time_limit: seconds in all.
         seed: of the members' random starts.
-        members: names out of `dnl.equilibria.MEMBERS`; None for those that know the game (all but
-            the surrogates, which only sample it).
+        members: names of search methods, out of `dnl.equilibria.MEMBERS`; None for the default set
+            (all except the surrogate ones).
         on_progress: called with the seconds used and a message.
         on_certified: called with each profile `(N, S, M)` as soon as it is certified within
-            `radius`, and the member that proposed it: what is there if the search is interrupted.
+            `radius`, and the name of its member: so a search that is interrupted has results.
 
     Returns:
         Profiles that no sender can improve upon within `radius`, proven; each with the proven bound
@@ -72,7 +72,7 @@ def find_equilibria(
     found = _distinct(search, Collector(search, progress, on_certified).collect(chosen))
     status = "complete" if not search.budget.over and not search.cut else "time limit"
     best = sorted(found, key=lambda f: -f.welfare)[:MOST_RETURNED]
-    # First those that should turn out global: their proof is wanted most.
+    # First those that are probably global: their proof matters most.
     kept = [f for f in found if f.is_global or f.member.is_promised]
     kept += [f for f in best if f not in kept]
     results = []
@@ -97,7 +97,7 @@ def _chosen(names: Sequence[str] | None) -> list[Member]:
 
 
 def _distinct(search: Search, found: Sequence[Candidate]) -> list[Candidate]:
-    """Without those that do the same as another one that is as good; promised ones stay."""
+    """Drop candidates whose outcome is that of another one which is as good."""
     kept: list[Candidate] = []
     outcomes: list[Tensor] = []
     ranked = sorted(found, key=lambda f: (not f.member.is_promised, not f.is_global, -f.welfare))
@@ -124,8 +124,8 @@ def _verified(
 ) -> tuple[Verification, Verification]:
     """The candidate's verifications, within the radius and for any deviation.
 
-    What the search has proven is used where the time does not suffice for tighter bounds. A proof
-    for any deviation is one for those within the radius.
+    Where the time does not suffice for tighter bounds, those that the search has proven are used. A
+    proof for any deviation is one for those within the radius.
     """
     game, policies = search.game, candidate.policies
 
@@ -134,7 +134,7 @@ def _verified(
             return known
         limit = max(budget.left / remaining, 1e-3)
         found = verify_profile(game, policies, radius, tolerance=search.tolerance, time_limit=limit)
-        # Its part of the time may be less than what the search had.
+        # It may have had less time than the search had.
         worse = found.verdict is Verdict.UNDECIDED and known.is_equilibrium
         return known if worse else found
 
@@ -151,7 +151,7 @@ def _verified(
 
 
 def _bounded(search: Search, policies: Tensor, radius: float | None, gain: Tensor) -> Verification:
-    """A verification that says: no sender gains more than `gain (N,)`, which is proven."""
+    """A verification from proven bounds `gain (N,)`."""
     game, ranges = search.game, search.game.payoff_range
     certified = bool((gain <= search.most(radius)).all())
     return Verification(
