@@ -6,11 +6,10 @@ figures.
 
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -19,18 +18,14 @@ from torch import Tensor
 from dnl.benchmark.plan import check_size
 from dnl.equilibria import MEMBERS, Equilibrium, find_equilibria
 from dnl.equilibria.verification import verify_profile
-from dnl.reporting.equilibrium_text import nothing_found, overview, report
+from dnl.reporting.equilibrium_text import search_report
 from dnl.runtime import cli, interruption, progress
 from dnl.runtime.records import LOCK, RUN, fresh_folder, lock, make_writable, write_record
-from games import LAWS, PersuasionGame, checks, didactic_game, prosecutor_game, synthetic_game
+from games import LAWS, REGISTRY, PersuasionGame, checks, synthetic_game
 from games.files import write_text
 
-CLASSIC: Mapping[str, Callable[[], PersuasionGame]] = MappingProxyType(
-    {"didactic": didactic_game, "prosecutor": prosecutor_game}
-)
-NAMES = (*LAWS, *CLASSIC)  # the laws need sizes, the classic games have theirs
 SIZES = ("senders", "signals", "states", "actions")
-KEPT = 8  # equilibria that are kept of a search that is interrupted, those of highest welfare
+MOST_KEPT = 8  # equilibria that are kept of a search that is interrupted, those of highest welfare
 KEEPING_SECONDS = 5.0  # about what proving them again may take
 REPORT, GAME, EQUILIBRIA, FIGURES = "report.txt", "game.json", "equilibria", "figures"
 
@@ -45,11 +40,12 @@ class SolveConfig:
         signals: Its signals per sender.
         states: Its states.
         actions: Its actions.
-        instance: Which random game of these sizes; 0 by default.
+        instance: Which random game of these sizes, or which game of a family of several; 0 by
+            default.
         radius: Radius of the local equilibria.
         time_limit: Seconds for the search. Ctrl-C ends it earlier and keeps what is certified.
         seed: Seed of the search.
-        members: Searchers to use; by default all of them.
+        members: Search methods to run (default: all except the surrogate ones).
         show: How many equilibria to report and draw, best welfare first. All are saved.
         out: Folder of the results; by default a fresh one under results/.
         quiet: No progress display and nothing printed.
@@ -88,9 +84,9 @@ def main(game: str, /, *, config: SolveConfig | None = None) -> int:
     """Find, verify and report equilibria of one multi-sender persuasion game.
 
     Args:
-        game: A JSON file whose keys are the arguments of PersuasionGame; or "didactic" or
-            "prosecutor"; or "paper" or "contested", a random game of the sizes that the options
-            give.
+        game: A JSON file whose keys are the arguments of PersuasionGame; or "paper" or
+            "contested", a random game of the sizes that the options give; or the name of a family
+            of games, such as "didactic", "prosecutor" or "ride-hailing" (games.REGISTRY).
     """
     config = config or SolveConfig()
     loaded, folder = load_game(game, config), _prepare(config)
@@ -108,30 +104,34 @@ def load_game(source: str, config: SolveConfig) -> PersuasionGame:
         ValueError: naming the argument that is malformed or missing, and what came.
     """
     sizes: dict[str, Any] = {name: getattr(config, name) for name in SIZES}
-    if source not in LAWS:
-        for name, value in (*sizes.items(), ("instance", config.instance)):
-            if value is not None:
-                raise ValueError(
-                    f"{name} is for the random games {', '.join(map(repr, LAWS))} only, "
-                    f"got {value} with the game {source!r}"
-                )
-        if source in CLASSIC:
-            return CLASSIC[source]()
-        return _read(Path(source))
+    if source in LAWS:
+        return _random(source, sizes, config.instance or 0)
+    family = REGISTRY.get(source)
+    refused = dict.fromkeys(SIZES, f"the random games {', '.join(map(repr, LAWS))}")
+    if family is None or family.n_instances == 1:
+        refused["instance"] = "random games and families of several games"
+    for name, games in refused.items():
+        value = getattr(config, name)
+        if value is not None:
+            raise ValueError(f"{name} is for {games} only, got {value} with the game {source!r}")
+    return _read(Path(source)) if family is None else family.make(config.instance or 0)
+
+
+def _random(law: str, sizes: Mapping[str, Any], instance: int) -> PersuasionGame:
     for name, value in sizes.items():
         if value is None:
-            raise ValueError(f"{name} must be given for the random game {source!r}, got none")
+            raise ValueError(f"{name} must be given for the random game {law!r}, got none")
     check_size(**sizes)
     try:
         # The options are called as the arguments are, but without "n_".
         arguments = {f"n_{name}": value for name, value in sizes.items()}
-        return synthetic_game(**arguments, seed=config.instance or 0, law=source)
+        return synthetic_game(**arguments, seed=instance, law=law)
     except ValueError as error:
         raise ValueError(str(error).removeprefix("n_")) from error
 
 
 def _read(path: Path) -> PersuasionGame:
-    expected = f"game must be a JSON file or one of {', '.join(map(repr, NAMES))}"
+    expected = f"game must be a JSON file or one of {', '.join(map(repr, (*LAWS, *REGISTRY)))}"
     if not path.is_file():
         reason = "that is a folder" if path.is_dir() else "there is no such file"
         raise ValueError(f"{expected}, got {str(path)!r}: {reason}")
@@ -247,7 +247,7 @@ def _kept(
     A second Ctrl-C ends this, too, and keeps those that are proven again by then.
     """
     welfares = [game.ex_ante_utility(policies).sum().item() for policies, _ in certified]
-    order = sorted(range(len(certified)), key=lambda i: -welfares[i])[:KEPT]
+    order = sorted(range(len(certified)), key=lambda i: -welfares[i])[:MOST_KEPT]
     found = []
     with suppress(KeyboardInterrupt):
         for policies, source in (certified[i] for i in order):
@@ -263,13 +263,10 @@ def _write(
     game: PersuasionGame, folder: Path, config: SolveConfig, found: tuple[Equilibrium, ...]
 ) -> str:
     """Write the report and the equilibria; the report."""
-    if not found:
-        text = nothing_found(game, config.radius, config.time_limit)
-        write_text(folder / REPORT, text)
-        return text
-    text = "\n".join([overview(found), *map(report, found[: config.show])])
+    text = search_report(game, found, config.show, config.radius, config.time_limit)
     write_text(folder / REPORT, text)
-    (folder / EQUILIBRIA).mkdir()
+    if found:
+        (folder / EQUILIBRIA).mkdir()
     for rank, equilibrium in enumerate(found, 1):
         equilibrium.save(folder / EQUILIBRIA / f"{rank}.json")
     return text

@@ -39,8 +39,8 @@ class Registry(Mapping[str, Entry]):
             ValueError: if it is of another class, or its name is taken.
         """
         name = checks.instance("entry", entry, self._kind).name
-        if name in self._entries:
-            raise ValueError(f"name {name!r} is taken, by {checks.shown(self._entries[name])}")
+        if name in self:
+            raise ValueError(f"name {name!r} is taken, by {checks.shown(self[name])}")
         self._entries[name] = entry
 
     def __getitem__(self, name: str) -> Entry:

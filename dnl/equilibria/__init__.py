@@ -1,11 +1,12 @@
-"""Finding equilibria worth having: members propose profiles, the exact verifier decides.
+"""Search for equilibria: members propose profiles, the exact verifier decides.
 
-Each member is a file with one generator of profiles, usable alone: `members` names them.
-`portfolio` runs them side by side and certifies what they propose; `equilibrium` is what comes out.
+Each member is one file with a generator of profiles and is usable alone. `members` registers them,
+`portfolio` runs them side by side and certifies what they propose, `equilibrium` is the result.
 """
 
+from dnl.equilibria import members as _members  # noqa: F401  (registers the library's own)
 from dnl.equilibria.equilibrium import Equilibrium
-from dnl.equilibria.members import MEMBERS
+from dnl.equilibria.member import MEMBERS, Member, register
 from dnl.equilibria.portfolio import find_equilibria
 
-__all__ = ["MEMBERS", "Equilibrium", "find_equilibria"]
+__all__ = ["MEMBERS", "Equilibrium", "Member", "find_equilibria", "register"]

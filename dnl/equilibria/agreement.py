@@ -1,14 +1,14 @@
-"""Agreement: the senders reveal together in which cell of a partition the state is.
+"""Agreement: all senders reveal which cell of a partition contains the state.
 
-The others reveal the cell whatever one of them does, so all that a sender can add is news within
-the cell. Such a profile is a global equilibrium if in no cell a sender gains by news: a condition
-on each cell alone, and a linear program (the best recommendation within the cell). So the best
-partition into such cells is looked for: branch and bound on linear programs over cells, which are
-checked when they are chosen. Where there are too many sets of states, cells are small, or
-sets that matter to the receiver, or come from the partition at hand by small changes.
+The others reveal the cell whatever one sender does, so a deviating sender can only add information
+within the cell. The profile is a global equilibrium if no sender gains by that in any cell. This is
+a condition on each cell alone, which a linear program decides (the best recommendation within the
+cell). We search for the best partition into such cells by branch and bound on linear programs over
+cells, and check a cell when a program chooses it. Where there are too many sets of states, the
+candidates are small sets, sets that matter to the receiver and small changes of known partitions.
 
-With three senders and more a code reveals more cells than there are signals: the last symbol is the
-sum of the others, so that a sender's symbol follows from the others' (as for full revelation).
+With three or more senders a code can reveal more cells than there are signals: the last sender's
+symbol is the sum of the others', so each symbol follows from the others (as in full revelation).
 """
 
 from collections.abc import Iterable
@@ -27,14 +27,14 @@ from dnl.exact.tolerance import TOLERANCE
 from dnl.exact.welfare_ceiling import planned
 from games import PersuasionGame
 
-MOST_CELLS = 10_000  # sets of states that are looked at before any partition is known
-PARTITIONS_TRIED = 60  # partitions that are looked at
+MOST_CELLS = 10_000  # sets of states that are considered before any partition is known
+PARTITIONS_TRIED = 60
 PROGRAMS_PER_PARTITION = 60  # linear programs solved for one partition
-INTEGRALITY = 1e-6  # a cell counts as chosen by the program from 1 less this
+INTEGRALITY = 1e-6  # a variable this close to 0 or 1 counts as an integer
 
 
 def agreement(search: Search) -> Proposals:
-    """Partitions of which no cell makes anybody want to say more, better ones later."""
+    """Partitions in whose cells no sender wants to say more, in order of rising welfare."""
     game = search.game
     if game.n_senders < 2 or game.n_signals < 2:
         return
@@ -66,14 +66,14 @@ def agreement(search: Search) -> Proposals:
 
 
 class Cells:
-    """Sets of states, and whether a sender wants to say more there.
+    """Sets of states as candidate cells, and whether a sender wants to say more there.
 
     Attributes:
-        states: the states that happen.
+        states: the `S'` states of positive probability.
         sets: `(C, S')` bool.
-        welfare: `(C,)` what all senders get there, times its probability; minus infinity where the
-            cell is known to make somebody want to say more.
-        complete: all sets of states are among them.
+        welfare: `(C,)`: the sum of senders' utilities there, times its probability; minus infinity
+            where some sender is known to want to say more.
+        complete: whether all sets of states are among them.
     """
 
     def __init__(self, search: Search) -> None:
@@ -104,14 +104,14 @@ class Cells:
         self._add(frozenset(group) for group in groups)
 
     def utilities(self, sets: Tensor) -> Tensor:
-        """`(C, N)`: what the senders get in cells `(C, S')` bool, times their probability."""
+        """`(C, N)`: the senders' utilities in cells `(C, S')` bool, times their probability."""
         mass = sets.double() * self.prior
         scores = [mass @ table for table in self.criteria]
         action = self.search.plain.action_of(scores, mass.sum(1))  # (C,)
         return torch.stack([(mass @ u).gather(1, action[:, None])[:, 0] for u in self.u], 1)
 
     def _add(self, groups: Iterable[frozenset[int]]) -> None:
-        """New cells, but those where a sender gains by revealing one state."""
+        """Add cells, of welfare minus infinity where a sender gains by revealing one state."""
         new = [group for group in dict.fromkeys(groups) if group and group not in self.index]
         if not new:
             return
@@ -132,7 +132,7 @@ class Cells:
                 rest[:, state] = False
                 split = self.utilities(rest) + alone[state]
                 quiet[inside] &= (split <= limit[inside]).all(1)
-                if self.search.budget.over:  # what is not looked at is left out
+                if self.search.budget.over:  # sets not considered by then are left out
                     self.search.cut = True
                     quiet[:] = False
                     break
@@ -142,7 +142,7 @@ class Cells:
         self.welfare = torch.cat([self.welfare, *welfare])
 
     def partition(self, most: int) -> frozenset[int] | None:
-        """A partition into at most `most` cells, of high welfare; None where there is none."""
+        """A partition of high welfare into at most `most` cells; None where none is found."""
         budget = self.search.budget
         open_ = self.welfare.isfinite()
         index = open_.nonzero().flatten()
@@ -177,7 +177,7 @@ class Cells:
                     float(worth @ point),
                 )
                 continue
-            # Without the likeliest of the mixed cells, and (first) with it, so without its rivals.
+            # Branch on the largest fractional variable: first with its cell, then without.
             likeliest = int(np.where(taken, -1.0, point).argmax())
             rivals = (sets & sets[likeliest]).any(1)
             without = np.arange(n_cells) == likeliest
@@ -185,7 +185,7 @@ class Cells:
         return best
 
     def is_quiet(self, cell: int) -> bool:
-        """Whether no sender gains by any news within the cell, by linear programs."""
+        """Whether no sender gains by any information within the cell, by linear programs."""
         if cell not in self.quiet:
             inside = self.sets[cell]
             mass = self.prior[inside].sum()
@@ -206,11 +206,11 @@ class Cells:
         return planned(game, u.numpy(), self.search.budget) <= limit
 
     def refuse(self, cells: list[int]) -> None:
-        """Take the cells out for good."""
+        """Remove the cells for good."""
         self.welfare[cells] = -float("inf")
 
     def add_near(self, chosen: frozenset[int]) -> None:
-        """The cells that come of a partition by joining two, or by moving a state to another."""
+        """Add the cells made from a partition by joining two cells or moving one state."""
         if self.complete:
             return
         groups = [frozenset(self.sets[cell].nonzero().flatten().tolist()) for cell in chosen]
@@ -229,9 +229,10 @@ class Cells:
 
 
 def revealed(game: PersuasionGame, labels: Tensor) -> Tensor:
-    """Profile `(N, S, M)` that reveals the cell of each state, `labels (S,)`, if one deviates, too.
+    """Profile `(N, S, M)` that reveals the cell of each state even if one sender deviates.
 
-    All send the same where there are signals enough, spread over all signals; else a code.
+    `labels (S,)` number the cells. All senders send the cell, spread over all signals, where there
+    are enough signals; else a code.
     """
     n_senders, n_signals = game.n_senders, game.n_signals
     if labels.max() < n_signals:

@@ -1,9 +1,8 @@
 """Block profiles: every sender partitions the states into messages.
 
-A message is sent by one or several signals, evenly: a message of one signal out of fewer than M
-leaves spare signals, on which a tiny mass induces any posterior. Candidates are the profiles at
-rest, in which no state of any sender, an agent that picks its message, wants another one. Where the
-profiles are few they are sorted out among all, else found by dynamics.
+A message is sent by one or several signals with equal probability. All signals are used, since on
+an unused one a tiny mass induces any posterior. Candidates are the profiles at rest (see
+`resting`). Where there are few profiles all are tested; else best-reply dynamics find them.
 """
 
 from itertools import islice
@@ -25,18 +24,18 @@ from dnl.equilibria.resting import at_rest, settle, unpooled
 from dnl.equilibria.search import PRODUCTS_PER_LOOK, Proposals, Search
 from games import PersuasionGame
 
-MOST_PARTITIONS = 300_000  # most joint partitions that are enumerated
-MOST_JOINT_SIGNALS = 10**8  # most joint signals that their simulation may take
-PARTITIONS_AT_ONCE = 5_000  # most partitions that are looked at together
-MOST_SPREADS = 5_000  # most ways to spread the messages of one profile that are tried one and all
-SPREADS_AT_ONCE = 64  # ways to spread messages over signals that are looked at together
-DYNAMICS_AT_ONCE = 256  # dynamics that run together
-MOST_BATCHES = 40  # of batches of dynamics
-FIXED_POINTS_PER_BATCH = 40  # fixed points of a batch that are looked at, best welfare first
+MOST_PARTITIONS = 300_000  # joint partitions that are enumerated
+MOST_JOINT_SIGNALS = 10**8  # of all joint partitions together, for enumerating them
+PARTITIONS_AT_ONCE = 5_000  # joint partitions tested together
+MOST_SPREADS = 5_000  # ways to spread the messages of one profile; with more, a few are drawn
+SPREADS_AT_ONCE = 64  # ways to spread messages over signals that are tested together
+DYNAMICS_AT_ONCE = 256  # runs of the dynamics
+MOST_BATCHES = 40  # of runs of the dynamics
+FIXED_POINTS_PER_BATCH = 40  # those of highest welfare are tested
 
 
 def blocks(search: Search) -> Proposals:
-    """Block profiles at rest that survive the cheap test: out of all, or by dynamics."""
+    """Block profiles at rest that survive the cheap test, by enumeration or by dynamics."""
     if is_enumerated(search.game):
         yield from _spread_out(search, _resting(search, _all_labels(search.game)))
     else:
@@ -44,13 +43,13 @@ def blocks(search: Search) -> Proposals:
 
 
 def all_blocks(search: Search) -> Proposals:
-    """All block profiles, where they are few, best welfare first: those not at rest too."""
+    """Where there are few: all block profiles, at rest or not, best welfare first."""
     if is_enumerated(search.game):
         yield from _spread_out(search, _all_labels(search.game))
 
 
 def is_enumerated(game: PersuasionGame) -> bool:
-    """Whether joint partitions are few enough, and their simulation cheap enough, to try all."""
+    """Whether there are few enough joint partitions, cheap enough to simulate, to try all."""
     count = count_partitions(game.n_states, game.n_signals) ** game.n_senders
     return count <= MOST_PARTITIONS and count * game.n_signals**game.n_senders <= MOST_JOINT_SIGNALS
 
@@ -63,7 +62,7 @@ def _all_labels(game: PersuasionGame) -> Tensor:
 
 
 def _resting(search: Search, labels: Tensor) -> Tensor:
-    """The ones of `labels (B, N, S)` that pass two tests; nearly all local equilibria do."""
+    """Those of `labels (B, N, S)` that pass two tests, as nearly all local equilibria do."""
     game, limit = search.plain, search.allowed(search.radius)
     kept = []
     for part in labels.split(_together(search)):
@@ -75,16 +74,16 @@ def _resting(search: Search, labels: Tensor) -> Tensor:
 
 
 def _together(search: Search, most: int = PARTITIONS_AT_ONCE) -> int:
-    """How many joint partitions are looked at together: as many as memory and clock allow."""
+    """How many joint partitions are tested together: as many as memory and clock allow."""
     _, n_signals, n_states, n_actions = search.game.shape
-    entries = n_states * n_signals * max(n_states, n_actions)  # of `_exchanges`
+    entries = n_states * n_signals * max(n_states, n_actions)  # of the largest array in `resting`
     return max(
         1, min(most, search.budget.rows(64 * entries), int(PRODUCTS_PER_LOOK // (16 * entries)))
     )
 
 
 def _spread_out(search: Search, labels: Tensor) -> Proposals:
-    """The profiles of `labels (B, N, S)`, best welfare first; ends at the search's floor."""
+    """Profiles with messages `labels (B, N, S)`, best welfare first, down to the search's floor."""
     game = search.game
     parts = []
     for part in labels.split(search.at_once):
@@ -111,7 +110,7 @@ def _spread_out(search: Search, labels: Tensor) -> Proposals:
 
 
 def fixed_points(search: Search) -> Proposals:
-    """Partitions from which no state of any sender wants to move to another message."""
+    """Partitions at which the dynamics come to rest, from random starts."""
     game = search.plain
     generator = search.generator("blocks")
     seen: set[bytes] = set()

@@ -1,10 +1,10 @@
-"""Division of the subject: every sender speaks about a part of the state, or says nothing.
+"""Division of labour: every sender speaks about one question, or says nothing.
 
-The parts are questions that matter: which of two actions is better for the receiver, whether an
-action is optimal, what a sender would like best. For each of them there are a few speeches, the
-answer itself and what a sender (or a planner) would say who knows the answer only and is alone:
-small linear programs. Senders then choose among the speeches, one after another, until nobody finds
-a better one: best responses in a finite game.
+The questions are partitions of the states that matter to somebody: which of two actions is better
+for the receiver, whether an action is optimal, which action a sender would like best. For each
+question there are a few policies: the answer itself, and what one sender (or a planner) would
+recommend if it were alone and knew only the answer, by small linear programs. The senders then
+play best responses in the finite game of choosing among these policies.
 """
 
 from collections import Counter
@@ -19,14 +19,14 @@ from dnl.exact.deviation import MARGINS
 from dnl.exact.recommendation import Recommendation
 from games import PersuasionGame
 
-MOST_QUESTIONS = 16  # those that come up most often
-FIRST_CHOICES = 6  # of the senders' choices: silence, then random ones
-CHOICES_PER_SENDER = 10  # in which each sender chooses once
-UTILITY_DIGITS = 9  # to which two utilities, over their range, are the same
+MOST_QUESTIONS = 16  # the most frequent ones
+FIRST_CHOICES = 6  # starting points: silence, then random choices
+CHOICES_PER_SENDER = 10  # from one starting point
+UTILITY_DIGITS = 9  # to which two utilities, as fractions of their range, are equal
 
 
 def division(search: Search) -> Proposals:
-    """Profiles in which no sender prefers another speech, for itself or for the welfare."""
+    """Profiles in which no sender prefers another of these policies, for itself or for welfare."""
     game = search.plain
     if game.n_signals == 1:
         return
@@ -66,14 +66,14 @@ def division(search: Search) -> Proposals:
 
 
 def _best_choice(search: Search, library: Tensor, choice: Tensor, sender: int, shared: bool) -> int:
-    """The speech that `sender` likes best while the others keep theirs; its own wins ties.
+    """The policy that `sender` likes best while the others keep theirs; its own wins ties.
 
     Args:
         search: what to search.
         library: `(L, S, M)`.
         choice: `(N,)` indices.
         sender: who chooses.
-        shared: by welfare first, then by its own utility; else the other way round.
+        shared: whether it ranks by welfare first and its own utility second, or the reverse.
     """
     game = search.game
     tried = library[choice].repeat(len(library), 1, 1, 1)  # (L, N, S, M)
@@ -89,7 +89,7 @@ def _best_choice(search: Search, library: Tensor, choice: Tensor, sender: int, s
 
 
 def questions(game: PersuasionGame) -> list[Tensor]:
-    """Partitions of the states, `(S,)` labels, that matter to somebody: the most common first.
+    """Partitions of the states that matter to somebody, labels `(S,)`, the most frequent first.
 
     None has more than M answers, where a distinction by sign or by one action does not need more.
     """
@@ -126,10 +126,10 @@ def questions(game: PersuasionGame) -> list[Tensor]:
 
 
 def speeches(game: PersuasionGame, labels: Tensor) -> list[Tensor]:
-    """What can be said about a question by one who knows nothing else: policies `(S, M)`.
+    """Policies `(S, M)` of a sender who knows only the answer to one question.
 
-    The answer, where there are signals enough, and what each sender and a planner would recommend
-    to a receiver who hears nobody else.
+    The answer itself, where there are enough signals, and what each sender and a planner would
+    recommend to a receiver who hears nobody else.
     """
     answers = torch.nn.functional.one_hot(labels).double()  # (S, L)
     prior = game.prior @ answers

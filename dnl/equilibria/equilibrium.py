@@ -1,4 +1,4 @@
-"""An equilibrium with everything needed to check it again."""
+"""A certified equilibrium, saved and loaded with all that is needed to verify it again."""
 
 import json
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ class Equilibrium:
     """A certified local equilibrium.
 
     Attributes:
-        game: where.
+        game: the true game.
         policies: `(N, S, M)`, float64.
-        verification: the exact one within the radius; certified.
-        global_verification: the exact one for any deviation.
+        verification: exact, within the radius; certified.
+        global_verification: exact, for any deviation.
         source: the member of the portfolio that proposed it.
         status: of the search: `"complete"`, or `"time limit"` where more time may find better
-            ones (and another machine other ones).
+            equilibria and another machine may find others.
     """
 
     game: PersuasionGame
@@ -47,19 +47,19 @@ class Equilibrium:
 
     @property
     def global_gap(self) -> float:
-        """What no sender's gain by any deviation exceeds, as a fraction of its payoff range."""
+        """Bound on every sender's gain by any deviation, as a fraction of its payoff range."""
         return self.global_verification.relative_gain.max().item()
 
     @property
     def is_global(self) -> bool:
-        """Whether it is certified as a (global) Nash equilibrium."""
+        """Whether it is certified as a Nash equilibrium (for any deviation)."""
         return self.global_verification.is_equilibrium
 
     @property
     def pareto_dominates_full_revelation(self) -> bool:
         """No sender is worse off than under full revelation, and one is better off.
 
-        By more than 1e-9 of its payoff range: less is rounding.
+        Differences up to 1e-9 of the payoff range are rounding.
         """
         better = self.utilities - full_revelation(self.game).utilities
         slack = 1e-9 * self.game.payoff_range
@@ -74,7 +74,7 @@ class Equilibrium:
     def save(self, path: str | Path) -> None:
         """Write game and profile as JSON, whole or not at all; numbers are exact.
 
-        Verdicts are computed when it is loaded.
+        Verdicts are not saved: `load` verifies again.
         """
         record = {
             "game": self.game.arguments(),

@@ -1,8 +1,8 @@
-"""Extra-gradient: on the true utility's own pieces, on a smoothed receiver, or on a surrogate.
+"""Extra-gradient ascent on the true utility, on a smoothed receiver's or on a surrogate.
 
-Gradients see no jumps. A receiver with temperature chooses by a softmax of expected utilities
-(quantal response); as the temperature falls it becomes the true one. End points are finished by
-exact best responses within a shrinking radius.
+Gradients do not see jumps. A smoothed receiver chooses by a softmax of expected utilities (quantal
+response) and approaches the true one as its temperature falls. From the end points of an ascent,
+exact best responses within a shrinking radius lead to local equilibria.
 """
 
 from collections.abc import Callable
@@ -14,22 +14,28 @@ from dnl.equilibria.response_walks import radii, walk
 from dnl.equilibria.search import Proposals, Search
 from dnl.gradients.extragradient import ExtragradientConfig, extragradient
 from dnl.layers import quantal_response
-from dnl.surrogates.fitted import FittedSurrogate
+from dnl.surrogates.fitted import FitConfig, FittedSurrogate
+from dnl.surrogates.fitting import fit
 from games import PersuasionGame
 from games.persuasion.simulation import joint_weights
 
 MOST_ASCENTS = 48  # starting points
-MOST_FINISHED = 12  # end points that are finished, best welfare first
+MOST_FINISHED = 12  # end points from which best responses go on, best welfare first
 TEMPERATURES = (0.1, 0.03, 0.01, 0.003)  # of the receiver, as fractions of its utility range
-MOST_GRADIENT_ENTRIES = 2**24  # of one gradient of the smoothed utility, all senders: a second
+MOST_GRADIENT_ENTRIES = 2**24  # of the smoothed utility, for all senders: a second's work
+
+
+# The fit of a surrogate: the benchmark's quick budget.
+FIT_SAMPLES = 10_000  # profiles
+FIT_EPOCHS = 10
 
 
 class TimeOverError(Exception):
-    """The time is over in the middle of an ascent."""
+    """The time ran out during an ascent."""
 
 
 def extragradient_smoothed(search: Search) -> Proposals:
-    """Ascend a smoothed receiver whose temperature falls, then the true pieces, then finish."""
+    """Ascend with a smoothed receiver of falling temperature, then the true one, then finish."""
     game = search.game
     count = min(MOST_ASCENTS, MOST_GRADIENT_ENTRIES // _numbers(game))
     if count == 0:
@@ -48,7 +54,7 @@ def extragradient_smoothed(search: Search) -> Proposals:
 
 
 def timed(search: Search, utility: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """The same utility, which raises `TimeOverError` when the search's time is over."""
+    """The same utility, raising `TimeOverError` once the search's time is over."""
 
     def evaluate(policies: Tensor) -> Tensor:
         if search.budget.over:
@@ -58,8 +64,16 @@ def timed(search: Search, utility: Callable[[Tensor], Tensor]) -> Callable[[Tens
     return evaluate
 
 
+def surrogate_ascent(surrogate: str, search: Search) -> Proposals:
+    """The paper's own method: fit the network called `surrogate` to samples, ascend it, finish."""
+    config = FitConfig(samples=FIT_SAMPLES, epochs=FIT_EPOCHS, test_samples=1_000, device="cpu")
+    fitted = fit(search.game, surrogate, config, search.seed)
+    yield None
+    yield from surrogate_ends(search, fitted)
+
+
 def surrogate_ends(search: Search, utility: Callable[[Tensor], Tensor]) -> Proposals:
-    """The paper's own way, black box: ascend a fitted surrogate, then finish.
+    """Ascend a utility from random starts, then finish.
 
     Args:
         search: what to search.
@@ -71,7 +85,7 @@ def surrogate_ends(search: Search, utility: Callable[[Tensor], Tensor]) -> Propo
 
 
 def finished(search: Search, policies: Tensor) -> Proposals:
-    """Each of `policies (B, N, S, M)` as it is and walked to rest, best welfare first."""
+    """Each of `policies (B, N, S, M)`, itself and where best responses lead, best welfare first."""
     policies = policies / policies.sum(-1, keepdim=True)
     order = search.welfare(policies).argsort(descending=True, stable=True)
     for index in order[:MOST_FINISHED].tolist():
@@ -86,11 +100,11 @@ def smoothed_utility(game: PersuasionGame, temperature: float) -> Callable[[Tens
 
     Args:
         game: the game.
-        temperature: of the posterior expected utility, as a fraction of the receiver's range.
+        temperature: of the softmax, as a fraction of the receiver's utility range.
     """
     v, u = game.receiver_utility, game.sender_utility
     spread = (v.amax() - v.amin()).item()
-    scale = temperature * spread if spread > 0 else 1.0  # a receiver that does not care
+    scale = temperature * spread if spread > 0 else 1.0  # an indifferent receiver
 
     def utility(policies: Tensor) -> Tensor:
         joint = joint_weights(policies) * game.prior  # (B, K, S)
@@ -102,6 +116,6 @@ def smoothed_utility(game: PersuasionGame, temperature: float) -> Callable[[Tens
 
 
 def _numbers(game: PersuasionGame) -> int:
-    """How many numbers a gradient of one profile takes: a pass for each sender."""
+    """Entries that the gradients of one profile take, one pass per sender."""
     joint = game.n_signals**game.n_senders
     return game.n_senders * joint * (game.n_states + game.n_actions)

@@ -1,9 +1,9 @@
-"""One sender speaks, the others say nothing: persuasion that nobody disturbs.
+"""One sender recommends actions, the others say nothing.
 
-With a set of actions to recommend, the speaker's best policy is a linear program, so it has nothing
-to gain where the receiver's actions stay. At the optimum the receiver is often indifferent between
-the recommended action and another one; then *any* sender can tip it, also one that says nothing,
-by a little information. Nobody does where all senders prefer the recommended action there.
+For a given set of recommended actions the speaker's best policy solves a linear program, so the
+speaker cannot gain without changing the receiver's actions. At the optimum the receiver is often
+indifferent between the recommended action and another one. Then *any* sender, even a silent one,
+can tip the receiver by a little information. None does if all prefer the recommended action there.
 """
 
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ from dnl.exact.deviation import MARGINS
 from dnl.exact.recommendation import Recommendation
 from games import PersuasionGame
 
-MOST_ACTION_SETS = 2_000  # sets of actions tried per speaker; more are drawn at random
-SETS_PER_STEP = 25  # sets between two proposals of nothing
+MOST_ACTION_SETS = 2_000  # per speaker; where there are more, this many are drawn
+SETS_PER_STEP = 25  # before other members have their turn
 LEAST_PROBABILITY = 1e-9  # of a recommended action: less is rounding
 TIE_DISTANCE = (
     1e-6  # from the best action, in receiver's utility ranges: nearer ones can be tipped to
@@ -27,7 +27,7 @@ TIE_DISTANCE = (
 
 
 def one_speaker(search: Search) -> Proposals:
-    """Profiles with one speaker whose ties nobody wants to tip, the best welfare first."""
+    """Profiles with one speaker in which no sender wants to tip a tie, best welfare first."""
     game = search.plain
     found: list[tuple[float, Tensor]] = []
     for sender in range(game.n_senders):
@@ -55,18 +55,18 @@ def one_speaker(search: Search) -> Proposals:
 def fewest(
     program: Recommendation, game: PersuasionGame, n_signals: int
 ) -> tuple[Tensor, tuple[int, ...]] | None:
-    """The best recommendation, without the actions for which there are no signals.
+    """The best recommendation that uses at most `n_signals` actions.
 
-    While there are more actions than signals, the one that is recommended least is given up.
+    While there are more, the action that is recommended least often is dropped.
 
     Args:
-        program: the planner's.
-        game: whose prior and actions they are.
-        n_signals: most actions that can be recommended.
+        program: whose best recommendation it is.
+        game: its prior and actions.
+        n_signals: the number of actions that can be recommended.
 
     Returns:
-        `(S, C)` probabilities of recommending each of C actions, and these; None where nothing is
-        left that is obeyed.
+        `(S, C)` probabilities of recommending each of C actions, and these actions; None where the
+        receiver would obey no such recommendation.
     """
     actions = tuple(range(game.n_actions))
     while (plan := program.best(actions)) is not None:
@@ -74,7 +74,7 @@ def fewest(
         actions = tuple((mass > LEAST_PROBABILITY).nonzero().flatten().tolist())
         if len(actions) <= n_signals:
             kept = torch.from_numpy(plan)[:, list(actions)].clamp_min(0)
-            kept[kept.sum(1) <= 0] = 1.0  # a state that never happens
+            kept[kept.sum(1) <= 0] = 1.0  # a state of probability 0
             return kept / kept.sum(1, keepdim=True), actions
         least = int(mass[list(actions)].argmin())
         actions = actions[:least] + actions[least + 1 :]
@@ -82,7 +82,9 @@ def fewest(
 
 
 def undisturbed(game: PersuasionGame, plan: Tensor, actions: tuple[int, ...]) -> bool:
-    """Whether all actions are recommended, and no sender prefers one that is nearly as good.
+    """Whether no sender prefers an action that is nearly as good for the receiver.
+
+    False, too, where one of `actions` is never recommended.
 
     Args:
         game: the game.
@@ -105,10 +107,10 @@ def undisturbed(game: PersuasionGame, plan: Tensor, actions: tuple[int, ...]) ->
 
 
 def spoken(game: PersuasionGame, speaker: int, plan: Tensor) -> Tensor:
-    """Profile `(N, S, M)`: the speaker recommends `plan (S, C)`, the others send all signals.
+    """Profile `(N, S, M)`: the speaker recommends `plan (S, C)`, the others say nothing.
 
-    Each recommendation is sent evenly by as many signals as any other, or one more: a sender that
-    uses all its signals leaves none on which a tiny mass would induce any posterior.
+    All signals are used, about as many for each recommendation: on an unused signal a tiny mass
+    would induce any posterior.
     """
     n_signals = game.n_signals
     message = torch.arange(n_signals) % plan.shape[1]
@@ -120,7 +122,7 @@ def spoken(game: PersuasionGame, speaker: int, plan: Tensor) -> Tensor:
 
 
 def _sets(search: Search) -> Iterator[tuple[int, ...]]:
-    """Sets of at least two actions, no more than there are signals; small ones first."""
+    """Sets of at least two actions and at most as many as there are signals, small ones first."""
     game = search.plain
     sizes = range(2, min(game.n_signals, game.n_actions) + 1)
     if sum(comb(game.n_actions, size) for size in sizes) <= MOST_ACTION_SETS:

@@ -14,7 +14,7 @@ from games import PersuasionGame
 
 
 def partitions_of(n_states: int, n_blocks: int) -> Tensor:
-    """All partitions of the states into at most `n_blocks` blocks: labels `(P, S)`."""
+    """All partitions of the states into at most `n_blocks` blocks, as labels `(P, S)`."""
     strings: list[list[int]] = [[0]]
     for _ in range(n_states - 1):
         strings = [
@@ -26,7 +26,7 @@ def partitions_of(n_states: int, n_blocks: int) -> Tensor:
 
 
 def count_partitions(n_states: int, n_blocks: int) -> int:
-    """How many partitions into at most `n_blocks` blocks: Stirling numbers of the second kind."""
+    """The number of those partitions: a sum of Stirling numbers of the second kind."""
     exactly = [1] + [0] * n_blocks  # partitions of no states into k blocks
     for _ in range(n_states):
         exactly = [0] + [k * exactly[k] + exactly[k - 1] for k in range(1, n_blocks + 1)]
@@ -34,7 +34,7 @@ def count_partitions(n_states: int, n_blocks: int) -> int:
 
 
 def random_labels(game: PersuasionGame, count: int, generator: torch.Generator) -> Tensor:
-    """Random messages `(count, N, S)`, of a random number of messages per sender."""
+    """Random labels `(count, N, S)`, with a random number of messages per sender."""
     size = (count, game.n_senders, game.n_states)
     most = torch.randint(1, game.n_signals + 1, (*size[:2], 1), generator=generator)
     draw = torch.rand(size, generator=generator) * most
@@ -42,7 +42,7 @@ def random_labels(game: PersuasionGame, count: int, generator: torch.Generator) 
 
 
 def named_labels(labels: Tensor) -> Tensor:
-    """Labels `(N, S)` renamed by first appearance."""
+    """Labels `(N, S)` renumbered by first appearance."""
     rows = []
     for row in labels.tolist():
         names: dict[int, int] = {}
@@ -51,12 +51,12 @@ def named_labels(labels: Tensor) -> Tensor:
 
 
 def pure_policies(labels: Tensor, n_signals: int) -> Tensor:
-    """One signal for each message: `(..., S)` labels to policies `(..., S, M)`."""
+    """Policies `(..., S, M)` that send one signal for each message of `labels (..., S)`."""
     return torch.nn.functional.one_hot(labels, n_signals).double()
 
 
 def spreads(labels: Tensor, n_signals: int) -> Iterator[Tensor]:
-    """All ways to send the messages `labels (N, S)` with all signals, up to their names."""
+    """All ways to spread the messages `labels (N, S)` over all signals, up to signals' names."""
     per_sender = []
     for row in labels:
         count = int(row.max()) + 1
@@ -70,7 +70,7 @@ def spreads(labels: Tensor, n_signals: int) -> Iterator[Tensor]:
 
 
 def some_spreads(labels: Tensor, n_signals: int, generator: torch.Generator) -> list[Tensor]:
-    """The even way to use all signals, and a few random ones."""
+    """The most even way to spread the messages over all signals, and three random ones."""
     named = named_labels(labels)
     chosen = []
     for attempt in range(4):
@@ -91,7 +91,7 @@ def some_spreads(labels: Tensor, n_signals: int, generator: torch.Generator) -> 
 
 
 def spread_evenly(row: Tensor, n_signals: int) -> Tensor:
-    """Policy `(S, M)` that sends the messages `row (S,)` with all signals, each with as many."""
+    """Policy `(S, M)` that spreads the messages `row (S,)` over all signals as evenly as it can."""
     count = int(row.max()) + 1
     return _spread(
         row, [n_signals // count + (k < n_signals % count) for k in range(count)], n_signals
@@ -99,7 +99,7 @@ def spread_evenly(row: Tensor, n_signals: int) -> Tensor:
 
 
 def _spread(row: Tensor, sizes: list[int], n_signals: int) -> Tensor:
-    """Policy `(S, M)` whose message b is sent evenly by `sizes[b]` signals of its own."""
+    """Policy `(S, M)` that sends message b by `sizes[b]` signals with equal probability."""
     policy = torch.zeros(len(row), n_signals, dtype=torch.float64)
     first = 0
     for block, size in enumerate(sizes):

@@ -1,9 +1,9 @@
-"""What a planner would recommend, said by one sender.
+"""A planner's best recommendation, sent by one sender.
 
-A planner who knows the state recommends actions so that welfare is highest. It is asked first to
-give every sender the most that this sender could get by any profile: a profile that does so is a
-global equilibrium, since nobody can gain. Where that is too much, it must give every sender what it
-could secure by revealing everything; then nothing.
+The planner knows the state and maximises welfare, under one of three constraints. First every
+sender must get the most that any profile could give it; such a profile is a global equilibrium,
+since nobody can gain. Then every sender must get what it could secure by revealing the state.
+Last there is no constraint.
 """
 
 from dnl.equilibria.one_speaker import fewest, spoken
@@ -15,7 +15,7 @@ from dnl.exact.welfare_ceiling import participation
 
 
 def planner(search: Search) -> Proposals:
-    """The planner's recommendations, by each sender in turn, the most just ones first."""
+    """The planner's recommendations, sent by each sender in turn, the most constrained first."""
     game = search.plain
     welfare = game.sender_utility.sum(0).numpy()
     own = search.own - 0.5 * TOLERANCE * game.payoff_range

@@ -1,58 +1,23 @@
-"""`dnl.find_equilibria`: members side by side, proposals certified, ranked by welfare."""
+"""`dnl.find_equilibria`: run members side by side, certify proposals, rank them by welfare."""
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from dnl.equilibria.candidates import Candidate, Collector
 from dnl.equilibria.equilibrium import Equilibrium
-from dnl.equilibria.members import DEFAULT_MEMBERS, MEMBERS
-from dnl.equilibria.search import Proposals, Search, canonical
+from dnl.equilibria.member import MEMBERS, Member, default_members
+from dnl.equilibria.search import Search
 from dnl.equilibria.verification import Verdict, Verification, verify_profile
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, checks
 from games.surroundings import own_surroundings
 
-MOST_RETURNED = 8  # local equilibria returned, besides the best global one and full revelation
-GLOBAL_SHARE = 0.3  # of the time limit, kept for global gaps
-CERTIFY_SHARE = 0.15  # of the time left that certifying one proposal may take
-FIRST_SHARE = 0.4  # the same while nothing is certified
-CERTIFY_GLOBAL_SHARE = 0.05  # of the time left that it may take for any deviation
-MOST_ALIKE = 2  # proposals of one member and welfare for which that is tried
-SAME_OUTCOME = 1e-3  # total variation of state and action up to which two profiles do the same
-EARLY_MEMBERS = (
-    "no-information",
-    "full-revelation",
-    "agreement",
-    "planner",
-    "division",
-    "one-speaker",
-    "blocks",
-)
-EARLY_SHARE = 0.5  # of the search that they may take
-GLOBAL_MEMBERS = (  # may find global equilibria
-    "full-revelation",
-    "agreement",
-    "planner",
-    "division",
-    "one-speaker",
-    "responses",
-)
-# No sender can hide what these say: the proof for any deviation is sought first.
-GLOBAL_BY_CONSTRUCTION = ("full-revelation", "agreement")
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """A certified proposal; `seconds` is what its certificate took."""
-
-    policies: Tensor
-    welfare: float
-    source: str
-    is_global: bool
-    seconds: float
+MOST_RETURNED = 8  # local equilibria, besides global ones and those that are promised
+GLOBAL_SHARE = 0.3  # of the time limit, reserved for global gaps
+SAME_OUTCOME = 1e-3  # total variation up to which two outcomes are the same
 
 
 @own_surroundings()
@@ -66,18 +31,18 @@ def find_equilibria(
     on_progress: Callable[[float, str], None] | None = None,
     on_certified: Callable[[Tensor, str], None] | None = None,
 ) -> tuple[Equilibrium, ...]:
-    """Certified local equilibria, the highest welfare first.
+    """Certified local equilibria, highest welfare first.
 
     Args:
         game: the true game.
         radius: of the local equilibria, above 0.
         time_limit: seconds in all.
         seed: of the members' random starts.
-        members: names out of `dnl.equilibria.MEMBERS`; None for those that know the game (all but
-            the surrogates, which only sample it).
+        members: names of search methods, out of `dnl.equilibria.MEMBERS`; None for the default set
+            (all except the surrogate ones).
         on_progress: called with the seconds used and a message.
         on_certified: called with each profile `(N, S, M)` as soon as it is certified within
-            `radius`, and the member that proposed it: what is there if the search is interrupted.
+            `radius`, and the name of its member: so a search that is interrupted has results.
 
     Returns:
         Profiles that no sender can improve upon within `radius`, proven; each with the proven bound
@@ -94,45 +59,48 @@ def find_equilibria(
     radius = checks.positive_number("radius", radius)
     time_limit = checks.positive_number("time_limit", time_limit)
     seed = checks.positive_integer("seed", seed, least=0)
-    if members is not None and (isinstance(members, str) or not isinstance(members, Sequence)):
-        raise ValueError(f"members must be names out of {list(MEMBERS)}, got {members!r}")
-    names = DEFAULT_MEMBERS if members is None else tuple(members)
-    if not names:
-        raise ValueError(f"members must be names out of {list(MEMBERS)}, got {members!r}")
-    for name in names:
-        checks.one_of("members", name, tuple(MEMBERS))
+    chosen = _chosen(members)
     began = time.perf_counter()
     budget = Budget.within(time_limit)
+
+    def progress(message: str) -> None:
+        if on_progress is not None:
+            on_progress(time.perf_counter() - began, message)
+
     game = game.to("cpu", torch.float64)
     search = Search(game, radius, budget.part(1 - GLOBAL_SHARE), seed)
-    found = _distinct(search, _collect(search, names, began, on_progress, on_certified))
-    complete = not search.budget.over and not search.cut
+    found = _distinct(search, Collector(search, progress, on_certified).collect(chosen))
+    status = "complete" if not search.budget.over and not search.cut else "time limit"
     best = sorted(found, key=lambda f: -f.welfare)[:MOST_RETURNED]
-    # First those that should turn out global: their proof is wanted most.
-    chosen = [f for f in found if f.is_global or f.source == "full-revelation"]
-    chosen += [f for f in best if f not in chosen]
-    proven = []
-    for index, candidate in enumerate(chosen):
-        if on_progress is not None:
-            on_progress(time.perf_counter() - began, f"global gap {index + 1}/{len(chosen)}")
-        local, everywhere = _verified(search, candidate, budget, len(chosen) - index)
+    # First those that are probably global: their proof matters most.
+    kept = [f for f in found if f.is_global or f.member.is_promised]
+    kept += [f for f in best if f not in kept]
+    results = []
+    for index, one in enumerate(kept):
+        progress(f"global gap {index + 1}/{len(kept)}")
+        local, everywhere = _verified(search, one, budget, len(kept) - index)
         if local.is_equilibrium:
-            proven.append((candidate, local, everywhere))
-    status = "complete" if complete else "time limit"
-    results = [
-        Equilibrium(game, candidate.policies, local, everywhere, candidate.source, status)
-        for candidate, local, everywhere in proven
-    ]
+            name = one.member.name
+            results.append(Equilibrium(game, one.policies, local, everywhere, name, status))
     return tuple(sorted(results, key=lambda e: -e.welfare))
 
 
-def _distinct(search: Search, found: Sequence[_Found]) -> list[_Found]:
-    """Without those that do the same as another one that is as good; full revelation stays."""
-    kept: list[_Found] = []
+def _chosen(names: Sequence[str] | None) -> list[Member]:
+    """The members called `names`, each once; those of the default set for None."""
+    if names is None:
+        names = default_members()
+    elif isinstance(names, str) or not isinstance(names, Sequence) or not names:
+        raise ValueError(f"members must be names out of {list(MEMBERS)}, got {names!r}")
+    for name in names:
+        checks.one_of("members", name, tuple(MEMBERS))
+    return [MEMBERS[name] for name in dict.fromkeys(names)]
+
+
+def _distinct(search: Search, found: Sequence[Candidate]) -> list[Candidate]:
+    """Drop candidates whose outcome is that of another one which is as good."""
+    kept: list[Candidate] = []
     outcomes: list[Tensor] = []
-    ranked = sorted(
-        found, key=lambda f: (f.source != "full-revelation", not f.is_global, -f.welfare)
-    )
+    ranked = sorted(found, key=lambda f: (not f.member.is_promised, not f.is_global, -f.welfare))
     for candidate in ranked:
         batch = candidate.policies[None, None]
         outcome = search.game.stacked().outcome_distribution(batch)[0, 0]  # (S, A)
@@ -152,12 +120,12 @@ def _distinct(search: Search, found: Sequence[_Found]) -> list[_Found]:
 
 
 def _verified(
-    search: Search, candidate: _Found, budget: Budget, remaining: int
+    search: Search, candidate: Candidate, budget: Budget, remaining: int
 ) -> tuple[Verification, Verification]:
     """The candidate's verifications, within the radius and for any deviation.
 
-    What the search has proven is used where the time does not suffice for tighter bounds. A proof
-    for any deviation is one for those within the radius.
+    Where the time does not suffice for tighter bounds, those that the search has proven are used. A
+    proof for any deviation is one for those within the radius.
     """
     game, policies = search.game, candidate.policies
 
@@ -166,7 +134,7 @@ def _verified(
             return known
         limit = max(budget.left / remaining, 1e-3)
         found = verify_profile(game, policies, radius, tolerance=search.tolerance, time_limit=limit)
-        # Its part of the time may be less than what the search had.
+        # It may have had less time than the search had.
         worse = found.verdict is Verdict.UNDECIDED and known.is_equilibrium
         return known if worse else found
 
@@ -183,7 +151,7 @@ def _verified(
 
 
 def _bounded(search: Search, policies: Tensor, radius: float | None, gain: Tensor) -> Verification:
-    """A verification that says: no sender gains more than `gain (N,)`, which is proven."""
+    """A verification from proven bounds `gain (N,)`."""
     game, ranges = search.game, search.game.payoff_range
     certified = bool((gain <= search.most(radius)).all())
     return Verification(
@@ -201,99 +169,3 @@ def _bounded(search: Search, policies: Tensor, radius: float | None, gain: Tenso
         deviations=0,
         seed=0,
     )
-
-
-def _collect(
-    search: Search,
-    names: Sequence[str],
-    began: float,
-    on_progress: Callable[[float, str], None] | None,
-    on_certified: Callable[[Tensor, str], None] | None,
-) -> list[_Found]:
-    """Certified proposals, each better than those before it, locally or globally."""
-    found: list[_Found] = []
-    seen: set[bytes] = set()
-    refused: list[tuple[str, float]] = []
-
-    def step(name: str, proposals: Proposals) -> bool:
-        """One step of a member; False where it has ended."""
-        try:
-            policies = next(proposals)
-        except StopIteration:
-            return False
-        if on_progress is not None:
-            best = f"best welfare {search.floor:.4g}" if found else "nothing yet"
-            on_progress(time.perf_counter() - began, f"{name}: {best}")
-        if policies is not None:
-            policies = policies / policies.sum(-1, keepdim=True)
-            key = canonical(policies)
-            if key not in seen:
-                seen.add(key)
-                new = _judge(search, policies, name, refused)
-                if new is not None:
-                    found.append(new)
-                    if on_certified is not None:
-                        on_certified(new.policies, name)
-        return True
-
-    def wanted(name: str) -> bool:
-        """Whether the member may find something better than what there is."""
-        if search.budget.over:
-            return False
-        if name == "full-revelation":  # promised to callers
-            return True
-        return not search.is_best or (name in GLOBAL_MEMBERS and not search.is_best_global)
-
-    running = {name: MEMBERS[name](search) for name in names}
-    # Cheap proposals first, each member to its end while the time allows; then all in turn.
-    early = search.budget.part(EARLY_SHARE)
-    for name in [name for name in EARLY_MEMBERS if name in running]:
-        while wanted(name):
-            if early.over:
-                search.cut = True  # the clock decides what comes next
-                break
-            if not step(name, running[name]):
-                del running[name]
-                break
-    while running := {name: running[name] for name in running if wanted(name)}:
-        for name in list(running):
-            if not step(name, running[name]):
-                del running[name]
-    return found
-
-
-def _judge(
-    search: Search, policies: Tensor, name: str, refused: list[tuple[str, float]]
-) -> _Found | None:
-    """The proposal if it is certified and better than what there is.
-
-    Args:
-        search: what is searched.
-        policies: `(N, S, M)`.
-        name: of the member.
-        refused: members and welfare of proposals that are not known to be global; grows. Of those
-            that are alike a few are tried.
-    """
-    welfare = search.welfare(policies).item()
-    may_be_global = name in GLOBAL_MEMBERS and welfare > search.global_floor + search.slack
-    alike = [abs(welfare - other) <= search.slack for who, other in refused if who == name]
-    may_be_global &= sum(alike) < MOST_ALIKE
-    if welfare <= search.floor + search.slack and not may_be_global and name != "full-revelation":
-        return None
-    began = time.perf_counter()
-    is_global = search.is_every_best(policies)
-    share = CERTIFY_SHARE if search.floor > -float("inf") else FIRST_SHARE
-    if name in GLOBAL_BY_CONSTRUCTION and may_be_global and not is_global:
-        is_global = search.certifies(policies, None, share)
-    implied = is_global and search.allowed(search.radius) >= search.allowed(None)
-    if not implied and not search.certifies(policies, search.radius, share):
-        return None
-    seconds = time.perf_counter() - began
-    if may_be_global and not is_global:
-        is_global = search.certifies(policies, None, CERTIFY_GLOBAL_SHARE)
-        if not is_global:
-            refused.append((name, welfare))
-    if is_global:
-        search.global_floor = max(search.global_floor, welfare)
-    search.floor = max(search.floor, welfare)
-    return _Found(policies, welfare, name, is_global, seconds)

@@ -1,7 +1,7 @@
 """Alternating exact best responses, global or within a shrinking radius.
 
-A sender moves only where it gains more than a strictness margin. Profiles are remembered: one that
-comes back is a cycle (undercutting, as in price competition), and the walk is left for a new start.
+A sender moves only if it gains more than a margin. A walk ends at a profile from which nobody
+moves. If a profile comes back (a cycle, as undercutting in price competition) it is given up.
 """
 
 from collections.abc import Iterator
@@ -15,17 +15,17 @@ from dnl.exact.status import Status
 from games.randomness import near_pure
 
 MOST_WALKS = 36
-PROFILES_PER_START = 500  # profiles, at most, of which a start is the best
-LEAST_GAIN = 1e-4  # gain, as a fraction of the payoff range, below which a sender stays
-RESPONSES_PER_RADIUS = 20  # responses of each sender at one radius
-COARSE_TOLERANCE = 2e-3  # of a response at radius 0.1: walks need improvements, not optima
+PROFILES_PER_START = 500  # at most; the best of them in welfare is the start
+LEAST_GAIN = 1e-4  # as a fraction of the payoff range; a sender stays for less
+RESPONSES_PER_RADIUS = 20  # of each sender
+COARSE_TOLERANCE = 2e-3  # at radius 0.1: walks need improvements, not optima
 SECONDS_PER_RESPONSE = 3.0
-ENTRIES_PER_SECOND = 1e5  # joint signals x states x actions: how fast a response is set up
-FIRST_RADII = (0.1, 0.03)  # before the radius of the search
+ENTRIES_PER_SECOND = 1e5  # joint signals x states x actions set up in a second
+FIRST_RADII = (0.1, 0.03)  # of a local walk, before the radius of the search
 
 
 def global_responses(search: Search) -> Proposals:
-    """Walks of global best responses; where one ends is a global equilibrium up to the margin."""
+    """Walks of global best responses; they end at global equilibria up to the margin."""
     for start in starts(search, "responses"):
         yield from walk(search, start, (None,))
 
@@ -37,12 +37,12 @@ def local_responses(search: Search) -> Proposals:
 
 
 def radii(last: float) -> tuple[float, ...]:
-    """The shrinking radii of a local walk, down to `last`."""
+    """The radii of a local walk, shrinking to `last`."""
     return (*(r for r in FIRST_RADII if r > last), last)
 
 
 def starts(search: Search, member: str) -> Iterator[Tensor]:
-    """In turn: a random profile, the best in welfare of many, and the best of many near-pure."""
+    """In turn: a random profile, the best in welfare of many, the best of many near-pure ones."""
     game = search.game
     generator = search.generator(member)
     shape = (game.n_senders, game.n_states)
@@ -58,7 +58,7 @@ def starts(search: Search, member: str) -> Iterator[Tensor]:
 
 
 def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Proposals:
-    """From `start (N, S, M)` until nobody moves, radius by radius; proposes where it ends."""
+    """From `start (N, S, M)` until nobody moves, radius by radius; proposes the end point."""
     game = search.game
     size = game.n_signals**game.n_senders * game.n_states * game.n_actions
     policies = start.clone()

@@ -1,7 +1,7 @@
-"""Block profiles at rest: no state of any sender wants to change its message.
+"""Block profiles at rest: no sender gains by sending another message in one state.
 
-A state that changes its message is an agent of its own: where the others' messages make the new
-joint message impossible, the state is recognised, and the receiver takes its optimal action there.
+Each state of each sender is treated as an agent that picks its message. If the new joint message is
+impossible otherwise, the receiver recognises the state and takes its optimal action there.
 
 Shapes: `B` profiles, `N` senders, `S` states, `M` messages, `A` actions; a block profile is given
 by its messages, labels `(B, N, S)`.
@@ -15,28 +15,25 @@ from dnl.runtime.budget import Budget
 from games import PersuasionGame
 
 MOST_SWEEPS = 30  # over senders and states before a batch is given up
-MOST_PAIR_ENTRIES = 2**22  # numbers (profiles x pairs of states x actions) that are held together
+MOST_PAIR_ENTRIES = 2**22  # entries (profiles x pairs of states x actions) of one array
 
 
 def settle(
     game: PersuasionGame, labels: Tensor, generator: torch.Generator, budget: Budget
 ) -> Tensor:
-    """Let every state of every sender pick its message until nobody wants to move.
-
-    A state that joins a message which the others' messages make impossible is recognised, and the
-    receiver takes its optimal action for that state.
+    """Let every state of every sender pick its message until none wants to move.
 
     Args:
         game: the game.
         labels: `(B, N, S)` messages.
-        generator: which of the states that want to move do so.
-        budget: when the time is over, those that still move are given up.
+        generator: draws which of the states that want to move do so.
+        budget: when the time is over, profiles that still move are given up.
 
     Returns:
-        `(B', N, S)`, those that have come to rest.
+        `(B', N, S)`: those that have come to rest.
     """
     labels = labels.clone()
-    quiet = torch.zeros(len(labels), dtype=torch.int64)  # senders in a row that stayed
+    quiet = torch.zeros(len(labels), dtype=torch.int64)  # number of senders in a row that stayed
     for sweep in range(MOST_SWEEPS * game.n_senders):
         n = sweep % game.n_senders
         utility, present = _offers(game, labels, n)
@@ -54,13 +51,13 @@ def settle(
 
 
 def at_rest(game: PersuasionGame, labels: Tensor, radius: float, allowed: float) -> Tensor:
-    """Which block profiles `(B, N, S)` no state of a sender gains by leaving: `(B,)` bool.
+    """In which block profiles no sender gains by another message in one state: `(B,)` bool.
 
     Args:
         game: the game.
         labels: `(B, N, S)` messages.
-        radius: how much of a state's probability can move.
-        allowed: gain, as a fraction of the payoff range, that does not count.
+        radius: how much of a state's probability a sender can move.
+        allowed: gains up to this fraction of the payoff range do not count.
     """
     passed = torch.ones(len(labels), dtype=torch.bool)
     mass = min(radius, 1.0) * game.prior
@@ -74,15 +71,15 @@ def at_rest(game: PersuasionGame, labels: Tensor, radius: float, allowed: float)
 def unpooled(game: PersuasionGame, labels: Tensor, radius: float, allowed: float) -> Tensor:
     """Which block profiles survive pooling two states on an impossible joint message: `(B,)`.
 
-    Where the others send the same in two states and one of a sender's messages is then impossible,
-    a little mass of both states on it induces any posterior between them. The profile fails if that
-    pays at one of the posteriors where the receiver changes its mind.
+    Suppose the others send the same messages in two states and never together with some message of
+    this sender. Then a little mass of both states on that message induces any posterior between
+    them. The profile fails if this pays at a posterior where the receiver's action changes.
 
     Args:
         game: the game.
         labels: `(B, N, S)` messages.
-        radius: how much of a state's probability can move.
-        allowed: gain, as a fraction of the payoff range, that does not count.
+        radius: how much of a state's probability a sender can move.
+        allowed: gains up to this fraction of the payoff range do not count.
     """
     passed = torch.ones(len(labels), dtype=torch.bool)
     if game.n_states < 2 or not len(labels):
@@ -111,11 +108,11 @@ def unpooled(game: PersuasionGame, labels: Tensor, radius: float, allowed: float
 def _crossings(
     game: PersuasionGame, one: Tensor, two: Tensor, radius: float
 ) -> tuple[Tensor, Tensor]:
-    """Posteriors between two states `(P,)` where the receiver changes its mind.
+    """Posteriors between two states `(P,)` at which the receiver's action changes.
 
     Returns:
         `(P, A, 2)` the lowest and the highest weight of the first state at which each action is
-        optimal, and how much mass can be moved to them: NaN where an action never is.
+        optimal, and `(P, A, 2)` how much mass can be moved to them: NaN where it is never optimal.
     """
     v = game.receiver_utility
     # Action a is optimal for weights [low, high] of the first state: one condition per rival b.
@@ -128,17 +125,17 @@ def _crossings(
     mass = min(radius, 1.0) * torch.minimum(
         game.prior[one, None, None] / weights.clamp_min(1e-12),
         game.prior[two, None, None] / (1 - weights).clamp_min(1e-12),
-    )  # that can be moved at these weights
+    )  # what can be moved at these weights
     return weights, mass.masked_fill((low > high).unsqueeze(-1), float("nan"))
 
 
 def _exchanges(game: PersuasionGame, labels: Tensor, sender: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What the messages of the others and of `sender` say together.
+    """Joint messages of the others and of `sender`.
 
     Returns:
-        `(B, S, S)` whether the others send the same in two states; `(B, S, M)` what the sender
-        sends; `(B, S, M, S)` the mass of each joint message of the others' in a state and one of
-        the sender's.
+        `(B, S, S)` whether the others send the same in two states; `(B, S, M)` 1 for what the
+        sender sends; `(B, S, M, S)` the mass of states at what the others send in one state
+        together with one message of the sender.
     """
     others = labels[:, [k for k in range(game.n_senders) if k != sender]]  # (B, N-1, S)
     together = (others.unsqueeze(-1) == others.unsqueeze(-2)).all(1)  # (B, S, S)
@@ -148,10 +145,9 @@ def _exchanges(game: PersuasionGame, labels: Tensor, sender: int) -> tuple[Tenso
 
 
 def _offers(game: PersuasionGame, labels: Tensor, sender: int) -> tuple[Tensor, Tensor]:
-    """What the sender gets in each state for each message `(B, S, M)`, and for its own `(B, S, 1)`.
+    """The sender's utility in each state from each message `(B, S, M)` and its own `(B, S, 1)`.
 
-    A state that joins an impossible joint message is recognised; a message that no state sends has
-    no signals.
+    Minus infinity for a message that no state sends, since it has no signals.
     """
     u = game.sender_utility[sender]
     _, sent, mass = _exchanges(game, labels, sender)

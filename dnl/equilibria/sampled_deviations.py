@@ -1,4 +1,4 @@
-"""Random deviations of one sender, as the paper tries them (appendix B), and what they find."""
+"""The best of random deviations of one sender (appendix B of the paper)."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,16 +11,16 @@ from games.persuasion.game_stack import GameStack
 from games.randomness import stream
 
 DEVIATIONS_PER_ENTRY = 100  # per sender and entry of its policy (paper)
-CHUNK_ENTRIES = {"cpu": 2**21, "cuda": 2**23}  # entries of deviations held at a time
-FIRST_BLOCK = 100  # deviations that are tried before the others
+CHUNK_ENTRIES = {"cpu": 2**21, "cuda": 2**23}  # entries of deviations in memory at a time
+FIRST_BLOCK = 100  # deviations tried before the others
 
 
 def deviations_within(policy: Tensor, radius: float | None, noise: Tensor) -> Tensor:
     """Policies within `radius` of `policy`, from uniform noise in [0, 1].
 
-    Uniform in the box of entries in [0, 1] at most `radius` away; a row whose sum is then off is
-    moved back towards the nearer face of that box, each entry in proportion to its room, so it
-    sums to 1 and stays inside.
+    Entries are drawn uniformly from [0, 1] within `radius` of the policy's. Each row is then moved
+    until it sums to 1, every entry in proportion to its distance from the bound it moves to, so
+    that it stays within the radius.
 
     Args:
         policy: `(..., S, M)`.
@@ -46,8 +46,8 @@ def best_sampled(
     Arguments, unchecked, as in `dnl.verify`.
 
     Returns:
-        what each sender gains by its best one, at least 0, `(B, N)`, and `(B, N, S, M)`: row n is
-        sender n's best one, its own policy where none gains.
+        `(B, N)` what each sender gains by its best deviation, at least 0, and `(B, N, S, M)` that
+        deviation in row n, the sender's own policy where none gains.
     """
     games = game.stacked()
     gain = policies.new_zeros(policies.shape[:2])
@@ -68,7 +68,7 @@ def unrefuted(
 ) -> Tensor:
     """Which profiles random deviations do not refute: as `dnl.verify` of each game, but quicker.
 
-    Deviations are the same. A profile that is refuted meets no more of them.
+    The deviations are the same, but none is tried on a profile that is refuted already.
 
     Args:
         games: the true games.
@@ -100,9 +100,9 @@ def unrefuted(
 def _blocks(
     games: GameStack, seed: int, deviations: int, like: Tensor
 ) -> Iterator[tuple[int, list[torch.Generator], int]]:
-    """Senders, each with the games' streams and sizes of blocks that make up all its deviations.
+    """Split the deviations into blocks: sender, the games' streams and number of deviations.
 
-    The first block is a small one, since few deviations refute most of what can be refuted.
+    The first block is small, since a few deviations refute most of what can be refuted.
     """
     most = max(1, _budget(like) // (len(games) * like.shape[-2:].numel()))
     for sender in range(like.shape[-3]):
@@ -125,11 +125,11 @@ def _best(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """The best of the next `size` deviations of `sender` from each of `profiles (b, N, S, M)`.
 
-    All profiles of a game `of (b,)` meet the same noise: a result does not depend on its company.
-    A game without any draws none.
+    `of (b,)` tells each profile's game. All profiles of a game share the noise, so a result does
+    not depend on the other profiles. Nothing is drawn for a game without profiles.
 
     Yields:
-        some profiles' indices `(p,)`, the most that is gained `(p,)`, and how `(p, S, M)`.
+        indices of some profiles `(p,)`, the largest gain `(p,)` and its deviation `(p, S, M)`.
     """
     if not len(profiles):
         return
@@ -139,12 +139,14 @@ def _best(
     noise = torch.stack(drawn).to(profiles)  # (g, d, S, M)
     rows = torch.arange(len(profiles), device=profiles.device)
     for part in rows.split(max(1, _budget(profiles) // noise[0].numel())):
-        own = noise[place[part]] if len(noise) > 1 else noise  # of one game broadcast, not copied
+        own = (
+            noise[place[part]] if len(noise) > 1 else noise
+        )  # that of one game is broadcast, not copied
         tried = deviations_within(profiles[part, sender].unsqueeze(1), radius, own)
         best, index = games.deviation_gain(of[part], profiles[part], sender, tried).max(1)
         yield part, best, tried[torch.arange(len(part), device=part.device), index]
 
 
 def _budget(like: Tensor) -> int:
-    """How many entries of deviations are held at a time."""
+    """How many entries of deviations are in memory at a time."""
     return CHUNK_ENTRIES.get(like.device.type, CHUNK_ENTRIES["cpu"])

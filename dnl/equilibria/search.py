@@ -1,4 +1,4 @@
-"""What every member of the portfolio is told, and how its proposals are judged."""
+"""One search for equilibria: game, budget and state, and tests of profiles for all members."""
 
 import time
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ from dnl.runtime.budget import Budget
 from games import PersuasionGame
 from games.randomness import stream
 
-Proposals = Iterator[Tensor | None]  # profiles (N, S, M); None where a step found nothing
+Proposals = Iterator[Tensor | None]  # profiles (N, S, M); None lets others have their turn
 
 PRODUCTS_PER_LOOK = 2e8  # joint signals x states x actions between two looks at the clock: 0.1 s
-PROFILES_AT_ONCE = 5_000  # most profiles that are simulated together
-SIMULATIONS_PER_TEST = 32  # simulations that take as long as the cheap test of one profile
-CEILING_SHARE = 0.1  # of the time, that the ceilings may take
+PROFILES_AT_ONCE = 5_000  # simulated together, at most
+SIMULATIONS_PER_TEST = 32  # the cheap test of one profile takes as long as these
+CEILING_SHARE = 0.1  # of the time, for the welfare ceilings
 
 
 @dataclass
@@ -33,15 +33,15 @@ class Search:
         game: float64 on the CPU.
         radius: of the local equilibria looked for.
         budget: time and memory of the search.
-        seed: of the members' streams.
+        seed: of the members' random streams.
         tolerance: of certificates, at the reference radius.
-        floor: welfare that a proposal must exceed to be of use; rises during the search.
-        global_floor: the same for profiles that may be global equilibria.
-        ceiling: what welfare, of any profile and of global equilibria, cannot exceed.
-        own: `(N,)` what each sender's utility cannot exceed.
-        plain: the game without actions that its receiver never takes. Programs that ask the
-            receiver to prefer an action strictly would find no use for one that is there twice.
-        cut: the clock has ended a computation, so another run may differ.
+        floor: highest welfare certified so far; a proposal must exceed it.
+        global_floor: the same among global equilibria.
+        ceiling: upper bounds on the welfare of any profile and of any global equilibrium.
+        own: `(N,)`: upper bounds on each sender's utility.
+        plain: the game without actions that the tie rule never takes. Programs that ask for a
+            strictly optimal action need it: of two equal actions neither is.
+        cut: whether the clock ended a computation, so that another run may differ.
     """
 
     game: PersuasionGame
@@ -73,17 +73,17 @@ class Search:
 
     @property
     def slack(self) -> float:
-        """Differences of welfare up to this count for nothing."""
+        """Differences in welfare up to this do not count."""
         return 1e-6 * self.game.payoff_range.sum().item()
 
     @property
     def is_best(self) -> bool:
-        """Whether no profile is better than the best found."""
+        """Whether no profile can be better than the best found."""
         return self.floor >= self.ceiling.any_profile - self.slack
 
     @property
     def is_best_global(self) -> bool:
-        """Whether no global equilibrium is better than the best found."""
+        """Whether no global equilibrium can be better than the best found."""
         return self.global_floor >= self.ceiling.global_equilibrium - self.slack
 
     @property
@@ -99,7 +99,7 @@ class Search:
     def utilities(self, policies: Tensor) -> Tensor:
         """Every sender's utility: `(B, N, S, M) -> (B, N)`.
 
-        Of a batch that the time does not suffice for, the rest is worth minus infinity.
+        Minus infinity for profiles that are not reached before the time is over.
         """
         utilities = policies.new_full(policies.shape[:2], -float("inf"))
         for start in range(0, len(policies), self.at_once):
@@ -117,14 +117,14 @@ class Search:
         return self.utilities(policies).sum(-1)
 
     def allowed(self, radius: float | None) -> float:
-        """Gain, as a fraction of the payoff range, that a certificate at `radius` allows."""
+        """The gain that a certificate at `radius` allows, as a fraction of the payoff range."""
         return allowed_gain(self.tolerance, radius)
 
     def survives(self, policies: Tensor) -> Tensor:
         """Cheap necessary test of local equilibria: `(B, N, S, M) -> (B,)` bool.
 
-        Nobody gains by moving up to `radius` of one state's probability from one signal to another.
-        When the time is over nothing survives.
+        Whether no sender gains by moving up to `radius` of one state's probability from one signal
+        to another. False for profiles that are not reached before the time is over.
         """
         game = self.game
         passed = torch.zeros(len(policies), dtype=torch.bool)
@@ -143,7 +143,7 @@ class Search:
         return passed
 
     def certifies(self, policies: Tensor, radius: float | None, share: float) -> bool:
-        """Whether it is proven that nobody gains by deviating from `policies (N, S, M)`.
+        """Whether a proof is found that nobody gains by deviating from `policies (N, S, M)`.
 
         Args:
             policies: the profile.
@@ -155,18 +155,18 @@ class Search:
         limit = max(share * self.budget.left, 1e-3)
         began = time.perf_counter()
         verdict = decide(self.game, policies, radius, self.tolerance, limit)
-        # A sender may use its part of the limit only.
+        # Each sender may use only its share of the limit.
         late = time.perf_counter() - began >= 0.9 * limit / self.game.n_senders
         self.cut |= verdict is Verdict.UNDECIDED and late
         return verdict is Verdict.CERTIFIED
 
     def at_most(self, policies: Tensor) -> Tensor:
-        """`(N,)`: no deviation gains a sender more than this, since nobody exceeds its ceiling."""
+        """`(N,)`: bounds on what deviations gain, from the upper bounds on utilities."""
         gain = (self.own - self.game.ex_ante_utility(policies)).clamp_min(0)
         return torch.where(self.game.payoff_range > 0, gain, 0.0)
 
     def is_every_best(self, policies: Tensor, radius: float | None = None) -> bool:
-        """Whether every sender gets the most that any profile could give it: a proof, and cheap."""
+        """Whether every sender gets the most that any profile could give it: a cheap proof."""
         return bool((self.at_most(policies) <= self.most(radius)).all())
 
     def most(self, radius: float | None) -> Tensor:
@@ -195,6 +195,6 @@ def without_unused(game: PersuasionGame) -> PersuasionGame:
 
 
 def canonical(policies: Tensor) -> bytes:
-    """The same for profiles that differ by names of signals only, up to 1e-6."""
+    """A key, the same for profiles that differ only in the names of signals, up to 1e-6."""
     columns = (policies * 1e6).round().to(torch.int64).mT.tolist()  # (N, M, S)
     return repr([sorted(sender) for sender in columns]).encode()

@@ -22,7 +22,7 @@ def best_move(game: PersuasionGame, policies: Tensor, sender: int, radius: float
     """
     n_signals = game.n_signals
     column = _Column(game, policies, sender, radius)
-    moved = policies[:, sender].clamp_max(radius)  # (B, S, M): others have room for it
+    moved = policies[:, sender].clamp_max(radius)  # (B, S, M): other signals have room for it
     gain = policies.new_full((len(policies),), -float("inf"))
     if n_signals == 1:
         return gain
@@ -44,10 +44,10 @@ def best_move(game: PersuasionGame, policies: Tensor, sender: int, radius: float
 
 
 class _Column:
-    """What a sender earns with each of its signals, and with a little more or less of a state.
+    """A sender's utility from each of its signals, and with a little more or less of a state.
 
-    Where the receiver clearly prefers its action, such a change moves nothing but the weight of
-    what there is. Only at the other joint signals is the receiver asked again.
+    Where the receiver clearly prefers its action, such a change leaves the action as it is. Only at
+    the other joint signals the receiver's choice is computed again.
     """
 
     def __init__(self, game: PersuasionGame, policies: Tensor, sender: int, radius: float) -> None:
@@ -59,7 +59,7 @@ class _Column:
         self.game, v, self.utility = game, game.receiver_utility, game.sender_utility[sender]
         self.tables = [*game.criteria, self.utility]
         scores = joint @ v  # (B, M, J, A)
-        self.action = scores.argmax(-1)  # (B, M, J), right where the receiver is clear
+        self.action = scores.argmax(-1)  # (B, M, J), correct where it is clearly best
         best = scores.topk(min(2, game.n_actions), -1).values
         reach = (self.weights * (v.amax(1) - v.amin(1))).amax(-1) * radius  # (B, J)
         reach += 4 * game.tie_slacks[0] * self.weights.sum(-1)
@@ -76,7 +76,7 @@ class _Column:
         self.present = self._at(self.mass, self.expected)
 
     def gain(self, state: int, change: Tensor) -> Tensor:
-        """`(B, M)`: what each signal earns more after a `change (B, M)` of one state."""
+        """`(B, M)`: what each signal gains by a `change (B, M)` of one state's probability."""
         clear = self.utility[state][self.action] * self.weights[:, None, :, state] * self.clear
         gain = change * clear.sum(-1)
         more = change[self.profile, self.signal] * self.nearby[:, state]  # (T,)
@@ -89,6 +89,6 @@ class _Column:
         return gain.flatten().index_add(0, index, asked).view_as(gain)
 
     def _at(self, mass: Tensor, expected: list[Tensor]) -> Tensor:
-        """`(T,)`: what is earned at joint signals of this mass and expected utilities `(T, A)`."""
+        """`(T,)`: utility at joint signals of this `mass (T,)` and `expected (T, A)` values."""
         action = self.game.action_of(expected[:-1], mass)
         return expected[-1].gather(-1, action.unsqueeze(-1)).squeeze(-1)

@@ -1,8 +1,8 @@
-"""Is a profile an epsilon-local Nash equilibrium of the true game?
+"""Decide whether a profile is an epsilon-local Nash equilibrium of the true game.
 
-Verification sees the true game only, never a surrogate. `"exact"` bounds what each sender can gain
-from above and decides. `"sampled"` tries random deviations, as the paper does (appendix B): what it
-finds is a *lower* bound on what a sender can gain, so it can refute a profile and never prove one.
+Verification uses the true game only, never a surrogate. `"exact"` computes an upper bound on what
+each sender can gain and decides. `"sampled"` tries random deviations, as the paper does (appendix
+B). It gives a *lower* bound on what a sender can gain, so it refutes or does not.
 """
 
 import time
@@ -133,16 +133,16 @@ def verify(
 
     Args:
         game: the true game.
-        policies: `(N, S, M)` or `(B, N, S, M)`. A profile's result does not depend on its company.
+        policies: `(N, S, M)` or `(B, N, S, M)`. A profile's result does not depend on the others.
         radius: largest entry-wise change of a sender's policy, above 0; None for any policy.
-        method: `"exact"` proves (needs highspy); `"sampled"` looks for deviations.
+        method: `"exact"` proves (needs highspy); `"sampled"` tries random deviations.
         tolerance: gains up to tolerance x payoff range x min(1, radius / 0.005) do not count.
-        time_limit: seconds per profile for `"exact"`, from when that profile's turn comes; bounds
-            are valid when it is over. Sampling always runs to its end.
-        seed: of the verifier's stream; `"exact"` draws nothing from it.
-        deviations: `"sampled"` only: tried per sender; None for 100 * S * M.
-        workers: `"exact"` only: so many profiles at once, each on a core. Where no limit is hit the
-            results do not depend on it.
+        time_limit: `"exact"` only: seconds per profile, from when its computation starts. When they
+            are over the bounds are still valid.
+        seed: `"sampled"` only: of the verifier's random stream.
+        deviations: `"sampled"` only: number per sender; None for 100 * S * M.
+        workers: `"exact"` only: number of profiles verified at once, each on a core. Results do not
+            depend on it unless a time limit is hit.
 
     Returns:
         A `Verification` of one profile, `Verifications` of many, in the dtype and on the device of
@@ -211,10 +211,10 @@ def decide(
     tolerance: float = TOLERANCE,
     time_limit: float = 60.0,
 ) -> Verdict:
-    """The exact verdict on one profile `(N, S, M)`, without tight bounds: as `verify`, but quicker.
+    """The exact verdict on one profile `(N, S, M)`: as `verify`, but quicker, without bounds.
 
-    Arguments, unchecked, as in `verify`. Ends at the first sender that refutes the profile, and
-    searches no further than the verdict needs.
+    Arguments are those of `verify`, unchecked. Stops at the first sender that refutes the profile
+    and computes bounds no tighter than the verdict needs.
     """
     allowed = allowed_gain(tolerance, radius)
     judge = game.to("cpu", torch.float64)
@@ -266,8 +266,8 @@ def _exact(
         budget = Budget.within(time_limit)
         outcomes = outcomes_of(judge, rows)
         turns = range(len(rows), 0, -1)
-        # What earlier senders left of the time is shared by the later ones. Half of the tolerance
-        # for the gap: a gain of 0 is then always certified.
+        # Later senders share the time that earlier ones left. The solver's gap may be half of the
+        # tolerance: a gain of 0 is then always certified.
         return [
             respond(judge, rows, n, radius, budget.part(1 / left), 0.5 * allowed, outcomes=outcomes)
             for n, left in enumerate(turns)

@@ -107,6 +107,19 @@ def overview(equilibria: Sequence[Equilibrium]) -> str:
     return text + (f"  and {more} more\n" if more else "")
 
 
+def search_report(
+    game: PersuasionGame,
+    equilibria: Sequence[Equilibrium],
+    shown: int,
+    radius: float,
+    time_limit: float,
+) -> str:
+    """The report of a search: all equilibria in short and the first ones in full."""
+    if not equilibria:
+        return nothing_found(game, radius, time_limit)
+    return "\n".join([overview(equilibria), *map(report, equilibria[:shown])])
+
+
 def nothing_found(game: PersuasionGame, radius: float, time_limit: float) -> str:
     """What to say, and to do, where no profile was certified."""
     columns = zip(full_revelation(game).utilities, game.no_information(), strict=True)

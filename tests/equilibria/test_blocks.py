@@ -12,7 +12,7 @@ from torch import Tensor
 
 import dnl
 from dnl.equilibria.blocks import is_enumerated
-from dnl.equilibria.members import MEMBERS
+from dnl.equilibria.member import MEMBERS
 from dnl.equilibria.partitions import count_partitions, partitions_of, spreads
 from dnl.equilibria.resting import settle, unpooled
 from dnl.equilibria.search import Search, canonical
@@ -191,7 +191,7 @@ def test_fixed_points_are_proposed_where_there_are_too_many_to_enumerate(
     monkeypatch.setattr("dnl.equilibria.blocks.MOST_BATCHES", 2)
     game = contested((2, 3, 3, 3), seed=1)
     search = searching(game)
-    proposed = [p for p in MEMBERS["blocks"](search) if p is not None]
+    proposed = [p for p in MEMBERS["blocks"].propose(search) if p is not None]
     assert proposed
     assert search.survives(torch.stack(proposed)).all()
     assert all(is_block_profile(policies) for policies in proposed)
@@ -214,14 +214,14 @@ def is_block_profile(policies: Tensor) -> bool:
 @pytest.mark.parametrize("sizes", SIZES)
 def test_the_enumeration_goes_down_and_ends_at_the_floor(sizes: Sizes) -> None:
     game = contested(sizes, seed=1)
-    proposed = [p for p in MEMBERS["blocks"](searching(game)) if p is not None]
+    proposed = [p for p in MEMBERS["blocks"].propose(searching(game)) if p is not None]
     welfare = game.ex_ante_utility(torch.stack(proposed)).sum(1)
     assert (welfare.diff() <= 1e-9).all()
     assert all(is_block_profile(policies) for policies in proposed)
     floor = welfare.median().item()
     search = searching(game)
     search.floor = floor
-    above = [p for p in MEMBERS["blocks"](search) if p is not None]
+    above = [p for p in MEMBERS["blocks"].propose(search) if p is not None]
     expected = [p for p, w in zip(proposed, welfare, strict=True) if w > floor + 1e-9]
     assert [canonical(p) for p in above][: len(expected)] == [canonical(p) for p in expected]
     assert (game.ex_ante_utility(torch.stack(above)).sum(1) >= floor - 1e-9).all() or not above
@@ -229,7 +229,7 @@ def test_the_enumeration_goes_down_and_ends_at_the_floor(sizes: Sizes) -> None:
 
 def test_nothing_is_enumerated_when_the_time_is_over() -> None:
     search = searching(contested((2, 2, 2, 2), seed=1), seconds=-1.0)
-    assert [p for p in MEMBERS["blocks"](search) if p is not None] == []
+    assert [p for p in MEMBERS["blocks"].propose(search) if p is not None] == []
 
 
 @cache
@@ -336,5 +336,7 @@ def test_a_message_of_many_signals_is_not_spread_in_all_ways() -> None:
     game = contested((1, 24, 6, 3), seed=0)
     search = searching(game, seconds=20.0)
     assert is_enumerated(game)
-    proposed = [p for p in itertools.islice(MEMBERS["all-blocks"](search), 60) if p is not None]
+    proposed = [
+        p for p in itertools.islice(MEMBERS["all-blocks"].propose(search), 60) if p is not None
+    ]
     assert all(is_block_profile(policies) for policies in proposed)

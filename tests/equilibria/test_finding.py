@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dnl import find_equilibria, full_revelation, verify
-from dnl.equilibria.members import DEFAULT_MEMBERS, MEMBERS
+from dnl.equilibria.member import MEMBERS, default_members
 from dnl.equilibria.search import Search, canonical
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, didactic_game, prosecutor_game, synthetic_game
@@ -20,17 +20,17 @@ pytestmark = pytest.mark.usefixtures("few_starts")
 
 @pytest.mark.parametrize("name", ["surrogate-relu", "surrogate-delu", "surrogate-dnl"])
 def test_surrogates_are_members_too(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dnl.equilibria.members.SAMPLES", 200)
-    monkeypatch.setattr("dnl.equilibria.members.EPOCHS", 1)
-    assert name not in DEFAULT_MEMBERS
+    monkeypatch.setattr("dnl.equilibria.gradient_ascent.FIT_SAMPLES", 200)
+    monkeypatch.setattr("dnl.equilibria.gradient_ascent.FIT_EPOCHS", 1)
+    assert name not in default_members()
     game = contested((2, 2, 2, 2), seed=1)
     search = Search(game, 0.005, Budget.within(3.0))
-    proposals = [p for p in MEMBERS[name](search) if p is not None]
+    proposals = [p for p in MEMBERS[name].propose(search) if p is not None]
     for policies in proposals:
         game.check_policies(policies)
 
 
-@pytest.mark.parametrize("name", DEFAULT_MEMBERS)
+@pytest.mark.parametrize("name", default_members())
 def test_each_member_runs_alone(name: str) -> None:
     found = find_equilibria(contested((2, 2, 2, 2), seed=1), members=[name], time_limit=10.0)
     assert {(e.source, e.status) for e in found} == {(name, "complete")}

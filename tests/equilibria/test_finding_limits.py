@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import dnl
-from dnl.equilibria.members import DEFAULT_MEMBERS, MEMBERS
+from dnl.equilibria.member import MEMBERS, default_members
 from dnl.equilibria.search import Search
 from dnl.equilibria.verification import verify, verify_profile
 from dnl.runtime.budget import Budget
@@ -17,7 +17,9 @@ from games import PersuasionGame, synthetic_game
 from tests.cases.finding import contested, groups, prosecutors
 
 pytestmark = pytest.mark.usefixtures("few_starts")
-MEMBERS_THAT_SEARCH = [n for n in DEFAULT_MEMBERS if n not in ("no-information", "full-revelation")]
+MEMBERS_THAT_SEARCH = [
+    n for n in default_members() if n not in ("no-information", "full-revelation")
+]
 
 
 class Clock:
@@ -48,7 +50,7 @@ def test_members_end_soon_after_the_time(
     monkeypatch.setattr("dnl.equilibria.search.PROFILES_AT_ONCE", 2)
     search = Search(contested((3, 2, 3, 3), seed=1), 0.005, Budget.within(1000.0))
     clock.looks, clock.step = 0, 1000.0 / (looks + 0.5)
-    for _ in MEMBERS[name](search):
+    for _ in MEMBERS[name].propose(search):
         pass
     assert clock.looks <= looks + 12
 
@@ -70,7 +72,7 @@ def test_extragradient_looks_at_the_clock_at_every_gradient(
 
     monkeypatch.setattr("dnl.equilibria.gradient_ascent.smoothed_utility", utility)
     clock.step = 10.0
-    assert list(MEMBERS["extragradient"](search)) == []
+    assert list(MEMBERS["extragradient"].propose(search)) == []
     assert 5 <= asked <= 12
     assert search.cut
 
@@ -78,10 +80,12 @@ def test_extragradient_looks_at_the_clock_at_every_gradient(
 def test_large_games_have_fewer_starts_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dnl.equilibria.gradient_ascent.MOST_GRADIENT_ENTRIES", 2 * 3 * 16 * 8)
     monkeypatch.setattr("dnl.equilibria.gradient_ascent.extragradient", record := Recorder())
-    list(MEMBERS["extragradient"](Search(contested((2, 4, 4, 4), seed=0), 0.005)))
+    list(MEMBERS["extragradient"].propose(Search(contested((2, 4, 4, 4), seed=0), 0.005)))
     assert [len(starts) for _, starts, _ in record.calls] == [3] * 5  # temperatures, true pieces
     monkeypatch.setattr("dnl.equilibria.gradient_ascent.MOST_GRADIENT_ENTRIES", 100)
-    assert list(MEMBERS["extragradient"](Search(contested((2, 4, 4, 4), seed=0), 0.005))) == []
+    assert (
+        list(MEMBERS["extragradient"].propose(Search(contested((2, 4, 4, 4), seed=0), 0.005))) == []
+    )
 
 
 class Recorder:

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from dnl import Equilibrium
 from dnl.equilibria import MEMBERS, find_equilibria
 from dnl.reporting.equilibrium_text import report
 from dnl.runtime import cli
-from dnl.solve import NAMES, SolveConfig, load_game, main
-from games import PersuasionGame, didactic_game, prosecutor_game, synthetic_game
+from dnl.solve import SolveConfig, load_game, main
+from games import REGISTRY, Family, PersuasionGame, prosecutor_game, synthetic_game
+from games.persuasion.matrix import random_matrix_game
 
 SIZES = ["--senders", "2", "--signals", "2", "--states", "3", "--actions", "2"]
 SHORT = ["--time-limit", "2", "--quiet"]
@@ -244,7 +246,6 @@ def test_progress_may_pass_the_limit(
 @pytest.mark.parametrize(
     ("source", "config", "expected"),
     [
-        ("didactic", SolveConfig(), didactic_game()),
         ("prosecutor", SolveConfig(), prosecutor_game()),
         (
             "paper",
@@ -260,7 +261,26 @@ def test_progress_may_pass_the_limit(
 )
 def test_named_games(source: str, config: SolveConfig, expected: PersuasionGame) -> None:
     assert load_game(source, config) == expected
-    assert source in NAMES
+
+
+def test_every_family_is_known_by_name() -> None:
+    for name, family in REGISTRY.items():
+        assert load_game(name, SolveConfig()) == family.make(0)
+        if family.n_instances > 1:
+            assert load_game(name, SolveConfig(instance=1)) == family.make(1)
+        else:
+            with pytest.raises(ValueError, match="instance is for random games and families"):
+                load_game(name, SolveConfig(instance=0))
+
+
+def test_a_family_from_outside_is_solved(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(REGISTRY, "_entries", dict(REGISTRY))
+    REGISTRY.register(Family("mine", partial(random_matrix_game, 2, 2), 2))
+    options = ["--instance", "1", "--members", "full-revelation", "--out", "run"]
+    assert run("mine", *SHORT, *options) in (0, 1)
+    assert PersuasionGame.load("run/game.json") == random_matrix_game(2, 2, 1)
+    with pytest.raises(ValueError, match=r"game must be .* one of .*'mine', got 'mind'"):
+        load_game("mind", SolveConfig())
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -280,8 +300,8 @@ WRONG = [
     ("didactic prosecutor", "prosecutor"),
     (
         "didactics",
-        "game must be a JSON file or one of 'paper', 'contested', 'didactic', 'prosecutor', "
-        "got 'didactics': there is no such file",
+        "game must be a JSON file or one of 'paper', 'contested', "
+        f"{', '.join(map(repr, REGISTRY))}, got 'didactics': there is no such file",
     ),
     ("missing.json", "got 'missing.json': there is no such file"),
     ("folder", "got 'folder': that is a folder"),
@@ -290,7 +310,10 @@ WRONG = [
     ("keys.json", "got 'keys.json': keys.json must hold the keys"),
     ("prior.json", "got 'prior.json': prior.json: prior must sum to 1"),
     ("mine.json --senders 2", "senders is for the random games 'paper', 'contested' only, got 2"),
-    ("mine.json --instance 0", "instance is for the random games 'paper', 'contested' only, got 0"),
+    (
+        "mine.json --instance 0",
+        "instance is for random games and families of several games only, got 0",
+    ),
     ("didactic --states 2", "states is for the random games"),
     ("contested", "senders must be given for the random game 'contested', got none"),
     ("paper --senders 2 --signals 2 --states 2", "actions must be given for the random game"),

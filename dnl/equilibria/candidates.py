@@ -1,0 +1,134 @@
+"""Run members side by side, judge their proposals and keep the certified ones."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dnl.equilibria.member import MEMBERS, Member
+from dnl.equilibria.search import Proposals, Search, canonical
+
+CERTIFY_SHARE = 0.15  # of the time left that certifying one proposal may take
+FIRST_SHARE = 0.4  # the same while nothing is certified
+CERTIFY_GLOBAL_SHARE = 0.05  # of the time left that it may take for any deviation
+MOST_ALIKE = 2  # proposals of one member and welfare for which that is tried
+EARLY_SHARE = 0.5  # of the search that early members may take
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A certified proposal.
+
+    Attributes:
+        policies: `(N, S, M)`.
+        welfare: sum of the senders' utilities.
+        member: that proposed it.
+        is_global: whether it is certified for any deviation.
+        seconds: what its certificate took.
+    """
+
+    policies: Tensor
+    welfare: float
+    member: Member
+    is_global: bool
+    seconds: float
+
+
+class Collector:
+    """Collects certified proposals, each better than those before it, locally or globally.
+
+    Args:
+        search: what is searched.
+        on_step: called with a message at each step of a member.
+        on_certified: called with the profile `(N, S, M)` and the name of the member.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        on_step: Callable[[str], None],
+        on_certified: Callable[[Tensor, str], None] | None,
+    ) -> None:
+        self.search, self.on_step, self.on_certified = search, on_step, on_certified
+        self.found: list[Candidate] = []
+        self._seen: set[bytes] = set()
+        # Members and welfare of proposals that were not proven to be global.
+        self._refused: list[tuple[Member, float]] = []
+
+    def collect(self, members: Iterable[Member]) -> list[Candidate]:
+        """Early members first, each to its end while the time allows; then all in turn."""
+        search = self.search
+        running = {member: member.propose(search) for member in members}
+        early = search.budget.part(EARLY_SHARE)
+        for member in [m for m in MEMBERS.values() if m.early and m in running]:
+            while self._is_wanted(member):
+                if early.over:
+                    search.cut = True  # the clock decides what comes next
+                    break
+                if not self._step(member, running[member]):
+                    del running[member]
+                    break
+        while running := {m: p for m, p in running.items() if self._is_wanted(m)}:
+            for member in list(running):
+                if not self._step(member, running[member]):
+                    del running[member]
+        return self.found
+
+    def _is_wanted(self, member: Member) -> bool:
+        """Whether the member may find something better than what there is."""
+        search = self.search
+        if search.budget.over:
+            return False
+        if member.is_promised or not search.is_best:
+            return True
+        return member.may_be_global and not search.is_best_global
+
+    def _step(self, member: Member, proposals: Proposals) -> bool:
+        """One step of a member; False where it has ended."""
+        try:
+            policies = next(proposals)
+        except StopIteration:
+            return False
+        best = f"best welfare {self.search.floor:.4g}" if self.found else "nothing yet"
+        self.on_step(f"{member.name}: {best}")
+        if policies is None:
+            return True
+        policies = policies / policies.sum(-1, keepdim=True)
+        key = canonical(policies)
+        if key not in self._seen:
+            self._seen.add(key)
+            candidate = self._judged(policies, member)
+            if candidate is not None:
+                self.found.append(candidate)
+                if self.on_certified is not None:
+                    self.on_certified(candidate.policies, member.name)
+        return True
+
+    def _judged(self, policies: Tensor, member: Member) -> Candidate | None:
+        """The proposal `(N, S, M)` if it is certified and better than what there is."""
+        search = self.search
+        welfare = search.welfare(policies).item()
+        may_be_global = member.may_be_global and welfare > search.global_floor + search.slack
+        alike = [abs(welfare - other) <= search.slack for m, other in self._refused if m is member]
+        may_be_global &= sum(alike) < MOST_ALIKE
+        is_better = welfare > search.floor + search.slack
+        if not is_better and not may_be_global and not member.is_promised:
+            return None
+        began = time.perf_counter()
+        is_global = search.is_every_best(policies)
+        share = CERTIFY_SHARE if search.floor > -float("inf") else FIRST_SHARE
+        if member.prove_global_first and may_be_global and not is_global:
+            is_global = search.certifies(policies, None, share)
+        implied = is_global and search.allowed(search.radius) >= search.allowed(None)
+        if not implied and not search.certifies(policies, search.radius, share):
+            return None
+        seconds = time.perf_counter() - began
+        if may_be_global and not is_global:
+            is_global = search.certifies(policies, None, CERTIFY_GLOBAL_SHARE)
+            if not is_global:
+                self._refused.append((member, welfare))
+        if is_global:
+            search.global_floor = max(search.global_floor, welfare)
+        search.floor = max(search.floor, welfare)
+        return Candidate(policies, welfare, member, is_global, seconds)
