@@ -29,7 +29,7 @@ from dnl.learning_to_persuade.problem import (
 )
 from dnl.training.recipes import cosine
 from games import checks
-from games.randomness import stream, uniform_distributions
+from games.randomness import global_stream, stream, uniform_distributions
 from games.receivers import BaseReceiver
 from games.surroundings import own_surroundings
 
@@ -133,12 +133,10 @@ class _Learner:
         self.problem, self.interview, self.config = problem, interview, config
         n_states, n_actions = problem.utility.shape
         self.identity = (seed, "alternating", n_states, n_actions, problem.n_signals)
-        generator = stream("initialisation", *self.identity)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(generator.initial_seed())
+        with global_stream("initialisation", *self.identity):
             self.network = ReceiverNetwork(n_states, problem.n_signals, n_actions, config.hidden)
         size = (config.restarts, n_states, problem.n_signals)
-        self.table = TableNet.random(size, generator)
+        self.table = TableNet.random(size, stream("initialisation", *self.identity))
         self.batches = stream("order", *self.identity)
 
     def run(self) -> LearnedPolicy:

@@ -18,11 +18,11 @@ import torch
 from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
 from dnl.learning_to_persuade.senders import InferenceSender, ModelSender, PlayConfig, Sender
 from games import checks
-from games.randomness import stream
+from games.randomness import stream, uniform_blocks
 from games.receivers import LearningReceiver, QLearningReceiver, ReinforceReceiver
 from games.surroundings import own_surroundings
 
-NUMBERS = 2**20  # uniforms held at once
+MAX_UNIFORMS = 2**20  # random numbers held at a time
 
 METHODS: dict[str, tuple[type[Sender], type[LearningReceiver]]] = {
     "model-r": (ModelSender, LearningReceiver),
@@ -116,11 +116,8 @@ def _play(
     cumulative = cumulative / cumulative[:, -1:]
     late = config.rounds - config.rounds // 10
     before = sender.intended()
-    block = max(1, NUMBERS // (5 * len(receivers)))
-    for start in range(0, config.rounds, block):
-        size = (min(block, config.rounds - start), 5)
-        drawn = [torch.rand(size, dtype=torch.float64, generator=one) for one in streams]
-        uniforms = torch.stack(drawn, dim=1)  # (rounds, P, 5)
+    for start, uniforms in uniform_blocks(streams, config.rounds, (5,), MAX_UNIFORMS):
+        # uniforms: (rounds, P, 5)
         states = torch.searchsorted(cumulative, uniforms[..., 0].T.contiguous(), right=True).T
         for number, (numbers, state) in enumerate(zip(uniforms, states, strict=True), start):
             if number == late:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dnl.layers import FollowerChoice
 from dnl.layers.stack import NetworkStack
 from dnl.learning_to_persuade.problem import Interview
-from games.randomness import stream
+from games.randomness import global_stream
 from games.surroundings import own_surroundings
 
 TEMPERATURE = 0.02  # of a new model, in units of the spread of its score weights
@@ -61,9 +61,7 @@ class ReceiverEnsemble:
 
     @own_surroundings()
     def __init__(self, n_states: int, n_actions: int, members: int, *identity: object) -> None:
-        with torch.random.fork_rng(devices=[]):
-            seed = stream("initialisation", *identity).initial_seed()
-            torch.default_generator.manual_seed(seed)  # no other device's: it is not put back
+        with global_stream("initialisation", *identity):
             networks = [FollowerReceiver(n_states, n_actions) for _ in range(members)]
         self.stack = NetworkStack(networks)
 

@@ -30,14 +30,12 @@ class TableNet(nn.Module):
         self.logits = nn.Parameter(logits.detach().clone())
 
     @classmethod
-    def random(
-        cls, size: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> "TableNet":
+    def random(cls, size: tuple[int, ...], generator: torch.Generator) -> "TableNet":
         """Tables of this size, `(..., S, M)`, as PyTorch's layers of one input begin.
 
         Weight and bias are uniform on [-1, 1], so that logits have a standard deviation of 0.8.
         """
-        weight, bias = torch.rand((2, *size), generator=generator, dtype=dtype) * 2 - 1
+        weight, bias = torch.rand((2, *size), generator=generator, dtype=torch.float32) * 2 - 1
         return cls(weight + bias)
 
     def forward(self) -> Tensor:

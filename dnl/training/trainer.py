@@ -5,26 +5,21 @@ module. Their losses are summed and share no parameter, and Adam works entry by 
 network gets the updates that it would get alone. This is the only file that imports Lightning.
 """
 
-import inspect
-import io
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from dnl.runtime.parallel import spread
-from dnl.training.quiet_lightning import interruptible, quiet
+from dnl.training.quiet_lightning import interruptible, isolated_trainer, quiet
 from dnl.training.regression import Regression
 from games import checks
-from games.files import write_bytes, write_text
+from games.files import write_text
 from games.randomness import stream
 from games.surroundings import differentiable
 
@@ -36,9 +31,6 @@ REFITTED = 10_000, 2**25  # samples that least squares see at the end: at least,
 REFITTED_BETWEEN = 2_000, 10_000  # and in between
 CHUNK = 32  # steps that are one of Lightning's
 TRACE = 2**30  # times the smallest normal number: a mean of gradients that does not matter
-
-# What is left to the trainer, Lightning would look up in variables named PL_TRAINER_...
-DEFAULTS = {name: of.default for name, of in inspect.signature(pl.Trainer).parameters.items()}
 
 
 class _ByHand(pl.LightningModule):
@@ -152,7 +144,7 @@ def train(
     if on_epoch is not None:
         callbacks.append(_Report(on_epoch))
     with quiet():
-        trainer = _trainer(
+        trainer = isolated_trainer(
             device,
             module.inputs.dtype,
             max_epochs=epochs,
@@ -203,109 +195,10 @@ def minimise(
         )
     device = device or torch.device("cpu")
     with quiet():
-        trainer = _trainer(device, trained[0].dtype, max_epochs=1)
+        trainer = isolated_trainer(device, trained[0].dtype, max_epochs=1)
         with interruptible():
             trainer.fit(_Minimisation(module, loss, steps, lr, rate))
     module.cpu()
-
-
-def _trainer(device: torch.device, dtype: torch.dtype, **options: Any) -> pl.Trainer:
-    """Lightning's trainer on a device, without anything that was not asked for.
-
-    Nothing is taken from the process's environment or from its working folder, nothing is written
-    there, and no signal is handled.
-    """
-    chosen = {
-        "accelerator": "gpu" if device.type == "cuda" else "cpu",
-        "devices": [device.index or 0] if device.type == "cuda" else 1,
-        "plugins": [_Alone(), _WholeFiles()],
-        # No folder, so nothing is found there: in a SLURM job Lightning would go on from whatever
-        # checkpoint another fit left in the working folder.
-        "default_root_dir": os.devnull,
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "precision": "64-true" if dtype == torch.float64 else "32-true",
-        "num_sanity_val_steps": 0,
-    }
-    trainer = pl.Trainer(**(DEFAULTS | chosen | options))
-    trainer._signal_connector = _NoSignals()  # type: ignore[assignment]
-    return trainer
-
-
-class _Alone(ClusterEnvironment):
-    """A process by itself, whatever a scheduler or a launcher says in its environment."""
-
-    @property
-    def creates_processes_externally(self) -> bool:
-        """There are no others to create."""
-        return True
-
-    @property
-    def main_address(self) -> str:
-        """Nobody asks for it."""
-        return "127.0.0.1"
-
-    @property
-    def main_port(self) -> int:
-        """Nobody asks for it."""
-        return 0
-
-    @staticmethod
-    def detect() -> bool:
-        """It is chosen, not detected."""
-        return False
-
-    def world_size(self) -> int:
-        """One process."""
-        return 1
-
-    def set_world_size(self, size: int) -> None:
-        """It stays one."""
-
-    def global_rank(self) -> int:
-        """The first."""
-        return 0
-
-    def set_global_rank(self, rank: int) -> None:
-        """It stays the first."""
-
-    def local_rank(self) -> int:
-        """The first."""
-        return 0
-
-    def node_rank(self) -> int:
-        """The first."""
-        return 0
-
-
-class _WholeFiles(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all: a process may end at any time."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        """See the class."""
-        data = io.BytesIO()
-        torch.save(checkpoint, data)
-        write_bytes(path, data.getvalue())
-
-
-class _NoSignals:
-    """In place of Lightning's signal handlers: those of the process stay as they are.
-
-    Lightning's would turn SIGTERM into an exit without a code, and SIGUSR1 in a SLURM job into a
-    checkpoint in the working folder and a job that is queued again.
-    """
-
-    received_sigterm = False
-
-    def register_signal_handlers(self) -> None:
-        """None."""
-
-    def teardown(self) -> None:
-        """Nothing to put back."""
 
 
 class _Minimisation(_ByHand):

@@ -10,13 +10,17 @@ Shapes: `S` possible states, `A` actions.
 import warnings
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from games.persuasion.simulation import TIE_TOLERANCE
 
 Array = NDArray[np.float64]
 
+EPS = 2**-52  # relative spacing of float64 numbers
 # An action counts as never optimal if it is worse, at every belief, than some other action by this
 # fraction of the unit: ten times more than the widest tie that a float64 simulation makes.
-NEVER = 1e-8
+NEVER_OPTIMAL_MARGIN = 10 * TIE_TOLERANCE[torch.float64]
 
 
 def expected_range(prior: Array, table: Array) -> float:
@@ -32,7 +36,7 @@ def expected_range(prior: Array, table: Array) -> float:
 def payoff_range(prior: Array, table: Array) -> float:
     """`expected_range`, and 0 where it is no more than rounding of the entries."""
     unit = expected_range(prior, table)
-    return unit if unit > 64 * 2**-52 * expected_size(prior, table) else 0.0
+    return unit if unit > 64 * EPS * expected_size(prior, table) else 0.0
 
 
 def expected_size(prior: Array, table: Array) -> float:
@@ -40,7 +44,7 @@ def expected_size(prior: Array, table: Array) -> float:
     return float(prior @ np.abs(table).max(1))
 
 
-def tie_unit(prior: Array, table: Array, tolerance: float = 1e-9, eps: float = 2**-52) -> float:
+def tie_unit(prior: Array, table: Array, tolerance: float, eps: float) -> float:
     """What `tolerance` is a fraction of, where actions tie: their expected range, or rounding.
 
     Entries that are equal but for `8 * eps` of their size tie, too.
@@ -58,7 +62,7 @@ def ever_optimal(prior: Array, utility: Array) -> NDArray[np.bool_]:
 
     Returns:
         `(A,)` bool. An action is out only where every belief has an action that is better by
-        `NEVER` times the expected range of those left in.
+        `NEVER_OPTIMAL_MARGIN` times the expected range of those left in.
     """
     possible = prior > 0
     prior, value = prior[possible], utility[possible]
@@ -71,7 +75,8 @@ def ever_optimal(prior: Array, utility: Array) -> NDArray[np.bool_]:
         short[action] = _shortfall(value, int(action))
     kept = short == 0
     for action in np.argsort(-short, kind="stable"):
-        if -short[action] > NEVER * tie_unit(prior, value[:, kept]):
+        unit = tie_unit(prior, value[:, kept], TIE_TOLERANCE[torch.float64], EPS)
+        if -short[action] > NEVER_OPTIMAL_MARGIN * unit:
             break
         kept[action] = True
     return kept

@@ -20,7 +20,7 @@ from dnl.training import regression, trainer
 from dnl.training.recipes import RECIPES, Recipe
 from dnl.training.trainer import StackedRegression
 from games import synthetic_game
-from tests.training.test_training import TINY
+from tests.cases.fits import TINY
 
 NAMES = sorted(SURROGATES)
 TUNED = dataclasses.replace(TINY, recipe="tuned")
