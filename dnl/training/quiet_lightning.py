@@ -38,7 +38,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn Lightning's exit on Ctrl-C, which leaves SIGINT ignored, back into KeyboardInterrupt."""
+    """Restore the SIGINT handler and KeyboardInterrupt, which Lightning turns into an exit."""
     handler: Any = signal.getsignal(signal.SIGINT)
     try:
         yield
