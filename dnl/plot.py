@@ -19,9 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from dnl.benchmark.rows import KEYS, RESULTS, make_writable
+from dnl.benchmark.rows import KEYS, RESULTS
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
+from dnl.runtime.records import make_writable
 
 FULL, NONE, STARTS = "Full revelation", "No information", "Random starts"
 PREFIXES = {FULL: "fr", NONE: "ni", STARTS: "start"}  # series -> prefix of its columns

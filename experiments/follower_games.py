@@ -31,11 +31,12 @@ from dnl import (
     follower_worst,
     pricing_gain,
 )
-from dnl.benchmark.rows import write_table
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key, write_table
 from experiments.shared.follower_search import Task, ascend, programmed, zoom
-from experiments.shared.resumable import Key, Row, table_of
+from experiments.shared.resumable import table_of
 from games import FOLLOWER_REGISTRY, FollowerGame, checks
 from games.followers.contracts import ContractGame
 from games.followers.pricing import PricingGame

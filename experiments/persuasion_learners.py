@@ -16,7 +16,6 @@ from typing import Annotated
 import pandas as pd
 
 from dnl import optimal_persuasion
-from dnl.benchmark.rows import write_table
 from dnl.learning_to_persuade import (
     AlternatingConfig,
     AskingConfig,
@@ -31,7 +30,9 @@ from dnl.learning_to_persuade import (
 )
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
-from experiments.shared.resumable import Key, Row, table_of
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key, write_table
+from experiments.shared.resumable import table_of
 from games import PersuasionGame, checks, random_matrix_game
 from games.receivers import (
     RECEIVERS,

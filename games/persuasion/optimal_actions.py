@@ -17,7 +17,6 @@ from games.persuasion.simulation import TIE_TOLERANCE
 
 Array = NDArray[np.float64]
 
-EPS = 2**-52  # relative spacing of float64 numbers
 # An action counts as never optimal if it is worse, at every belief, than some other action by this
 # fraction of the unit: ten times more than the widest tie that a float64 simulation makes.
 NEVER_OPTIMAL_MARGIN = 10 * TIE_TOLERANCE[torch.float64]
@@ -36,7 +35,7 @@ def expected_range(prior: Array, table: Array) -> float:
 def payoff_range(prior: Array, table: Array) -> float:
     """`expected_range`, and 0 where it is no more than rounding of the entries."""
     unit = expected_range(prior, table)
-    return unit if unit > 64 * EPS * expected_size(prior, table) else 0.0
+    return unit if unit > 64 * 2**-52 * expected_size(prior, table) else 0.0
 
 
 def expected_size(prior: Array, table: Array) -> float:
@@ -44,13 +43,13 @@ def expected_size(prior: Array, table: Array) -> float:
     return float(prior @ np.abs(table).max(1))
 
 
-def tie_unit(prior: Array, table: Array, tolerance: float, eps: float) -> float:
-    """What `tolerance` is a fraction of, where actions tie: their expected range, or rounding.
+def tie_unit(prior: Array, table: Array, dtype: torch.dtype = torch.float64) -> float:
+    """What the tie tolerance is a fraction of: the actions' expected range, or rounding to `dtype`.
 
     Entries that are equal but for `8 * eps` of their size tie, too.
     """
-    rounding = 8 * eps * expected_size(prior, table)
-    return max(expected_range(prior, table), rounding / tolerance)
+    rounding = 8 * torch.finfo(dtype).eps * expected_size(prior, table)
+    return max(expected_range(prior, table), rounding / TIE_TOLERANCE[dtype])
 
 
 def ever_optimal(prior: Array, utility: Array) -> NDArray[np.bool_]:
@@ -75,8 +74,7 @@ def ever_optimal(prior: Array, utility: Array) -> NDArray[np.bool_]:
         short[action] = _shortfall(value, int(action))
     kept = short == 0
     for action in np.argsort(-short, kind="stable"):
-        unit = tie_unit(prior, value[:, kept], TIE_TOLERANCE[torch.float64], EPS)
-        if -short[action] > NEVER_OPTIMAL_MARGIN * unit:
+        if -short[action] > NEVER_OPTIMAL_MARGIN * tie_unit(prior, value[:, kept]):
             break
         kept[action] = True
     return kept
