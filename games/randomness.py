@@ -7,6 +7,9 @@ the training data as they were.
 """
 
 import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral
 
 import torch
@@ -37,6 +40,35 @@ def uniform_distributions(size: tuple[int, ...], generator: torch.Generator | No
     """
     waits = torch.empty(size, dtype=torch.float64, device="cpu").exponential_(generator=generator)
     return waits / waits.sum(-1, keepdim=True)
+
+
+def uniform_blocks(
+    streams: Sequence[torch.Generator], rounds: int, size: tuple[int, ...], max_numbers: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Uniform numbers for many rounds, in blocks of at most about `max_numbers`.
+
+    Each stream draws its own rounds in order, so neither blocks nor other streams change its draws.
+
+    Yields:
+        the first round of a block, and its numbers `(rounds, len(streams), *size)`, float64.
+    """
+    block = max(1, max_numbers // (len(streams) * math.prod(size)))
+    for start in range(0, rounds, block):
+        shape = (min(block, rounds - start), *size)
+        drawn = [torch.rand(shape, dtype=torch.float64, generator=one) for one in streams]
+        yield start, torch.stack(drawn, dim=1)
+
+
+@contextmanager
+def global_stream(name: str, *identity: object) -> Iterator[None]:
+    """Within it, torch's global CPU generator is `stream(name, *identity)`; afterwards as before.
+
+    For modules that draw their initial values from the global generator.
+    """
+    with torch.random.fork_rng(devices=[]):
+        # Other devices' generators are not seeded: they would not be put back.
+        torch.default_generator.manual_seed(stream(name, *identity).initial_seed())
+        yield
 
 
 def near_pure(labels: Tensor, mixed: Tensor, noise: float) -> Tensor:

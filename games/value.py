@@ -1,8 +1,9 @@
-"""What every game is: a value, that leaders' decisions can be drawn for at random."""
+"""The base class of games: immutable values, with random profiles of the leaders' decisions."""
 
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import torch
@@ -12,8 +13,12 @@ from games import checks
 from games.randomness import uniform_distributions
 
 
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class GameValue(ABC):
-    """A game: equal to another of its class where all arguments are. Do not edit it."""
+    """A game. Two games are equal if their classes and all arguments are. Do not edit one.
+
+    The fields of a subclass are its constructor's arguments, which it sets with `_set`.
+    """
 
     @property
     @abstractmethod
@@ -25,13 +30,22 @@ class GameValue(ABC):
     def payoff_range(self) -> Tensor:
         """`(N,)`: how far apart two utilities of a leader can be, or an upper bound."""
 
-    @abstractmethod
+    def _set(self, **values: object) -> None:
+        """Set the fields, in the constructor."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments as JSON values, numbers exact."""
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value.tolist() if isinstance(value, Tensor) else value
+            for name, value in given.items()
+        }
 
     @cached_property
     def identity(self) -> str:
-        """Twelve hexadecimal digits of a hash of the arguments: tells games apart in tables."""
+        """Twelve hexadecimal digits of a hash of the arguments: the game's name in tables."""
         return hashlib.sha256(json.dumps(self.arguments()).encode()).hexdigest()[:12]
 
     def __eq__(self, other: object) -> bool:
@@ -64,7 +78,7 @@ class GameValue(ABC):
         checks.profiles("policies", policies, n_leaders, n_rows, n_entries)
 
     def _batch(self, policies: Tensor) -> tuple[Tensor, bool]:
-        """`policies` with a batch axis, checked; and whether the axis was added."""
+        """`policies`, checked, with a batch axis; and whether that axis was added."""
         self.check_policies(policies)
         single = policies.ndim == 3
         return (policies.unsqueeze(0) if single else policies), single

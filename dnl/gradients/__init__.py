@@ -1,1 +1,1 @@
-"""Climbing: gradients of each sender's own utility, and extra-gradient ascent."""
+"""Gradients of each sender's own utility, and extra-gradient ascent."""

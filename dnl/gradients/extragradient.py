@@ -1,4 +1,4 @@
-"""Extra-gradient ascent of all senders at once. The solver knows no game, only a utility.
+"""Extra-gradient ascent of all senders at once, on any differentiable utility.
 
 Korpelevich (1976): extrapolate along the gradient, then step from the *same* point along the
 gradient at the extrapolated point. Every sender ascends its own utility in its own policy.
@@ -20,14 +20,14 @@ PROJECTIONS = ("softmax", "euclidean")
 
 @dataclass(frozen=True)
 class ExtragradientConfig:
-    """How far and how to move; the defaults are the paper's (appendix B) where it states them.
+    """Settings; the defaults are the paper's (appendix B) where it states them.
 
     Attributes:
         iterations: each takes two gradients; the paper uses 20, and 30 at radius 0.01.
         lr: step size.
-        step: `"adam"`: one set of moments, advanced at both half-steps. Its steps have the
-            size of `lr` however small the gradient, so around an equilibrium it circles or
-            diverges where plain steps converge (matching pennies). `"sgd"`: plain steps.
+        step: `"adam"`: one set of moments, advanced at both half-steps. Its steps have size `lr`
+            however small the gradient is, so it circles around or leaves equilibria to which plain
+            steps converge (matching pennies). `"sgd"`: plain steps.
         projection: `"softmax"`: policies are the softmax of logits and the steps move the logits;
             a probability of exactly 0 stays 0. `"euclidean"`: steps move the policies, which are
             then projected onto the simplex.
@@ -47,12 +47,12 @@ class ExtragradientConfig:
 
 @dataclass(frozen=True, eq=False)
 class ExtragradientResult:
-    """Where extra-gradient ended.
+    """End points of extra-gradient ascent.
 
     Attributes:
-        policies: of the shape of the starts. Candidates only: nothing here says that they are
-            equilibria, of the utility or of any game. `dnl.verify` does.
-        config: how they were found.
+        policies: shaped like the starts. They are candidates only; whether they are equilibria is
+            for `dnl.verify` to decide.
+        config: the settings.
     """
 
     policies: Tensor
@@ -66,13 +66,13 @@ def extragradient(
     """Extra-gradient from many starts at once (paper, section 4.1).
 
     Args:
-        utility: differentiable, `(..., N, S, M) -> (..., N)` for the leading axes of `starts`,
-            each profile's utilities a function of that profile alone. Called exactly twice per
-            iteration; or, where it has that method, its `own_gradient`, which does at once what
-            takes a backward pass for each sender otherwise.
+        utility: differentiable, `(..., N, S, M) -> (..., N)` for the leading axes of `starts`;
+            each profile's utilities depend on that profile alone. Called exactly twice per
+            iteration. If it has a method `own_gradient`, that is called instead; it saves a
+            backward pass for each sender.
         starts: `(B, N, S, M)`; more leading axes are allowed, e.g. `(G, B, N, S, M)` with a
             utility that stacks games.
-        config: None for the paper's.
+        config: default: the paper's.
 
     Returns:
         End points in the dtype and on the device of `starts`. They are the same under
@@ -94,8 +94,7 @@ def extragradient(
         gradient = own_gradient(utility, at)
         if config.projection == "softmax":  # the same gradient with respect to the logits
             gradient = at * (gradient - (at * gradient).sum(-1, keepdim=True))
-        else:  # within the simplex: what all entries of a row share moves nothing, but Adam's
-            # entry-wise steps would see little else
+        else:  # a common shift of a row's entries leaves the simplex, but dominates Adam's steps
             gradient = gradient - gradient.mean(-1, keepdim=True)
         return gradient if adam is None else adam.direction(gradient)
 
@@ -106,7 +105,7 @@ def extragradient(
         position = project_to_simplex(position)
         return position, position
 
-    # Logits of zero probabilities are -inf: they stay so, and pass no gradient.
+    # Logits of zero probabilities are -inf: they stay so and pass no gradient.
     position = policies.log() if config.projection == "softmax" else policies
     for _ in range(config.iterations):
         _, extrapolated = moved(position, direction(policies))

@@ -18,8 +18,8 @@ def own_gradient(utility: Utility, policies: Tensor) -> Tensor:
     The same under `torch.no_grad`, `torch.inference_mode` and `torch.autocast`.
 
     Args:
-        utility: differentiable, `(..., N, S, M) -> (..., N)`; or with a method `own_gradient` that
-            does this at once, without a backward pass for each sender.
+        utility: differentiable, `(..., N, S, M) -> (..., N)`. If it has a method `own_gradient`
+            that computes the result without a backward pass for each sender, that is used.
         policies: `(..., N, S, M)`.
 
     Raises:
@@ -38,7 +38,7 @@ def own_gradient(utility: Utility, policies: Tensor) -> Tensor:
 
 
 def _one_by_one(utility: Utility, policies: Tensor) -> Tensor:
-    """A backward pass for each sender."""
+    """Own gradients by a backward pass for each sender."""
     at = ordinary(policies).requires_grad_()
     values = utility(at)
     n_senders = policies.shape[-3]
@@ -56,7 +56,7 @@ def _one_by_one(utility: Utility, policies: Tensor) -> Tensor:
         (gradient,) = torch.autograd.grad(
             values[..., n].sum(), at, retain_graph=n < n_senders - 1, allow_unused=True
         )
-        if gradient is None:  # it depends on something else that takes gradients
+        if gradient is None:  # the utility depends on other tensors only
             raise ValueError(_NO_GRADIENT)
         own[..., n, :, :] = gradient[..., n, :, :]
     return own

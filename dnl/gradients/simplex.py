@@ -1,4 +1,4 @@
-"""Projections onto the simplex."""
+"""Euclidean projection onto the simplex."""
 
 import torch
 from torch import Tensor

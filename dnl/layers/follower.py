@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dnl.layers.emitted import EmittedLinear
+from games.checks import shown
 
 TEMPERATURE = 0.1  # of a new layer, in units of the spread of its score weights
 RIDGE = 1e-6  # of the mean squared feature
@@ -129,7 +130,7 @@ class FollowerChoice(nn.Module):
         """Set the temperature of the backward pass."""
         number = isinstance(temperature, float | int) and not isinstance(temperature, bool)
         if temperature is not None and not (number and 0 < temperature < float("inf")):
-            raise ValueError(f"temperature must be finite and above 0, got {temperature!r}")
+            raise ValueError(f"temperature must be finite and above 0, got {shown(temperature)}")
         self.temperature = temperature
 
     def scores(self, x: Tensor) -> Tensor:
@@ -275,7 +276,7 @@ class _HardChoice(torch.autograd.Function):
 def _check_sizes(**sizes: int) -> None:
     for name, value in sizes.items():
         if type(value) is not int or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+            raise ValueError(f"{name} must be an integer of at least 1, got {shown(value)}")
 
 
 def _one_hot(scores: Tensor) -> Tensor:

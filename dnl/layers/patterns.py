@@ -1,4 +1,4 @@
-"""Activation patterns, what bends with them, and what they bias."""
+"""Activation patterns, ReLU layers that return theirs, and biases that depend on them."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dnl.layers.linear import Linear
+from games import checks
 
 PATTERN_GRADIENTS = ("none", "straight-through")
 
@@ -28,8 +29,7 @@ class ActivationPattern(nn.Module):
 
     def __init__(self, gradient: str = "none", slope: float = 1.0) -> None:
         super().__init__()
-        if gradient not in PATTERN_GRADIENTS:
-            raise ValueError(f"gradient must be one of {PATTERN_GRADIENTS}, got {gradient!r}")
+        checks.one_of("gradient", gradient, PATTERN_GRADIENTS)
         self.gradient = gradient
         self.slope = slope
 

@@ -1,7 +1,7 @@
-"""A sender who does not know the receiver learns to persuade it by asking.
+"""A sender that does not know the receiver learns to persuade it by asking.
 
-"Learning to Persuade" (under review at ICLR 2022) has the setting and the first method; references
-to sections and equations are to it.
+The setting and the first method are those of "Learning to Persuade" (under review at ICLR 2022);
+sections and equations refer to it.
 """
 
 from dnl.learning_to_persuade.alternating import AlternatingConfig, learn_alternating

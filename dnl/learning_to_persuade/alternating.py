@@ -1,11 +1,11 @@
-"""Algorithm 1 of "Learning to Persuade": a model of the receiver and a policy for it, in turns.
+"""Algorithm 1 of "Learning to Persuade": fit a model of the receiver and a policy in turns.
 
-The sender asks what follows random policies and fits a network to the answers. Then, again and
-again: the policy that is best against the network is asked for; if it is worth what the network
-said, that is the end; else the network is fitted to the new answers, too.
+The sender asks random policies and fits a network to the answers. Then it repeats: ask the best
+policy against the network; stop if its utility is what the network predicted; otherwise fit the
+network to the new answers too.
 
-It stops where the network is right about one policy, not where that policy is good: the method has
-no bound, and ends in local optima of a softmax. Where the receiver's utility is known, or can be
+It stops when the network is right about one policy, not when that policy is good: the method has no
+guarantee and ends in local optima of a softmax. If the receiver's utility is known, or can be
 recovered from answers, linear programs do better.
 """
 
@@ -29,7 +29,7 @@ from dnl.learning_to_persuade.problem import (
 )
 from dnl.training.recipes import cosine
 from games import checks
-from games.randomness import stream, uniform_distributions
+from games.randomness import global_stream, stream, uniform_distributions
 from games.receivers import BaseReceiver
 from games.surroundings import own_surroundings
 
@@ -38,26 +38,26 @@ from games.surroundings import own_surroundings
 class AlternatingConfig:
     """Algorithm 1's settings. The paper states none of them: all are our choice.
 
-    They are chosen for table 1: receiver networks about as accurate as there, and the paper's share
-    of the optimum within a few percent. What decides the latter is the threshold. With one of 0.01
-    the same algorithm reaches about 95 % at all sizes, and takes up to ten more queries. That the
-    paper's stopped earlier is our guess, from the gaps between predicted and actual utility in its
-    table 2; ours are larger still.
+    They reproduce table 1: receiver networks about as accurate as there, and the paper's share of
+    the optimum within a few percent. The share depends on the threshold: with 0.01 the algorithm
+    reaches about 95 % at all sizes and takes up to ten more queries. We guess that the paper
+    stopped earlier from the gaps between predicted and actual utility in its table 2; ours are
+    larger still.
 
     Attributes:
         schemes: random policies asked first, rows uniform on the simplex; None for `64 * A`, with
-            which the network, where `M = A`, is right about 97 to 99 % of messages.
+            which the network is right about 97 to 99 % of messages if `M = A`.
         test_share: of random policies whose answers are never trained on.
-        hidden: widths of the receiver network. A second layer learns no better from as few answers.
+        hidden: widths of the receiver network. A second layer learns no better from so few answers.
         fit_steps, fit_lr: of Adam, on the answers to random policies; the rate falls by a half
             cosine.
         tune_steps, tune_lr: of Adam after each further answer, at a constant rate.
-        batch_size: messages per step, drawn uniformly from all answers that are trained on.
-        restarts: tables side by side, as many as in section 5.1; the one of which most is expected
-            is asked for. One alone often ends far from the optimum of games of few actions.
-        sender_steps, sender_lr: of Adam on the tables in each round; they go on where they were.
+        batch_size: messages per step, drawn uniformly from all training answers.
+        restarts: tables side by side, as many as in section 5.1; the one with the highest predicted
+            utility is asked. A single one often ends far from the optimum of games of few actions.
+        sender_steps, sender_lr: of Adam on the tables in each round, from where they are.
         threshold: epsilon, in units of the range of the sender's utility.
-        rounds: policies asked for after the random ones, at most.
+        rounds: largest number of policies asked after the random ones.
     """
 
     schemes: int | None = None
@@ -90,7 +90,7 @@ class AlternatingConfig:
         checks.positive_number("threshold", self.threshold, allow_zero=True)
 
     def asked_first(self, n_actions: int) -> int:
-        """How many random policies are asked."""
+        """Number of random policies."""
         return 64 * n_actions if self.schemes is None else self.schemes
 
 
@@ -101,19 +101,19 @@ def learn_alternating(
     config: AlternatingConfig | None = None,
     seed: int = 0,
 ) -> LearnedPolicy:
-    """Algorithm 1: persuade a receiver by a model of it that is learned on the way.
+    """Algorithm 1: persuade a receiver with a model of it that is learned from its answers.
 
     Args:
         problem: what the sender knows.
-        receiver: is asked, and never looked into.
-        config: None for `AlternatingConfig()`.
+        receiver: answers the queries.
+        config: default: `AlternatingConfig()`.
         seed: of the streams of random policies, networks and batches.
 
     Returns:
-        The last policy asked for, which is where the paper's algorithm returns, or the best one of
-        all where `rounds` ended it, asked once more. Every policy asked is a query. `accuracy` is
-        of the receiver network before any fine-tuning, on answers to random policies that it was
-        trained on and on those kept apart, as in the paper's table 1.
+        The last policy asked, as in the paper's algorithm; or, if `rounds` ended it, the best
+        policy so far, asked once more. `accuracy` is the receiver network's before any fine-tuning,
+        on the answers to random policies that it was trained on and on the test answers, as in the
+        paper's table 1.
 
     Raises:
         ValueError: if the receiver plays games of another shape, or for a bad seed.
@@ -133,12 +133,10 @@ class _Learner:
         self.problem, self.interview, self.config = problem, interview, config
         n_states, n_actions = problem.utility.shape
         self.identity = (seed, "alternating", n_states, n_actions, problem.n_signals)
-        generator = stream("initialisation", *self.identity)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(generator.initial_seed())
+        with global_stream("initialisation", *self.identity):
             self.network = ReceiverNetwork(n_states, problem.n_signals, n_actions, config.hidden)
         size = (config.restarts, n_states, problem.n_signals)
-        self.table = TableNet.random(size, generator)
+        self.table = TableNet.random(size, stream("initialisation", *self.identity))
         self.batches = stream("order", *self.identity)
 
     def run(self) -> LearnedPolicy:
@@ -174,7 +172,7 @@ class _Learner:
         )
 
     def ask_at_random(self) -> int:
-        """Ask random policies; of their messages so many, the first, are not to be trained on."""
+        """Ask random policies; the number of the first messages that are kept for testing."""
         n_states, n_actions = self.problem.utility.shape
         n_signals = self.problem.n_signals
         count = self.config.asked_first(n_actions)
@@ -187,7 +185,7 @@ class _Learner:
         return messages
 
     def fit(self, start: int, steps: int, lr: float, last: float = 1.0) -> None:
-        """Equation 7 on all answers from the message `start` on."""
+        """Minimise equation 7 on all answers from message `start` on."""
         from dnl.training.trainer import minimise
 
         columns = self.interview.columns[start:].float()
@@ -201,20 +199,20 @@ class _Learner:
         minimise(self.network, loss, steps, lr, cosine(last))
 
     def expected(self, policies: Tensor) -> Tensor:
-        """What the network promises `(...)` of policies `(..., S, M)`: equation 8."""
+        """The utility `(...)` that the network predicts for policies `(..., S, M)`: equation 8."""
         columns = columns_of(policies, self.problem.prior.float())
         response = self.network(columns).softmax(-1)
         return expected_utility(columns, response, self.problem.utility.float())
 
     @torch.no_grad()
     def accuracy(self, start: int, stop: int | None) -> float:
-        """Share of messages of `[start, stop)` whose most frequent action is predicted."""
+        """Share of messages `start` to `stop` whose most frequent action is predicted."""
         columns = self.interview.columns[start:stop].float()
         frequencies = self.interview.frequencies[start:stop]
         return agreement(self.network(columns), frequencies)
 
     def persuade(self) -> tuple[Tensor, float]:
-        """Equation 8: a policy `(1, S, M)` against the network, and what it should be worth."""
+        """Maximise equation 8: a policy `(1, S, M)` and its predicted utility."""
         from dnl.training.trainer import minimise
 
         self.network.requires_grad_(False)

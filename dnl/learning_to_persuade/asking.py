@@ -1,13 +1,13 @@
-"""Our way: optimal persuasion of receivers that the answers allow for, one after the other.
+"""Our method: persuade optimally the receivers that are consistent with the answers so far.
 
-A receiver who maximises expected utility is known by its utilities, up to what changes no choice.
-An ensemble of such receivers (`dnl.layers.FollowerChoice`) is fitted to the answers. Optimal
-persuasion of one of them is a linear program; its policy is the next query. If the member is right,
-this is the best that can be done; if not, the receiver disobeys some recommendation, right where
-the member's error pays. So queries go where the answers leave something open that matters for the
-sender, as in Thompson sampling, and nowhere else. Recommendations keep a margin, so that a small
-error of the model does not lose the receiver; some queries dare the opposite. An action that is
-best for few posteriors only may still be overlooked: nothing is proven about what was not asked.
+A receiver that maximises expected utility is described by its utilities, up to changes that change
+no choice. An ensemble of such receivers (`dnl.layers.FollowerChoice`) is fitted to the answers.
+Optimal persuasion of one member is a linear program; its policy is the next query. If the member is
+right, this policy is optimal; if not, the receiver disobeys some recommendation where the member is
+wrong. So, as in Thompson sampling, queries go only where the answers leave open what matters to the
+sender. Recommendations keep a margin, so that a small error of the model does not lose the
+receiver; some queries try a negative margin. The method may still miss an action that is best at
+few posteriors only: nothing is proven about policies that were not asked.
 
 Shapes: `S` states, `M` messages, `A` actions.
 """
@@ -30,29 +30,27 @@ from games.randomness import stream
 from games.receivers import BaseReceiver
 from games.surroundings import own_surroundings
 
-SAME = 1e-3  # largest difference of two policies that count as one
-CONCENTRATION = 0.1  # of the Dirichlet law of random policies: few messages per state
+SAME_POLICY = 1e-3  # largest difference of probabilities between policies that count as one
+CONCENTRATION = 0.1  # of the Dirichlet law of random policies; small: few messages per state
 
 
 @dataclass(frozen=True)
 class AskingConfig:
-    """How to ask.
-
-    In every turn the ensemble is fitted, and the best policy against each of its members asked.
+    """Settings. Every turn fits the ensemble and asks the best policy against each member.
 
     Attributes:
-        queries: policies asked at most, with the random ones, and all that is asked again.
+        queries: largest number of policies asked, including random and repeated ones.
         random_queries: before the first fit.
-        finalists: the policies worth most, which are asked again before one is chosen, at most.
-        answers: to each finalist then, and to the one chosen once more for its prediction. Of a
-            receiver who learns, and may settle elsewhere next time, one is not enough.
+        finalists: at most so many of the best policies are asked again before one is chosen.
+        answers: to each finalist then, and again to the chosen policy for its prediction. One is
+            not enough for a receiver that learns and may settle elsewhere next time.
         members: of the ensemble.
         steps: of Adam, in every turn.
-        lr: its rate at the start of each fit.
-        margins: by which recommended actions must be best for a member, one turn after the other,
-            as fractions of its utility range; below 0 they may fall short by as much.
-        tolerance: stop where no member promises more than was reached, by this fraction of the
-            sender's utility range, as many turns on end as there are margins.
+        lr: Adam's learning rate at the start of each fit.
+        margins: by which recommended actions must be best for a member, in turn, as fractions of
+            its utility range; with a negative margin they may fall short by as much.
+        tolerance: stop once, for as many successive turns as there are margins, no member promises
+            more than the best utility so far plus this fraction of the sender's utility range.
     """
 
     queries: int = 80
@@ -73,12 +71,14 @@ class AskingConfig:
         checks.positive_number("tolerance", self.tolerance, allow_zero=True)
         margins = checks.sequence("margins", self.margins)
         if not margins or not all(isinstance(m, int | float) and abs(m) < 1 for m in margins):
-            raise ValueError(f"margins must hold numbers between -1 and 1, got {margins!r}")
+            raise ValueError(
+                f"margins must hold numbers between -1 and 1, got {checks.shown(margins)}"
+            )
         object.__setattr__(self, "margins", margins)
 
     @property
     def reserved(self) -> int:
-        """Queries that are kept for asking again: finalists, prediction, and the last one."""
+        """Queries reserved for repetitions: finalists, the prediction, and the last one."""
         return (self.finalists + 1) * self.answers + 1
 
 
@@ -89,19 +89,18 @@ def learn_by_asking(
     config: AskingConfig | None = None,
     seed: int = 0,
 ) -> LearnedPolicy:
-    """Learn to persuade a receiver who is about rational, from its actions only.
+    """Learn to persuade a nearly rational receiver from its actions alone.
 
     Args:
         problem: what the sender knows, with a message for every action.
-        receiver: whom it asks.
+        receiver: answers the queries.
         config: default: `AskingConfig()`.
         seed: of random queries and of the models' initial values.
 
     Returns:
-        The best policy that was asked, by its worst answer. Fresh ones, which chose nothing, are on
-        average what is `predicted`; the last of all is its `utility`. `accuracy` is of the
-        ensemble: on answers it was fitted to, and on those to each turn's queries before it saw
-        them.
+        The policy asked whose worst answer is best. `predicted` is the mean of fresh answers to it,
+        which played no part in the choice; `utility` is the last answer. `accuracy` is the
+        ensemble's: on the answers it was fitted to, and on each turn's answers before it saw them.
 
     Raises:
         ValueError: for fewer messages than actions, a receiver of another game or a bad seed.
@@ -117,6 +116,32 @@ def learn_by_asking(
         )
     interview.ask(_random(problem, config.random_queries, stream("starts", "asking", seed)))
     ensemble = ReceiverEnsemble(n_states, n_actions, config.members, "asking", seed)
+    foreseen, converged = _query_in_turns(interview, ensemble, config, seed)
+    fitted = agreement(ensemble.response(interview.columns), interview.frequencies)
+    best = _confirmed(interview, config.finalists, config.answers)
+    _, (*fresh, utility) = interview.ask(torch.stack([best] * (config.answers + 1)))
+    return LearnedPolicy(
+        method="asking",
+        policies=best,
+        utility=utility.item(),
+        predicted=(sum(fresh) / len(fresh)).item(),
+        queries=len(interview.utilities),
+        utilities=tuple(interview.utilities),
+        accuracy=(fitted, foreseen),
+        converged=converged,
+    )
+
+
+def _query_in_turns(
+    interview: Interview, ensemble: ReceiverEnsemble, config: AskingConfig, seed: int
+) -> tuple[float, bool]:
+    """Fit the ensemble and ask the best policies against its members, turn by turn.
+
+    Returns:
+        how often the ensemble predicted an answer before it saw it, the mean over turns, NaN
+        without a turn; and whether the stopping rule ended the turns.
+    """
+    problem = interview.problem
     slack = problem.distance(config.tolerance)
     foreseen: list[float] = []
     turn = idle = 0
@@ -131,35 +156,24 @@ def learn_by_asking(
         margin = config.margins[turn % len(config.margins)]
         plans = [obeyed(game, margin) for game in games][:left]
         asked = [plan for plan in plans if plan is not None]
-        if not asked:  # no member obeys anything by such a margin
+        if not asked:  # no member obeys any plan by this margin
             asked = [*_random(problem, 1, stream("starts", "asking", seed, turn))]
         foreseen.append(_foresight(interview, ensemble, torch.stack(asked)))
         turn += 1
-    fitted = agreement(ensemble.response(interview.columns), interview.frequencies)
-    best = _confirmed(interview, config.finalists, config.answers)
-    _, (*fresh, utility) = interview.ask(torch.stack([best] * (config.answers + 1)))
-    return LearnedPolicy(
-        method="asking",
-        policies=best,
-        utility=utility.item(),
-        predicted=(sum(fresh) / len(fresh)).item(),
-        queries=len(interview.utilities),
-        utilities=tuple(interview.utilities),
-        accuracy=(fitted, sum(foreseen) / len(foreseen) if foreseen else float("nan")),
-        converged=idle == len(config.margins),
-    )
+    mean = sum(foreseen) / len(foreseen) if foreseen else float("nan")
+    return mean, idle == len(config.margins)
 
 
 def _confirmed(interview: Interview, finalists: int, answers: int) -> Tensor:
-    """Of the policies worth most, asked again, the one `(1, S, M)` whose worst answer is best.
+    """Ask the best policies again; the one `(1, S, M)` whose worst answer is best.
 
-    A receiver who learns may settle elsewhere next time where it hardly matters to it. The best of
-    many answers is then a lucky one. Of policies that are nearly the same one is a finalist.
+    A receiver that learns may settle elsewhere next time if that hardly matters to it, so the best
+    of many answers may be luck. Only one of several nearly equal policies is a finalist.
     """
     chosen: list[int] = []
     for index in sorted(range(len(interview.policies)), key=lambda i: -interview.utilities[i]):
         policy = interview.policies[index]
-        if all((interview.policies[i] - policy).abs().amax() > SAME for i in chosen):
+        if all((interview.policies[i] - policy).abs().amax() > SAME_POLICY for i in chosen):
             chosen.append(index)
         if len(chosen) == finalists:
             break
@@ -172,7 +186,7 @@ def _confirmed(interview: Interview, finalists: int, answers: int) -> Tensor:
 
 
 def _random(problem: SenderProblem, count: int, generator: torch.Generator) -> Tensor:
-    """Random policies `(count, 1, S, M)` whose states have few messages each."""
+    """Random policies `(count, 1, S, M)` with few messages per state."""
     shape = (count, 1, len(problem.prior), problem.n_signals)
     alpha = torch.full(shape, CONCENTRATION, dtype=torch.float64)
     drawn: Tensor = torch._sample_dirichlet(alpha, generator=generator)
@@ -180,14 +194,14 @@ def _random(problem: SenderProblem, count: int, generator: torch.Generator) -> T
 
 
 def _games(problem: SenderProblem, ensemble: ReceiverEnsemble) -> list[PersuasionGame]:
-    """The game as it is if a member of the ensemble is right, for each."""
+    """For each member of the ensemble, the game if that member is right."""
     u = problem.utility.unsqueeze(0)
     utilities = map(ensemble.receiver_utility, range(len(ensemble)))
     return [PersuasionGame(problem.prior, v, u, problem.n_signals, "senders") for v in utilities]
 
 
 def _promise(problem: SenderProblem, games: list[PersuasionGame]) -> float:
-    """The most that a member promises."""
+    """The highest utility that optimal persuasion of a member promises."""
     plans = [obeyed(game, 0.0) for game in games]
     promises = [_recommended(problem, plan) for plan in plans if plan is not None]
     return max(promises, default=float("-inf"))
@@ -200,7 +214,7 @@ def _recommended(problem: SenderProblem, plan: Tensor) -> float:
 
 
 def _foresight(interview: Interview, ensemble: ReceiverEnsemble, plans: Tensor) -> float:
-    """Ask `plans (B, 1, S, M)`; the share of their messages whose answer the ensemble foresaw."""
+    """Ask `plans (B, 1, S, M)`; how often the ensemble predicted the answer to a message."""
     before = len(interview.columns)
     interview.ask(plans)
     columns = interview.columns[before:]

@@ -1,4 +1,4 @@
-"""What the paper compares with: senders of one message per state, learning while receivers learn.
+"""The paper's baselines: senders of one message per state that learn while the receiver learns.
 
 Section 5.2.2 of "Learning to Persuade" plays against ModelR, a variant of Sen, Airiau and Mukherjee
 (2003), and against Info-Q and Info-Policy of Bhatt and Buro, "Inference-Based Deterministic
@@ -6,7 +6,7 @@ Messaging For Multi-Agent Communication" (2021). In every round a state is drawn
 one message and sees the action that follows; the receiver sees the message and its own payoff.
 After the last round the sender commits to what it would send from then on, and the receiver
 settles on that, as on any policy. The paper says no more; `dnl.learning_to_persuade.senders`
-says what is ours.
+says which choices are ours.
 
 Shapes: `P` plays side by side, `S` states, `M` messages, `A` actions.
 """
@@ -18,11 +18,11 @@ import torch
 from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
 from dnl.learning_to_persuade.senders import InferenceSender, ModelSender, PlayConfig, Sender
 from games import checks
-from games.randomness import stream
+from games.randomness import stream, uniform_blocks
 from games.receivers import LearningReceiver, QLearningReceiver, ReinforceReceiver
 from games.surroundings import own_surroundings
 
-NUMBERS = 2**20  # uniforms held at once
+MAX_UNIFORMS = 2**20  # random numbers held at a time
 
 METHODS: dict[str, tuple[type[Sender], type[LearningReceiver]]] = {
     "model-r": (ModelSender, LearningReceiver),
@@ -38,22 +38,23 @@ def play(
     receivers: Sequence[LearningReceiver],
     config: PlayConfig | None = None,
 ) -> list[LearnedPolicy]:
-    """Play several games of one shape side by side, each as if it were the only one.
+    """Play several games of one shape side by side; each result is as if its game were alone.
 
     Args:
         method: a key of `METHODS`.
         problems: what each sender knows.
-        receivers: whom each plays with and then commits to; of one class with the same settings.
-        config: the same for all; `PlayConfig()` unless given.
+        receivers: each sender's receiver, in play and afterwards; all of one class with the same
+            settings.
+        config: the same for all games (default: `PlayConfig()`).
 
     Returns:
-        One result per game. `queries` is 1: rounds of play are no queries. `converged` says
-        whether the sender would have sent the same in the last tenth of the rounds, at its two
-        ends. `predicted` is ModelR's own expectation, NaN for the others.
+        One result per game. `queries` is 1: rounds of play are not queries. `converged` says
+        whether the sender's intended messages are the same at the start and at the end of the last
+        tenth of the rounds. `predicted` is ModelR's own expectation, NaN for the other methods.
 
     Raises:
-        ValueError: for an unknown method, receivers of another kind than the method's or unlike
-            one another, or games of several shapes.
+        ValueError: for an unknown method, receivers of a class that the method does not play
+            against, receivers that differ in class or settings, or games of several shapes.
     """
     checks.one_of("method", method, tuple(METHODS))
     make, kind = METHODS[method]
@@ -66,12 +67,9 @@ def play(
     first = receivers[0]
     for receiver in receivers:
         if not isinstance(receiver, kind):
-            raise ValueError(f"receivers of {method} must be {kind.__name__}s, got {receiver!r}")
-        if (type(receiver), receiver.settings) != (type(first), first.settings):
-            raise ValueError(f"receivers must be alike, got {first!r} and {receiver!r}")
-        if receiver.game.shape != first.game.shape:
-            shapes = f"{first.game.shape} and {receiver.game.shape}"
-            raise ValueError(f"receivers must have games of one shape, got {shapes}")
+            got = checks.shown(receiver)
+            raise ValueError(f"receivers of {method} must be {kind.__name__}s, got {got}")
+        _check_alike(first, receiver)
     interviews = [Interview(*pair) for pair in zip(problems, receivers, strict=True)]
     streams = [stream("play", config.seed, method, one.game.identity) for one in receivers]
     sender = make(
@@ -102,13 +100,23 @@ def play(
     return results
 
 
+def _check_alike(first: LearningReceiver, other: LearningReceiver) -> None:
+    """Raise unless both receivers have one class, the same settings and games of one shape."""
+    if (type(other), other.settings) != (type(first), first.settings):
+        got = f"{checks.shown(first)} and {checks.shown(other)}"
+        raise ValueError(f"receivers must be alike, got {got}")
+    if other.game.shape != first.game.shape:
+        shapes = f"{first.game.shape} and {other.game.shape}"
+        raise ValueError(f"receivers must have games of one shape, got {shapes}")
+
+
 def _play(
     sender: Sender,
     receivers: Sequence[LearningReceiver],
     config: PlayConfig,
     streams: Sequence[torch.Generator],
 ) -> list[bool]:
-    """All rounds; whether the sender's intentions stayed from the last tenth to the end."""
+    """Play all rounds; for each game, whether the intended messages stayed in the last tenth."""
     n_signals = sender.n_signals
     learner = receivers[0].learner(len(receivers) * n_signals)
     rewards = torch.stack([receiver.rewards for receiver in receivers])  # (P, S, A)
@@ -116,11 +124,8 @@ def _play(
     cumulative = cumulative / cumulative[:, -1:]
     late = config.rounds - config.rounds // 10
     before = sender.intended()
-    block = max(1, NUMBERS // (5 * len(receivers)))
-    for start in range(0, config.rounds, block):
-        size = (min(block, config.rounds - start), 5)
-        drawn = [torch.rand(size, dtype=torch.float64, generator=one) for one in streams]
-        uniforms = torch.stack(drawn, dim=1)  # (rounds, P, 5)
+    for start, uniforms in uniform_blocks(streams, config.rounds, (5,), MAX_UNIFORMS):
+        # uniforms: (rounds, P, 5)
         states = torch.searchsorted(cumulative, uniforms[..., 0].T.contiguous(), right=True).T
         for number, (numbers, state) in enumerate(zip(uniforms, states, strict=True), start):
             if number == late:

@@ -1,4 +1,4 @@
-"""Several models of one receiver that agree on what was seen, and not where nothing was.
+"""An ensemble of models of one receiver: they agree on the answers seen and differ elsewhere.
 
 Shapes: `K` members, `X` messages seen, `S` states, `A` actions.
 """
@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from dnl.layers import FollowerChoice
 from dnl.layers.stack import NetworkStack
 from dnl.learning_to_persuade.problem import Interview
-from games.randomness import stream
+from games.randomness import global_stream
 from games.surroundings import own_surroundings
 
 TEMPERATURE = 0.02  # of a new model, in units of the spread of its score weights
-ENOUGH = 0.05  # nats
-LAST = 0.02  # share of the learning rate at the end of a fit
+TOLERATED_ERROR = 0.05  # nats per answer above the least possible cross-entropy
+FINAL_RATE = 0.02  # share of the learning rate at the end of a fit
 
 
 class FollowerReceiver(nn.Module):
-    """A receiver who chooses by expected utility, more or less surely: `(..., S) -> (..., A)`.
+    """Quantal response to expected utilities, both learned: `(..., S) -> (..., A)`.
 
-    From posteriors to logarithms of the probabilities of actions: quantal response at a precision
-    of its own, which grows without bound where the receiver seen is rational.
+    Maps posteriors to logarithms of the probabilities of actions. The precision is learned too; it
+    grows without bound if the observed receiver is rational.
 
     Args:
         n_states, n_actions: of the game.
@@ -35,35 +35,32 @@ class FollowerReceiver(nn.Module):
         self.log_precision = nn.Parameter(torch.tensor(-math.log(TEMPERATURE)))
 
     def forward(self, posteriors: Tensor) -> Tensor:
-        """See the class."""
+        """Log-probabilities of actions; see the class."""
         return (self.choice.scores(posteriors) * self.log_precision.exp()).log_softmax(-1)
 
     @property
     def receiver_utility(self) -> Tensor:
-        """`(S, A)`, float64: what a rational receiver would want who chooses alike."""
+        """`(S, A)`, float64: the utility of a rational receiver with the same choices."""
         weight = self.choice.weight
         sure = torch.eye(self.choice.in_features, dtype=weight.dtype, device=weight.device)
         return self.choice.scores(sure).detach().double()
 
 
 class ReceiverEnsemble:
-    """Receivers fitted to the same answers from initial utilities of their own.
+    """Models fitted to the same answers from different initial utilities.
 
-    What the answers leave open stays as it was drawn. So members are about as far apart as what is
-    known of the receiver allows, and a policy that is best against one of them asks where it
-    matters what the receiver is like.
+    What the answers leave open stays as it was drawn. So members differ about as much as the
+    answers allow, and the best policy against a member asks where the difference matters.
 
     Args:
         n_states, n_actions: of the game.
         members: `K`.
-        identity: of the stream of initial values.
+        identity: of the random stream of initial values.
     """
 
     @own_surroundings()
     def __init__(self, n_states: int, n_actions: int, members: int, *identity: object) -> None:
-        with torch.random.fork_rng(devices=[]):
-            seed = stream("initialisation", *identity).initial_seed()
-            torch.default_generator.manual_seed(seed)  # no other device's: it is not put back
+        with global_stream("initialisation", *identity):
             networks = [FollowerReceiver(n_states, n_actions) for _ in range(members)]
         self.stack = NetworkStack(networks)
 
@@ -72,10 +69,10 @@ class ReceiverEnsemble:
 
     @own_surroundings()
     def fit(self, interview: Interview, steps: int, lr: float) -> None:
-        """Go on fitting to all answers so far by Adam, at a rate that falls linearly.
+        """Continue fitting to all answers so far, by Adam at a rate that falls linearly.
 
-        By cross-entropy (equation 7), as far as an answer is told by `ENOUGH` worse than possible:
-        members who told all answers as well as they can would become alike.
+        The loss is the cross-entropy (equation 7) in excess of the least possible one plus
+        `TOLERATED_ERROR`: members that fitted all answers as well as possible would become alike.
         """
         from dnl.training import trainer  # here, so that importing this does not load Lightning
 
@@ -83,7 +80,7 @@ class ReceiverEnsemble:
         posteriors = (interview.columns / mass).float()  # (X, S)
         frequencies = interview.frequencies.float()  # (X, A)
 
-        surprise = torch.special.entr(frequencies).sum(-1) + ENOUGH  # (X,)
+        surprise = torch.special.entr(frequencies).sum(-1) + TOLERATED_ERROR  # (X,)
 
         def cross_entropy(stack: nn.Module, step: int) -> Tensor:
             errors: Tensor = -(stack(posteriors) * frequencies).sum(-1)  # (K, X)
@@ -94,7 +91,7 @@ class ReceiverEnsemble:
             cross_entropy,
             steps,
             lr,
-            rate=lambda progress: LAST + (1 - LAST) * (1 - progress),
+            rate=lambda progress: FINAL_RATE + (1 - FINAL_RATE) * (1 - progress),
         )
 
     def receiver_utility(self, member: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""The two networks of "Learning to Persuade": the sender's table, the receiver's reaction.
+"""The two networks of "Learning to Persuade": the sender's table and the receiver's response.
 
 Shapes: `R` restarts, `S` states, `M` messages, `A` actions.
 """
@@ -16,10 +16,10 @@ class TableNet(nn.Module):
     """A sender's policy as a table of logits: section 3.1's network.
 
     The paper feeds a constant 1 into one fully connected layer with a softmax per state. On a
-    constant input such a layer is its bias plus its weight, any numbers at all: a table.
+    constant input such a layer is the sum of its bias and its weight: a free table.
 
     Args:
-        logits: `(..., S, M)`, where to begin; copied.
+        logits: `(..., S, M)`, initial values; copied.
 
     Attributes:
         logits: parameter.
@@ -30,14 +30,12 @@ class TableNet(nn.Module):
         self.logits = nn.Parameter(logits.detach().clone())
 
     @classmethod
-    def random(
-        cls, size: tuple[int, ...], generator: torch.Generator, dtype: torch.dtype = torch.float32
-    ) -> "TableNet":
-        """Tables of this size, `(..., S, M)`, as PyTorch's layers of one input begin.
+    def random(cls, size: tuple[int, ...], generator: torch.Generator) -> "TableNet":
+        """Tables `(..., S, M)` initialised like PyTorch's layers of one input.
 
         Weight and bias are uniform on [-1, 1], so that logits have a standard deviation of 0.8.
         """
-        weight, bias = torch.rand((2, *size), generator=generator, dtype=dtype) * 2 - 1
+        weight, bias = torch.rand((2, *size), generator=generator, dtype=torch.float32) * 2 - 1
         return cls(weight + bias)
 
     def forward(self) -> Tensor:
@@ -46,11 +44,11 @@ class TableNet(nn.Module):
 
 
 class ReceiverNetwork(nn.Module):
-    """What a receiver does after a message, learned: section 3.2's multi-layer perceptron.
+    """A learned model of the receiver's response: section 3.2's multi-layer perceptron.
 
-    Sees the message's column of the policy, `p(s) pi(m | s)` in multiples of its mean over all
-    messages, `1 / (S * M)`. The paper's input is `pi(m | s)`; the prior is constant, which the
-    first layer's weights make up for, and inputs of about 1 are easier to learn from.
+    Its input is the message's column of the policy, `p(s) pi(m | s)`, divided by its mean over all
+    messages, `1 / (S * M)`. The paper's input is `pi(m | s)`. The prior is constant, so the first
+    layer's weights absorb it, and inputs of about 1 are easier to learn from.
 
     Args:
         n_states, n_signals, n_actions: `S`, `M`, `A`.
@@ -75,7 +73,7 @@ class ReceiverNetwork(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], n_actions))
 
     def forward(self, columns: Tensor) -> Tensor:
-        """Logits of actions, `(..., S) -> (..., A)`, from joint probabilities of state, message."""
+        """From joint probabilities with states `(..., S)` to logits of actions `(..., A)`."""
         logits: Tensor = self.layers(columns / self.unit)
         return logits
 

@@ -1,4 +1,4 @@
-"""What a sender knows, whom it asks, and what it has learned in the end.
+"""A sender's problem, its queries to a receiver, and the policy it ends with.
 
 Shapes: `B` policies, `S` states, `M` messages, `A` actions.
 """
@@ -13,7 +13,7 @@ from games import PersuasionGame, checks
 from games.persuasion.game import of_one_sender
 from games.receivers import BaseReceiver
 
-ROUNDING = 1e-6  # of utilities: what single precision may make of them
+SINGLE_PRECISION_ERROR = 1e-6  # relative to the largest utility
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class SenderProblem:
         prior = checks.as_float_tensor("prior", self.prior)
         if prior.shape != utility.shape[:1]:
             raise checks.shape_error("prior", "(S,)", utility.shape[:1], prior)
-        # A game checks the rest; its receiver wants nothing.
+        # The game checks the rest; its receiver is indifferent.
         game = PersuasionGame(
             prior, torch.zeros_like(utility), utility.unsqueeze(0), self.n_signals
         ).to("cpu", torch.float64)
@@ -56,13 +56,13 @@ class SenderProblem:
         return cls(known.prior, known.sender_utility[0], known.n_signals)
 
     def distance(self, share: float) -> float:
-        """This share of the range of the sender's utility, or what single precision may hide."""
+        """`share` of the range of the sender's utility, at least the error of single precision."""
         low, high = self.utility.min(), self.utility.max()
-        noise = ROUNDING * max(low.abs().item(), high.abs().item())
+        noise = SINGLE_PRECISION_ERROR * max(low.abs().item(), high.abs().item())
         return max(share * (high - low).item(), noise)
 
     def value(self, policies: Tensor, response: Tensor) -> Tensor:
-        """The sender's utility `(B,)` if `response (B, M, A)` follows policies `(B, 1, S, M)`."""
+        """The sender's utility `(B,)` of policies `(B, 1, S, M)` and responses `(B, M, A)`."""
         joint = self.prior.to(policies).unsqueeze(-1) * policies[:, 0]  # (B, S, M)
         return torch.einsum("bsm,bma,sa->b", joint, response, self.utility.to(policies))
 
@@ -72,16 +72,16 @@ class LearnedPolicy:
     """The policy that a sender ends with.
 
     Attributes:
-        method: which one.
+        method: its name.
         policies: `(1, S, M)`.
-        utility: what the sender gets with it, by the receiver's answer to it.
-        predicted: what the method expected; NaN where it has no model of the receiver.
-        queries: policies that the receiver has answered, this one included; 0 where it is known.
-        utilities: what each query was worth, in order; where the receiver is known, what the policy
-            was worth on its way.
-        accuracy: share of right predictions of the receiver's most frequent action after messages
-            that the model was trained on, and after others; NaN where there is none.
-        converged: whether the method's own stopping rule ended it, and not its budget; true where
+        utility: the sender's utility, by the receiver's answer to the policy.
+        predicted: the utility that the method expected; NaN if it has no model of the receiver.
+        queries: policies that the receiver has answered, this one included; 0 for a known receiver.
+        utilities: of each query, in order; for a known receiver, of the policy at each look-up
+            during the ascent.
+        accuracy: how often the model predicts the receiver's most frequent action, after messages
+            that it was trained on and after others; NaN without a model.
+        converged: whether the method ended by its own stopping rule and not by its budget; true if
             it has no such rule.
     """
 
@@ -96,20 +96,20 @@ class LearnedPolicy:
 
 
 class Interview:
-    """A sender asking a receiver, and keeping the answers.
+    """Queries to a receiver, with all answers.
 
     Attributes:
         columns: `(X, S)`, joint probabilities of state and message, one row for each message that
             was sent.
-        frequencies: `(X, A)`, what followed them.
-        policies: `(1, S, M)` each, in the order of asking, one per query.
-        utilities: what they were worth.
+        frequencies: `(X, A)`, of the actions that followed.
+        policies: `(1, S, M)` each, one per query, in order.
+        utilities: the sender's, one per query.
     """
 
     def __init__(self, problem: SenderProblem, receiver: BaseReceiver) -> None:
         checks.instance("problem", problem, SenderProblem)
         if not isinstance(receiver, BaseReceiver):
-            raise ValueError(f"receiver must be a BaseReceiver, got {receiver!r}")
+            raise ValueError(f"receiver must be a BaseReceiver, got {checks.shown(receiver)}")
         n_states, n_actions = problem.utility.shape
         expected = (1, problem.n_signals, n_states, n_actions)
         if receiver.game.shape != expected:
@@ -124,23 +124,25 @@ class Interview:
 
     @property
     def best(self) -> Tensor:
-        """The policy that was worth most so far, `(1, S, M)`; the first of equals.
+        """The policy of the highest utility so far, `(1, S, M)`; the first of equals.
 
         Raises:
             ValueError: before the first query.
         """
         if not self.policies:
-            raise ValueError("policies must hold at least one that was asked, got none")
+            raise ValueError("policies must hold at least one query, got none")
         return self.policies[self.utilities.index(max(self.utilities))]
 
     def ask(self, policies: Tensor) -> tuple[Tensor, Tensor]:
-        """Answers `(B, M, A)` to policies `(B, 1, S, M)`, and what those are worth, `(B,)`.
+        """Answers `(B, M, A)` to policies `(B, 1, S, M)`, and the sender's utilities `(B,)`.
 
         Raises:
             ValueError: if `policies` has the wrong shape or holds rows that are no distributions.
         """
         if not isinstance(policies, Tensor) or policies.ndim != 4:
-            raise ValueError(f"policies must be a tensor (B, 1, S, M), got {policies!r}")
+            raise ValueError(
+                f"policies must be a tensor (B, 1, S, M), got {checks.shown(policies)}"
+            )
         policies = policies.detach().to(self.problem.prior)
         response = self.receiver.respond(policies)
         value = self.problem.value(policies, response)
@@ -154,5 +156,5 @@ class Interview:
 
 
 def agreement(first: Tensor, second: Tensor) -> float:
-    """Share of rows `(X, A)` whose largest entries are at the same place."""
+    """Share of rows `(X, A)` that have their largest entry in the same place."""
     return (first.argmax(-1) == second.argmax(-1)).double().mean().item()

@@ -1,4 +1,4 @@
-"""Senders of one message per state who learn in play what to send.
+"""Senders of one message per state that learn what to send while they play.
 
 Shapes: `P` plays side by side, `S` states, `M` messages, `A` actions.
 """
@@ -15,13 +15,13 @@ from games import checks
 
 @dataclass(frozen=True)
 class PlayConfig:
-    """How sender and receiver play.
+    """Settings of repeated play.
 
     Attributes:
         rounds: one state, message and action each, at least 10.
         step: how far the sender's averages follow what it sees, above 0 and below 1.
         exploration: ModelR's probability of any message in the first round; it falls linearly to 0
-            over four fifths of the rounds. Inference explores by itself and has no use for it.
+            over four fifths of the rounds. The other senders explore by themselves and ignore it.
         seed: of the draws.
     """
 
@@ -38,14 +38,14 @@ class PlayConfig:
 
 
 class Sender(ABC):
-    """`P` senders of one message per state, each in a play of its own.
+    """`P` senders of one message per state, each in a game of its own.
 
     Args:
         prior: `(P, S)`.
-        utility: `(P, S, A)`, their own.
+        utility: `(P, S, A)`, the senders'.
         n_signals: `M`.
-        config: of the play.
-        streams: one for each sender.
+        config: settings.
+        streams: one random stream for each sender.
     """
 
     def __init__(
@@ -58,6 +58,11 @@ class Sender(ABC):
     ) -> None:
         self.prior, self.utility, self.config = prior, utility, config
         self.n_signals, self.plays = n_signals, torch.arange(len(prior))
+        self._begin(streams)
+
+    @abstractmethod
+    def _begin(self, streams: Sequence[torch.Generator]) -> None:
+        """Set what is learned to its values before the first round."""
 
     @abstractmethod
     def intended(self) -> Tensor:
@@ -69,38 +74,30 @@ class Sender(ABC):
 
     @abstractmethod
     def see(self, states: Tensor, messages: Tensor, actions: Tensor) -> None:
-        """Learn from what followed, all `(P,)`."""
+        """Learn from one round: its states, messages and actions `(P,)`."""
 
     def predicted(self, policies: Tensor) -> Tensor:
-        """What each expects `(P,)` of policies `(P, S, M)`; NaN where it has no model."""
+        """Expected utilities `(P,)` of policies `(P, S, M)`; NaN for senders without a model."""
         return policies.new_full((len(policies),), float("nan"))
 
 
 class ModelSender(Sender):
-    """ModelR: keeps a model of what follows each message, and sends what is best by it.
+    """ModelR: models which action follows each message, and sends the message that is best then.
 
-    The model of a message is an average of the actions that followed it, the latest counting most;
-    a message never sent is modelled as followed by any action alike. Ties go to the lowest index.
+    The model of a message is a moving average of the actions that followed it; before it is sent,
+    all actions are equally likely. Ties go to the lowest index.
 
-    Bhatt and Buro's published code, for players with one payoff in common, models only the most
-    frequent answer and learns payoffs too. Our sender knows its payoffs and takes expectations, as
+    Bhatt and Buro's published code, for players with a common payoff, models only the most frequent
+    answer and learns payoffs too. Our sender knows its payoffs and takes expectations, because
     answers can stay mixed; the rates are ours.
     """
 
-    def __init__(
-        self,
-        prior: Tensor,
-        utility: Tensor,
-        n_signals: int,
-        config: PlayConfig,
-        streams: Sequence[torch.Generator],
-    ) -> None:
-        super().__init__(prior, utility, n_signals, config, streams)
-        n_actions = utility.shape[-1]
-        self.model = utility.new_full((len(prior), n_signals, n_actions), 1 / n_actions)
+    def _begin(self, streams: Sequence[torch.Generator]) -> None:
+        n_plays, _, n_actions = self.utility.shape
+        self.model = self.utility.new_full((n_plays, self.n_signals, n_actions), 1 / n_actions)
 
     def intended(self) -> Tensor:
-        # Sums rather than matrix products: equal models must tie to the last digit in any company.
+        # Sums rather than matrix products: equal models must tie exactly, whatever the batch.
         return (self.utility.unsqueeze(2) * self.model.unsqueeze(1)).sum(-1).argmax(-1)
 
     def send(self, number: int, states: Tensor, uniforms: Tensor) -> Tensor:
@@ -121,31 +118,24 @@ class ModelSender(Sender):
 
 
 class InferenceSender(Sender):
-    """Bhatt and Buro's messages: those from which the receiver can best infer the state.
+    """Bhatt and Buro's sender: sends the message from which its state is inferred most surely.
 
-    The sender keeps an average payoff of every message in every state. The naive sender sends the
-    message of the highest average; the inferring one computes how likely its state is after each
-    message, had the naive one sent it, and sends the message after which it is likeliest. A message
-    that the naive one never sends would give the state away, with probability 1. So states that
-    share a message part as long as there are unused ones.
+    The sender keeps an average payoff of every message in every state. The naive message of a state
+    is the one with the highest average. The sender computes the posterior of its state after each
+    message, if all states sent their naive messages, and sends the message with the highest one. A
+    message that is naive in no state would reveal the state: its posterior counts as 1. So states
+    that share a message separate as long as there are unused messages.
 
-    Averages begin below the lowest payoff, as far as payoffs are apart, so that a message once sent
-    stays the naive one. Ours: the sender knows the prior instead of counting states; ties go to the
-    higher average; first averages differ by a millionth at random, and so break ties at first.
+    Averages start below the lowest payoff by the range of payoffs, so that a message that was sent
+    stays the naive one. Our choices: the sender knows the prior instead of counting states; ties go
+    to the higher average; initial averages differ at random by a millionth, which breaks the first
+    ties.
     """
 
-    def __init__(
-        self,
-        prior: Tensor,
-        utility: Tensor,
-        n_signals: int,
-        config: PlayConfig,
-        streams: Sequence[torch.Generator],
-    ) -> None:
-        super().__init__(prior, utility, n_signals, config, streams)
-        size = (prior.shape[1], n_signals)
+    def _begin(self, streams: Sequence[torch.Generator]) -> None:
+        size = (self.prior.shape[1], self.n_signals)
         drawn = [torch.rand(size, dtype=torch.float64, generator=one) for one in streams]
-        low, high = utility.amin((1, 2)), utility.amax((1, 2))
+        low, high = self.utility.amin((1, 2)), self.utility.amax((1, 2))
         spread = torch.where(high > low, high - low, 1.0).view(-1, 1, 1)
         self.average = low.view(-1, 1, 1) - spread * (1 + 1e-6 * torch.stack(drawn))  # (P, S, M)
 

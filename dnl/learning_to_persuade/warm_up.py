@@ -1,9 +1,9 @@
 """Persuasion of a receiver whose utility is known, by gradients through its reaction.
 
-Section 5.1 and appendix C of "Learning to Persuade": the receiver of the model is a softmax of
-expected utilities, the sender's table ascends what it then gets, and the best of several restarts
-is reported. The linear program over recommendations (`dnl.exact.recommendation`) is exact and
-faster; this way also works where messages are fewer than actions and the program has no say.
+Section 5.1 and appendix C of "Learning to Persuade": the receiver's response is a softmax of
+expected utilities, the sender's table ascends its own utility, and the best of several restarts is
+reported. The linear program over recommendations (`dnl.exact.recommendation`) is exact and faster,
+but needs as many messages as actions; this method does not.
 """
 
 import math
@@ -24,23 +24,23 @@ from games.surroundings import own_surroundings
 
 @dataclass(frozen=True)
 class WarmUpConfig:
-    """How to learn; the defaults are what measurement found, `PAPER_WARM_UP` is the paper's way.
+    """Settings; the defaults come from measurements, `PAPER_WARM_UP` is the paper's way.
 
     Attributes:
         iterations: steps of Adam.
-        restarts: tables learned side by side where there are as many messages as actions; with
-            fewer messages as many more as take the same time.
-        lr: learning rate, first and last, on the way by a half cosine. A last one that is far lower
-            lets a table settle next to a cliff instead of hopping over it.
-        precision: lambda of equation 13, first and last, on the way geometrically; in units of one
-            over the range of the receiver's utility. The first is low enough for messages to find
-            their actions, the last leaves the reaction hardly any softer than the true one.
-        lean: how much tables begin with messages that mean something. Each message of a restart has
-            an action of its own, drawn at random, and is the likelier in a state the better that
-            action is there for sender and receiver. Restarts go from no lean, the paper's random
-            table, to a lean of this much per range of the utilities. A message that nothing leads
-            to some action never learns of it: late softmaxes are flat away from cliffs.
-        tested: iterations after which the true utility is looked up, again and again.
+        restarts: tables learned side by side if there are as many messages as actions; with fewer
+            messages, as many more as take the same time.
+        lr: first and last learning rate, with a half cosine between them. A much lower last rate
+            lets a table settle next to a cliff instead of jumping over it.
+        precision: first and last lambda of equation 13, with geometric steps between them, in units
+            of one over the range of the receiver's utility. The first is low enough for messages to
+            find their actions; the last makes the response hardly softer than the true one.
+        lean: how much initial tables favour meaningful messages. Each message of a restart gets an
+            action at random and is likelier in states where that action is better for sender and
+            receiver. Restarts range from no lean, the paper's random table, to this much per range
+            of the utilities. A message that starts far from an action never finds it, because late
+            softmaxes are flat away from cliffs.
+        tested: number of iterations between look-ups of the true utility.
     """
 
     iterations: int = 1_000
@@ -63,8 +63,8 @@ class WarmUpConfig:
                 checks.positive_number(name, value)
 
 
-# Constant lambda and rate, random tables. The paper names no numbers but those of restarts and, in
-# its figures, of iterations; with these it ends where the paper does, at 96 % of the optimum.
+# Constant lambda and rate, random tables. The paper states only the numbers of restarts and, in its
+# figures, of iterations; with these settings it ends where the paper does, at 96 % of the optimum.
 PAPER_WARM_UP = WarmUpConfig(
     iterations=500, lr=(0.1, 0.1), precision=(100.0, 100.0), lean=0.0, tested=1
 )
@@ -72,7 +72,7 @@ PAPER_WARM_UP = WarmUpConfig(
 
 @dataclass(frozen=True, eq=False)
 class KnownReceiver:
-    """A game and its receiver as the sender's gradients see them, single precision.
+    """A game with a softmax receiver, in single precision, for the sender's gradients.
 
     Attributes:
         prior: `(S,)`.
@@ -86,13 +86,13 @@ class KnownReceiver:
 
     @classmethod
     def of(cls, game: PersuasionGame) -> "KnownReceiver":
-        """That of a game of one sender."""
+        """Of a game of one sender."""
         problem = SenderProblem.of(game)
         scores = _in_ranges(game.receiver_utility.double().cpu())
         return cls(problem.prior.float(), problem.utility.float(), scores.float())
 
     def value(self, policies: Tensor, precision: float) -> Tensor:
-        """The sender's utility `(...)` from policies `(..., S, M)` and quantal response to them."""
+        """The sender's utility `(...)` of policies `(..., S, M)` under quantal response."""
         columns = columns_of(policies, self.prior)  # (..., M, S)
         sent = columns.sum(-1, keepdim=True).clamp_min(torch.finfo(columns.dtype).tiny)
         response = quantal_response(columns @ self.scores / sent, 1 / precision)
@@ -103,18 +103,17 @@ class KnownReceiver:
 def persuade_known(
     game: PersuasionGame, config: WarmUpConfig | None = None, seed: int = 0
 ) -> LearnedPolicy:
-    """The best policy that gradients find for the sender of a game whose receiver is known.
+    """Find a policy by gradients for the sender of a game whose receiver is known.
 
     Args:
         game: of one sender.
-        config: None for `WarmUpConfig()`.
+        config: default: `WarmUpConfig()`.
         seed: of the streams of initial tables.
 
     Returns:
-        A policy with its true utility, that of the best restart at the best iteration tested.
-        `predicted` is what the softmax receiver of the last iteration gives; `utilities` the best
-        restart's true utilities at the iterations tested, the last one included; `queries` is 0:
-        nobody was asked.
+        The policy of the best restart at its best tested iteration, with its true utility.
+        `predicted` is its utility under the softmax receiver of the last iteration; `utilities` are
+        the best restart's true utilities at the tested iterations and at the end; `queries` is 0.
 
     Raises:
         ValueError: for a game of several senders or a bad seed.
@@ -131,7 +130,7 @@ def persuade_known(
     best = Best()
 
     def look_up() -> None:
-        # Rows of single precision sum to 1 within 1e-7 only, which would pay.
+        # Rows in single precision sum to 1 only within 1e-7, which the ascent would exploit.
         policies = table.logits.detach().double().softmax(-1).unsqueeze(1)  # (R, 1, S, M)
         values = problem.value(policies, receiver.respond(policies))
         history.append(values)
@@ -159,14 +158,14 @@ def persuade_known(
 
 @own_surroundings()
 def initial_logits(game: PersuasionGame, config: WarmUpConfig, seed: int) -> Tensor:
-    """Tables `(R, S, M)` to begin with, random ones first; see `WarmUpConfig.lean`."""
+    """Initial tables `(R, S, M)`, random ones first; see `WarmUpConfig.lean`."""
     _, n_signals, n_states, n_actions = game.shape
     count = config.restarts * math.ceil(n_actions / n_signals)
     generator = stream("initialisation", seed, "warm-up", game.shape)
     logits = TableNet.random((count, n_states, n_signals), generator).logits.detach()
     good = _in_ranges(game.receiver_utility) + _in_ranges(game.sender_utility[0])  # (S, A)
     order = torch.rand((count, n_actions), generator=generator).argsort(-1)  # (R, A)
-    # Every message another action, while there are some.
+    # Each message has another action, as long as there are enough.
     actions = order[:, torch.arange(n_signals) % n_actions]  # (R, M)
     share = torch.linspace(0, 1, count) if config.lean else torch.zeros(count)
     leaning = good.float().cpu()[:, actions].movedim(0, 1)  # (R, S, M)
@@ -175,11 +174,11 @@ def initial_logits(game: PersuasionGame, config: WarmUpConfig, seed: int) -> Ten
 
 
 class Best:
-    """The policy that was worth most so far.
+    """The policy of the highest utility so far.
 
     Attributes:
-        value: its worth.
-        index: which of those that were looked at together.
+        value: its utility.
+        index: its place in its batch.
         policy: `(1, S, M)`.
     """
 
@@ -188,13 +187,13 @@ class Best:
         self.policy = torch.empty(0)
 
     def update(self, policies: Tensor, values: Tensor) -> None:
-        """Look at policies `(B, 1, S, M)` worth `(B,)`."""
+        """Compare with policies `(B, 1, S, M)` of utilities `(B,)`."""
         index = int(values.argmax())
         if values[index] > self.value:
             self.value, self.index, self.policy = float(values[index]), index, policies[index]
 
 
 def _in_ranges(table: Tensor) -> Tensor:
-    """A table in units of its range, beginning at 0; zeros where it is constant."""
+    """A table less its minimum, in units of its range; zeros if it is constant."""
     low, high = table.amin(), table.amax()
     return (table - low) / torch.where(high > low, high - low, 1.0)

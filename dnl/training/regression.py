@@ -1,4 +1,4 @@
-"""Least squares for many networks at once, as far as that is no matter of training loops."""
+"""Least squares for many networks at once: losses, batches and refitted heads, without the loop."""
 
 import math
 from collections.abc import Sequence

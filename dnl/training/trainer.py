@@ -1,30 +1,25 @@
-"""The one trainer, through Lightning: any loss of a module, or many networks regressed at once.
+"""Training with Adam through Lightning: any loss of a module, or many networks regressed at once.
 
-`V` networks of one architecture, as many for each group of data as for any other, are one stacked
-module. Their losses are summed and share no parameter, and Adam works entry by entry, so each
-network gets the updates that it would get alone. This is the only file that imports Lightning.
+`V` networks of one architecture, the same number for each group of data, form one stacked module.
+Their losses are summed and share no parameter, and Adam works entry by entry, so each network gets
+the updates that it would get alone. Only this module and `quiet_lightning` import Lightning.
 """
 
-import inspect
-import io
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import lightning.pytorch as pl
 import torch
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.pytorch.callbacks import Callback, Checkpoint, TQDMProgressBar
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from dnl.runtime.parallel import spread
-from dnl.training.quiet_lightning import interruptible, quiet
+from dnl.training.quiet_lightning import interruptible, isolated_trainer, quiet
 from dnl.training.regression import Regression
 from games import checks
-from games.files import write_bytes, write_text
+from games.files import write_text
 from games.randomness import stream
 from games.surroundings import differentiable
 
@@ -34,15 +29,12 @@ CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 REFITTED = 10_000, 2**25  # samples that least squares see at the end: at least, joint signals
 REFITTED_BETWEEN = 2_000, 10_000  # and in between
-CHUNK = 32  # steps that are one of Lightning's
-TRACE = 2**30  # times the smallest normal number: a mean of gradients that does not matter
-
-# What is left to the trainer, Lightning would look up in variables named PL_TRAINER_...
-DEFAULTS = {name: of.default for name, of in inspect.signature(pl.Trainer).parameters.items()}
+CHUNK = 32  # steps of Adam in one of Lightning's
+NEGLIGIBLE = 2**30  # size of a mean of gradients that does not matter, in smallest normal numbers
 
 
 class _ByHand(pl.LightningModule):
-    """Adam by hand, so that Lightning's loop, as slow as a small step, turns once for many."""
+    """Adam by hand: many steps per turn of Lightning's loop, which is as slow as a small step."""
 
     lr: float
 
@@ -51,13 +43,13 @@ class _ByHand(pl.LightningModule):
         self.automatic_optimization = False
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam on what is trained."""
+        """Adam on the parameters that are trained."""
         trained = [p for p in self.parameters() if p.requires_grad]
         self.adam = torch.optim.Adam(trained, lr=self.lr, fused=True)
         return self.adam
 
     def descend(self, loss: Tensor, rate: float) -> None:
-        """One step down a loss, at a share of the learning rate."""
+        """One step of Adam at `rate` times the learning rate."""
         self.adam.param_groups[0]["lr"] = self.lr * rate
         self.adam.zero_grad()
         loss.backward()
@@ -65,21 +57,21 @@ class _ByHand(pl.LightningModule):
 
     @torch.no_grad()
     def on_train_batch_end(self, *_: object) -> None:
-        """Forget means of gradients that are far too small to matter.
+        """Set to 0 means of gradients that are far too small to matter.
 
         Where a gradient stays zero, as at dead units, its mean shrinks below the smallest normal
-        number within a thousand steps and stays there for ever, since it rounds to itself. Such
-        numbers take a CPU many times as long as others. (Means of squares take a hundred times as
-        many steps.)
+        number within a thousand steps and stays there, since it rounds to itself. A CPU computes
+        many times more slowly with such numbers. (Means of squares take a hundred times as many
+        steps to get there.)
         """
         for state in self.adam.state.values():
             mean, limits = state["exp_avg"], torch.finfo(state["exp_avg"].dtype)
-            if TRACE * limits.tiny < limits.eps**3:  # half precision has no number that small
-                mean.masked_fill_(mean.abs() < TRACE * limits.tiny, 0.0)
+            if NEGLIGIBLE * limits.tiny < limits.eps**3:  # half precision has no such numbers
+                mean.masked_fill_(mean.abs() < NEGLIGIBLE * limits.tiny, 0.0)
 
 
 class StackedRegression(Regression, _ByHand):
-    """`Regression` by Adam, as its recipe says."""
+    """`Regression` by Adam, following its recipe."""
 
     order: Tensor
     epoch_loss: Tensor
@@ -100,7 +92,7 @@ class StackedRegression(Regression, _ByHand):
         self.epoch_loss = self.inputs.new_zeros(len(self.labels))
 
     def training_step(self, first: int, batch_idx: int) -> None:
-        """A step for each batch of a chunk, and heads refitted where the recipe says so."""
+        """A step for each batch of a chunk; heads are refitted when the recipe says so."""
         for batch in range(first, min(first + CHUNK, self.batches)):
             step = self.current_epoch * self.batches + batch
             rows = self.order[:, batch * self.batch_size : (batch + 1) * self.batch_size]
@@ -110,7 +102,7 @@ class StackedRegression(Regression, _ByHand):
             self.refit_when_due(step + 1)
 
     def refit_when_due(self, done: int) -> None:
-        """Refit heads where the recipe says so: now and then on a few samples, and at last."""
+        """Refit heads when the recipe says so: at intervals on a few samples, and at the end."""
         if self.recipe.refit and done == self.steps:
             self.refit(*REFITTED)
         elif self.recipe.refit and done % self.refit_steps == 0:
@@ -125,16 +117,16 @@ def train(
     progress: bool = False,
     on_epoch: EpochReport | None = None,
 ) -> None:
-    """Train `module` in place; its networks are on the CPU afterwards, its data on `device`.
+    """Train `module` in place. Afterwards its networks are on the CPU, its data on `device`.
 
     Args:
         module: what to train.
-        epochs: passes over the data, counted from the beginning also when resumed.
-        device: where.
+        epochs: passes over the data; after a resumption, counted from the original start.
+        device: where to train.
         directory: if given, each epoch writes a line to `metrics.csv` and a checkpoint there, and
-            training goes on from a checkpoint that is found there.
+            training resumes from a checkpoint found there.
         progress: show Lightning's progress bar.
-        on_epoch: called after each epoch with epochs done and epochs in all.
+        on_epoch: called after each epoch with (epochs done, epochs in all).
 
     Raises:
         KeyboardInterrupt: passed on, after the checkpoint of the last whole epoch.
@@ -152,7 +144,7 @@ def train(
     if on_epoch is not None:
         callbacks.append(_Report(on_epoch))
     with quiet():
-        trainer = _trainer(
+        trainer = isolated_trainer(
             device,
             module.inputs.dtype,
             max_epochs=epochs,
@@ -175,16 +167,15 @@ def minimise(
     rate: Callable[[float], float] = lambda progress: 1.0,
     device: torch.device | None = None,
 ) -> None:
-    """Minimise any differentiable loss of a module by Adam, in place; it is on the CPU afterwards.
+    """Minimise a differentiable loss of a module by Adam, in place. Afterwards it is on the CPU.
 
     Args:
         module: whose parameters with `requires_grad` are trained; all of one dtype.
-        loss: of the module, on `device`, at a step counted from 0; a scalar tensor. Batches, and
-            randomness if any, are the loss's own matter.
+        loss: (module on `device`, step from 0) -> scalar tensor. It draws its own batches.
         steps: of Adam, at least 0.
         lr: learning rate.
-        rate: its share at `progress`, from 0 to below 1.
-        device: where; the CPU unless given.
+        rate: factor of the learning rate at `progress`, from 0 to below 1.
+        device: where to train (default: the CPU).
 
     Raises:
         ValueError: for bad steps, a bad learning rate, nothing to train, parameters that were made
@@ -203,120 +194,21 @@ def minimise(
         )
     device = device or torch.device("cpu")
     with quiet():
-        trainer = _trainer(device, trained[0].dtype, max_epochs=1)
+        trainer = isolated_trainer(device, trained[0].dtype, max_epochs=1)
         with interruptible():
             trainer.fit(_Minimisation(module, loss, steps, lr, rate))
     module.cpu()
 
 
-def _trainer(device: torch.device, dtype: torch.dtype, **options: Any) -> pl.Trainer:
-    """Lightning's trainer on a device, without anything that was not asked for.
-
-    Nothing is taken from the process's environment or from its working folder, nothing is written
-    there, and no signal is handled.
-    """
-    chosen = {
-        "accelerator": "gpu" if device.type == "cuda" else "cpu",
-        "devices": [device.index or 0] if device.type == "cuda" else 1,
-        "plugins": [_Alone(), _WholeFiles()],
-        # No folder, so nothing is found there: in a SLURM job Lightning would go on from whatever
-        # checkpoint another fit left in the working folder.
-        "default_root_dir": os.devnull,
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "precision": "64-true" if dtype == torch.float64 else "32-true",
-        "num_sanity_val_steps": 0,
-    }
-    trainer = pl.Trainer(**(DEFAULTS | chosen | options))
-    trainer._signal_connector = _NoSignals()  # type: ignore[assignment]
-    return trainer
-
-
-class _Alone(ClusterEnvironment):
-    """A process by itself, whatever a scheduler or a launcher says in its environment."""
-
-    @property
-    def creates_processes_externally(self) -> bool:
-        """There are no others to create."""
-        return True
-
-    @property
-    def main_address(self) -> str:
-        """Nobody asks for it."""
-        return "127.0.0.1"
-
-    @property
-    def main_port(self) -> int:
-        """Nobody asks for it."""
-        return 0
-
-    @staticmethod
-    def detect() -> bool:
-        """It is chosen, not detected."""
-        return False
-
-    def world_size(self) -> int:
-        """One process."""
-        return 1
-
-    def set_world_size(self, size: int) -> None:
-        """It stays one."""
-
-    def global_rank(self) -> int:
-        """The first."""
-        return 0
-
-    def set_global_rank(self, rank: int) -> None:
-        """It stays the first."""
-
-    def local_rank(self) -> int:
-        """The first."""
-        return 0
-
-    def node_rank(self) -> int:
-        """The first."""
-        return 0
-
-
-class _WholeFiles(TorchCheckpointIO):
-    """Writes checkpoints whole or not at all: a process may end at any time."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
-    ) -> None:
-        """See the class."""
-        data = io.BytesIO()
-        torch.save(checkpoint, data)
-        write_bytes(path, data.getvalue())
-
-
-class _NoSignals:
-    """In place of Lightning's signal handlers: those of the process stay as they are.
-
-    Lightning's would turn SIGTERM into an exit without a code, and SIGUSR1 in a SLURM job into a
-    checkpoint in the working folder and a job that is queued again.
-    """
-
-    received_sigterm = False
-
-    def register_signal_handlers(self) -> None:
-        """None."""
-
-    def teardown(self) -> None:
-        """Nothing to put back."""
-
-
 class _Minimisation(_ByHand):
-    """A loss of a module, whatever it is."""
+    """A module with its loss."""
 
     def __init__(
         self, module: nn.Module, loss: Loss, steps: int, lr: float, rate: Callable[[float], float]
     ) -> None:
         super().__init__()
         self.module, self.steps, self.lr, self.rate = module, steps, lr, rate
-        self.loss_at = partial(loss, module)  # out of sight: a loss that is a module is not trained
+        self.loss_at = partial(loss, module)  # hides the loss: if it is a module, it is not trained
 
     def train_dataloader(self) -> list[int]:
         """The first step of each chunk."""
@@ -332,16 +224,16 @@ class _Minimisation(_ByHand):
 
 
 class _Log(Callback):
-    """One line per epoch: each network's mean training loss, in units of its targets' variance.
+    """Writes each network's mean training loss, in units of its targets' variance, every epoch.
 
-    Lightning's own CSV logger starts a new file when a run is resumed.
+    (Lightning's own CSV logger starts a new file when a run is resumed.)
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep the lines of the epochs that the checkpoint holds."""
+        """Keep the lines of the epochs before the checkpoint."""
         kept = self.path.read_text().splitlines() if self.path.exists() else []
         header = ",".join(["epoch", *cast(StackedRegression, pl_module).labels])
         lines = [header, *kept[1 : 1 + trainer.current_epoch]]
@@ -354,7 +246,7 @@ class _Log(Callback):
 
 
 class _Keep(Checkpoint):
-    """Writes a checkpoint after each epoch; Lightning's own skips those of which it saw no step."""
+    """Writes a checkpoint after each epoch; Lightning's own skips epochs without steps of its."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -364,8 +256,10 @@ class _Keep(Checkpoint):
 
 
 class _Report(Checkpoint):
-    """Says that an epoch is done. A "checkpoint" because Lightning calls these last, in order: an
-    epoch that was reported is on disk."""
+    """Reports each finished epoch.
+
+    It is a `Checkpoint` because Lightning calls these last, in order: a reported epoch is on disk.
+    """
 
     def __init__(self, on_epoch: EpochReport) -> None:
         self.on_epoch = on_epoch

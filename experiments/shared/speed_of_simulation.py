@@ -61,7 +61,7 @@ def simulation_rate(
     """
     game = synthetic_game(*shape, seed=0, law="contested")
     n_senders, n_signals, n_states, n_actions = shape
-    worth = compiled.WORTH // (n_signals**n_senders * n_states * n_actions) + 1
+    worth = compiled.MIN_MULTIPLICATIONS // (n_signals**n_senders * n_states * n_actions) + 1
     count = max(profiles, min(worth, 5000))
     batch = game.sample_policies(count, torch.Generator().manual_seed(0)).to(device)
     few = batch[:profiles]

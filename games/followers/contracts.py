@@ -71,10 +71,9 @@ class ContractGame(BaseFollowerGame):
             raise checks.shape_error("rewards", "(O,)", (n_outcomes,), rewards)
         max_wage = checks.positive_number("max_wage", max_wage)
         probabilities, costs, rewards = checks.common_dtype(probabilities, costs, rewards)
-        object.__setattr__(self, "outcome_probabilities", probabilities)
-        object.__setattr__(self, "costs", costs)
-        object.__setattr__(self, "rewards", rewards)
-        object.__setattr__(self, "max_wage", max_wage)
+        self._set(
+            outcome_probabilities=probabilities, costs=costs, rewards=rewards, max_wage=max_wage
+        )
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -105,15 +104,6 @@ class ContractGame(BaseFollowerGame):
         profit = self.rewards.to(policies) - self.wages(policies)  # (B, O)
         taken = self.outcome_probabilities.to(policies)[action]  # (B, O)
         return (taken * profit).sum(-1, keepdim=True)
-
-    def arguments(self) -> dict[str, object]:
-        """The constructor's arguments as JSON values, numbers exact."""
-        return {
-            "outcome_probabilities": self.outcome_probabilities.tolist(),
-            "costs": self.costs.tolist(),
-            "rewards": self.rewards.tolist(),
-            "max_wage": self.max_wage,
-        }
 
 
 def random_contract_game(n_actions: int, n_outcomes: int, seed: int) -> ContractGame:

@@ -31,7 +31,9 @@ class Focused(DerivedGame):
         self.parts = tuple(parts)
         for part in self.parts:
             if not isinstance(part, Zoomed) or part.game != game:
-                raise ValueError(f"parts must be Zoomed parts of game={game!r}, got {part!r}")
+                raise ValueError(
+                    f"parts must be Zoomed parts of game={game!r}, got {checks.shown(part)}"
+                )
 
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments as JSON values, game and parts by their identity."""

@@ -68,10 +68,7 @@ class PricingGame(BaseFollowerGame):
                 raise ValueError(f"{name} must not be negative, got {checks.shown(numbers)}")
         max_price = checks.positive_number("max_price", max_price)
         values, weights, costs = checks.common_dtype(values, weights, costs)
-        object.__setattr__(self, "values", values)
-        object.__setattr__(self, "weights", weights)
-        object.__setattr__(self, "costs", costs)
-        object.__setattr__(self, "max_price", max_price)
+        self._set(values=values, weights=weights, costs=costs, max_price=max_price)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -102,15 +99,6 @@ class PricingGame(BaseFollowerGame):
         weights = self.weights.to(policies)
         demand = [(action == n).to(weights) @ weights for n in range(len(self.costs))]  # N of (B,)
         return (self.prices(policies) - self.costs.to(policies)) * torch.stack(demand, -1)
-
-    def arguments(self) -> dict[str, object]:
-        """The constructor's arguments as JSON values, numbers exact."""
-        return {
-            "values": self.values.tolist(),
-            "weights": self.weights.tolist(),
-            "costs": self.costs.tolist(),
-            "max_price": self.max_price,
-        }
 
 
 def random_pricing_game(n_sellers: int, n_types: int, seed: int) -> PricingGame:

@@ -82,9 +82,8 @@ class SecurityGame(BaseFollowerGame):
                     f"got {checks.shown(tables[higher])} and {checks.shown(tables[lower])}"
                 )
         n_resources = checks.positive_integer("n_resources", n_resources)
-        for name, table in zip(_TABLES, checks.common_dtype(*tables.values()), strict=True):
-            object.__setattr__(self, name, table)
-        object.__setattr__(self, "n_resources", n_resources)
+        common = dict(zip(_TABLES, checks.common_dtype(*tables.values()), strict=True))
+        self._set(**common, n_resources=n_resources)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -118,11 +117,6 @@ class SecurityGame(BaseFollowerGame):
         )  # (B,) each
         coverage = self.coverage(policies).gather(-1, action.unsqueeze(-1)).squeeze(-1)
         return (uncovered + coverage * (covered - uncovered)).unsqueeze(-1)
-
-    def arguments(self) -> dict[str, object]:
-        """The constructor's arguments as JSON values, numbers exact."""
-        tables = {name: getattr(self, name).tolist() for name in _TABLES}
-        return {**tables, "n_resources": self.n_resources}
 
 
 def random_security_game(n_targets: int, n_resources: int, seed: int) -> SecurityGame:

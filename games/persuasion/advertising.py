@@ -43,9 +43,11 @@ def advertising_quality_game(
     checks.positive_integer("seed", seed, least=0)
     checks.positive_integer("n_firms", n_firms)
     if not 0 < probability_high < 1:
-        raise ValueError(f"probability_high must lie in (0, 1), got {probability_high!r}")
+        raise ValueError(
+            f"probability_high must lie in (0, 1), got {checks.shown(probability_high)}"
+        )
     checks.positive_number("shock_scale", shock_scale, allow_zero=True)
-    _check_states("n_firms", 2, n_firms)
+    check_states("n_firms", 2, n_firms)
     shock = shock_scale * torch.randn(
         n_firms, dtype=torch.float64, generator=stream("game", "advertising-quality", n_firms, seed)
     )
@@ -106,7 +108,7 @@ def advertising_products_game(
             f"qualities_per_firm must be at most the {max(levels, 0)} integers in "
             f"[{quality_low}, {quality_high}], got {qualities_per_firm}"
         )
-    _check_states("n_firms", qualities_per_firm, n_firms)
+    check_states("n_firms", qualities_per_firm, n_firms)
     generator = stream("game", "advertising-products", n_firms, qualities_per_firm, seed)
     price = torch.randint(price_low, price_high + 1, (n_firms,), generator=generator).double()
     quality = [
@@ -146,7 +148,8 @@ def own_sales(price: Tensor, lost_sale: float, n_states: int) -> Tensor:
     return table.unsqueeze(1).expand(-1, n_states, -1)
 
 
-def _check_states(name: str, values: int, features: int) -> None:
+def check_states(name: str, values: int, features: int) -> None:
+    """Raise unless `features` that take `values` each make at most 256 states."""
     if values**features > MAX_STATES:
         raise ValueError(
             f"{name} must give at most {MAX_STATES} states, got {values}**{features} = "

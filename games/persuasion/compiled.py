@@ -29,8 +29,8 @@ from torch import Tensor
 # Multiplications for the scores, `G * B * M**N * S * A`, from which a build pays: at N = 4 and
 # (10, 10, 10), 1,074 profiles, which take the tensors as long as the build. It depends on the call
 # alone, so that the same call always gives the same bits.
-WORTH = 2**30
-LARGEST_TABLE = 4096  # S * A: tables are kept on the stack
+MIN_MULTIPLICATIONS = 2**30
+MAX_TABLE_ENTRIES = 4096  # S * A: tables are kept on the stack
 
 SOURCE = Path(__file__).with_name("outcomes.cpp")
 TYPES = {torch.float64: ("double", "int64_t"), torch.float32: ("float", "int32_t")}
@@ -48,11 +48,11 @@ def kernel(policies: Tensor, n_actions: int, criteria: int) -> Kernel | None:
         criteria: how many tables a receiver looks at.
     """
     n_games, n_profiles, n_senders, n_states, n_signals = policies.shape
-    work = n_games * n_profiles * n_signals**n_senders * n_states * n_actions
+    multiplications = n_games * n_profiles * n_signals**n_senders * n_states * n_actions
     if (
-        work < WORTH
+        multiplications < MIN_MULTIPLICATIONS
         or policies.device.type != "cpu"
-        or n_states * n_actions > LARGEST_TABLE
+        or n_states * n_actions > MAX_TABLE_ENTRIES
         or (policies.requires_grad and torch.is_grad_enabled())
     ):
         return None

@@ -68,18 +68,40 @@ def estimate(
         confidence: above 0 and below 1.
         generator: of the CPU; None for the global one. Draw by draw, `1 + N` uniform numbers.
     """
+    low, high = (bound.to(policies.device, torch.float64) for bound in extremes)
+    # Around the middle of the payoffs, so that squares lose no digits to a common shift.
+    middle = (low + high) / 2
+    total, squares = _sums(prior, sender_utility, receiver, middle, policies, draws, generator)
+    mean = total / draws
+    variance = ((squares - draws * mean.square()) / (draws - 1)).clamp_min(0)
+    log = math.log(3 / (1 - confidence))
+    half_width = (2 * variance * log / draws).sqrt() + (high - low) * 7 * log / (3 * (draws - 1))
+    return UtilityEstimate(
+        utility=(middle + mean).to(policies),
+        half_width=half_width.minimum(high - low).to(policies),
+        draws=draws,
+        confidence=confidence,
+    )
+
+
+def _sums(
+    prior: Tensor,
+    sender_utility: Tensor,
+    receiver: Receiver,
+    middle: Tensor,
+    policies: Tensor,
+    draws: int,
+    generator: torch.Generator | None,
+) -> tuple[Tensor, Tensor]:
+    """Sums over the draws of `E[u_n | m] - middle` and of its square, `(B, N)` float64 each."""
     n_profiles, n_senders, n_states, n_signals = policies.shape
     policies = policies.clamp_min(0)  # rounding of policies may go below 0
     table = sender_utility.permute(2, 1, 0)  # (A, S, N)
     held = max(n_states * n_senders, n_signals, table.shape[0] + 1)
     at_once = max(1, memory_budget(policies) // held)
     scratch = Scratch(policies)
-
     total = policies.new_zeros(n_profiles, n_senders, dtype=torch.float64)
     squares = torch.zeros_like(total)
-    # Around the middle of the payoffs, so that squares lose no digits to a common shift.
-    low, high = (bound.to(total) for bound in extremes)
-    middle = (low + high) / 2
     for drawn in slices(draws, at_once):
         size = (len(range(draws)[drawn]), 1 + n_senders)
         # All profiles meet the same numbers: a result does not depend on its company.
@@ -92,16 +114,7 @@ def estimate(
             value = (posterior.unsqueeze(-1) * table[action]).sum(2).double() - middle  # (b, D, N)
             total[profiles] += value.sum(1)
             squares[profiles] += value.square().sum(1)
-    mean = total / draws
-    variance = ((squares - draws * mean.square()) / (draws - 1)).clamp_min(0)
-    log = math.log(3 / (1 - confidence))
-    half_width = (2 * variance * log / draws).sqrt() + (high - low) * 7 * log / (3 * (draws - 1))
-    return UtilityEstimate(
-        utility=(middle + mean).to(policies),
-        half_width=half_width.minimum(high - low).to(policies),
-        draws=draws,
-        confidence=confidence,
-    )
+    return total, squares
 
 
 def drawn_posteriors(prior: Tensor, policies: Tensor, uniform: Tensor) -> Tensor:

@@ -89,11 +89,13 @@ class PersuasionGame(GameValue):
         # A prior that already sums to 1 keeps its bits, so that saving and loading changes nothing.
         if abs(total - 1) > 8 * torch.finfo(prior.dtype).eps:
             prior = prior / prior.sum()
-        object.__setattr__(self, "prior", prior)
-        object.__setattr__(self, "receiver_utility", v)
-        object.__setattr__(self, "sender_utility", u)
-        object.__setattr__(self, "n_signals", n_signals)
-        object.__setattr__(self, "tie_break", tie_break)
+        self._set(
+            prior=prior,
+            receiver_utility=v,
+            sender_utility=u,
+            n_signals=n_signals,
+            tie_break=tie_break,
+        )
 
     def __repr__(self) -> str:
         return (
@@ -275,8 +277,8 @@ class PersuasionGame(GameValue):
         batch, single = self._batch(policies)
         batch = batch.detach().unsqueeze(0)  # (1, B, N, S, M)
         prior, _, _ = self.stacked().tensors(batch)
-        rows = torch.empty(batch.shape[1], self.n_signals**self.n_senders, dtype=torch.int64)
-        rows = rows.to(batch.device)
+        n_joint = self.n_signals**self.n_senders
+        rows = torch.empty(batch.shape[1], n_joint, dtype=torch.int64, device=batch.device)
         left_size = self.n_signals ** ((self.n_senders + 1) // 2)
         table = rows.view(len(rows), left_size, self.n_signals ** (self.n_senders // 2))
         receiver, scratch = self.stacked().receiver(batch), simulation.Scratch(batch)
@@ -338,7 +340,9 @@ class PersuasionGame(GameValue):
         """Profiles `(B, N, S, M)`, deviations `(B, D, S, M)`, checked; whether `B` was added."""
         batch, single = self._batch(policies)
         if type(sender) is not int or not 0 <= sender < self.n_senders:
-            raise ValueError(f"sender must be an index in 0..{self.n_senders - 1}, got {sender!r}")
+            raise ValueError(
+                f"sender must be an index in 0..{self.n_senders - 1}, got {checks.shown(sender)}"
+            )
         if not isinstance(deviations, Tensor):
             raise ValueError(f"deviations must be a tensor, got {type(deviations).__name__}")
         if deviations.dtype != policies.dtype:
@@ -413,20 +417,9 @@ class PersuasionGame(GameValue):
     def _tensors(self) -> tuple[Tensor, Tensor, Tensor]:
         return self.prior, self.receiver_utility, self.sender_utility
 
-    def arguments(self) -> dict[str, object]:
-        """The constructor's arguments as JSON values, numbers exact."""
-        prior, v, u = (tensor.tolist() for tensor in self._tensors())
-        return {
-            "prior": prior,
-            "receiver_utility": v,
-            "sender_utility": u,
-            "n_signals": self.n_signals,
-            "tie_break": self.tie_break,
-        }
-
 
 def of_one_sender(game: object) -> PersuasionGame:
     """`game` if it is a `PersuasionGame` of one sender, else a ValueError."""
     if not isinstance(game, PersuasionGame) or game.n_senders != 1:
-        raise ValueError(f"game must be a PersuasionGame of one sender, got {game!r}")
+        raise ValueError(f"game must be a PersuasionGame of one sender, got {checks.shown(game)}")
     return game

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 # An action counts as never optimal if it is worse, at every belief, than some other action by this
 # fraction of the unit: ten times more than the widest tie that a float64 simulation makes.
-NEVER = 1e-8
+NEVER_OPTIMAL_MARGIN = 10 * TIE_TOLERANCE[torch.float64]
 
 
 def expected_range(prior: Array, table: Array) -> float:
@@ -61,7 +61,7 @@ def ever_optimal(prior: Array, utility: Array) -> NDArray[np.bool_]:
 
     Returns:
         `(A,)` bool. An action is out only where every belief has an action that is better by
-        `NEVER` times the expected range of those left in.
+        `NEVER_OPTIMAL_MARGIN` times the expected range of those left in.
     """
     possible = prior > 0
     prior, value = prior[possible], utility[possible]
@@ -74,7 +74,7 @@ def ever_optimal(prior: Array, utility: Array) -> NDArray[np.bool_]:
         short[action] = _shortfall(value, int(action))
     kept = short == 0
     for action in np.argsort(-short, kind="stable"):
-        if -short[action] > NEVER * tie_unit(prior, value[:, kept]):
+        if -short[action] > NEVER_OPTIMAL_MARGIN * tie_unit(prior, value[:, kept]):
             break
         kept[action] = True
     return kept

@@ -3,7 +3,7 @@
 import torch
 
 from games import checks
-from games.persuasion.advertising import MAX_STATES, product_states, with_outside_option
+from games.persuasion.advertising import check_states, product_states, with_outside_option
 from games.persuasion.game import PersuasionGame
 from games.randomness import stream
 
@@ -53,11 +53,7 @@ def ride_hailing_game(
     for count in n_orders:
         checks.positive_integer("n_orders", count)
     total = sum(n_orders)
-    if costs_per_order**total > MAX_STATES:
-        raise ValueError(
-            f"n_orders must give at most {MAX_STATES} states, got "
-            f"{costs_per_order}**{total} = {costs_per_order**total}"
-        )
+    check_states("n_orders", costs_per_order, total)
     ranges = {
         "price": (price_low, price_high),
         "payment_share": (payment_share_low, payment_share_high),

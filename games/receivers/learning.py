@@ -11,13 +11,13 @@ from torch import Tensor
 
 from games import checks
 from games.persuasion.game import PersuasionGame
-from games.randomness import stream
+from games.randomness import stream, uniform_blocks
 from games.receivers.base import BaseReceiver
 from games.receivers.learners import ALL, Bandit, Learner, QLearner, Reinforce
 
-TOGETHER = 4096  # contexts that learn side by side
-NUMBERS = 2**21  # uniforms held at once
-VISITS = 8000
+MAX_CONTEXTS = 4096  # that learn side by side
+MAX_UNIFORMS = 2**21  # random numbers held at a time
+VISITS = 8000  # of each message, by default
 
 
 class LearningReceiver(BaseReceiver):
@@ -69,7 +69,7 @@ class LearningReceiver(BaseReceiver):
         return self.kind(contexts, self.game.n_actions, **self.settings)
 
     def _settle(self, policies: Tensor) -> Tensor:
-        together = max(1, TOGETHER // self.game.n_signals)
+        together = max(1, MAX_CONTEXTS // self.game.n_signals)
         first = range(0, len(policies), together)
         parts = [self._play(policies[i : i + together], self.queries + i) for i in first]
         return torch.cat([policies.new_zeros(0, self.game.n_signals, self.game.n_actions), *parts])
@@ -87,11 +87,9 @@ class LearningReceiver(BaseReceiver):
         streams = [
             stream("receiver", self.seed, identity, number + i) for i in range(len(policies))
         ]
-        block = max(1, NUMBERS // (3 * max(1, sent.numel())))
-        for start in range(0, self.visits, block):
-            size = (min(block, self.visits - start), self.game.n_signals, 3)
-            drawn = [torch.rand(size, dtype=torch.float64, generator=one) for one in streams]
-            uniforms = torch.cat(drawn, dim=1)[:, sent]  # (visits, L, 3)
+        size = (self.game.n_signals, 3)
+        for start, drawn in uniform_blocks(streams, self.visits, size, MAX_UNIFORMS):
+            uniforms = drawn.flatten(1, 2)[:, sent]  # (visits, L, 3)
             states = torch.searchsorted(cumulative, uniforms[..., 2].T.contiguous(), right=True)
             begins = states.T.contiguous() * self.game.n_actions  # where states' rewards do
             for visit, (numbers, begin) in enumerate(zip(uniforms, begins, strict=True), start):

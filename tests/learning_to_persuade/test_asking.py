@@ -16,7 +16,7 @@ from dnl.learning_to_persuade import (
     learn_by_asking,
 )
 from dnl.learning_to_persuade.asking import _confirmed
-from dnl.learning_to_persuade.ensemble import ENOUGH, ReceiverEnsemble
+from dnl.learning_to_persuade.ensemble import TOLERATED_ERROR, ReceiverEnsemble
 from games import PersuasionGame, prosecutor_game, random_matrix_game
 from games.randomness import uniform_distributions
 from games.receivers import BanditReceiver, BaseReceiver, QuantalReceiver, RationalReceiver
@@ -107,7 +107,7 @@ def test_precision_is_learned_from_how_sure_the_receiver_is() -> None:
         ensemble.fit(interview, steps=1500, lr=0.05)
         answers, told = interview.frequencies, ensemble.response(interview.columns)
         divergence = (answers * (answers / told).log()).sum(1)
-        assert divergence.mean() < ENOUGH
+        assert divergence.mean() < TOLERATED_ERROR
         learned.append(ensemble.stack.stacked["log_precision"][0].item())
     assert learned[0] < learned[1]
 

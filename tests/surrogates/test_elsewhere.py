@@ -18,6 +18,7 @@ from dnl.benchmark.evaluation import Stages, baselines, evaluate
 from dnl.equilibria import sampled_deviations
 from dnl.runtime import devices
 from dnl.surrogates.registry import SURROGATES
+from dnl.training import quiet_lightning
 from dnl.training import trainer as training
 from experiments.shared import speed_of_simulation, speed_of_training
 from games import (
@@ -63,7 +64,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
     for module in list(sys.modules.values()):
         if getattr(module, "pick_device", None) is pick:
             monkeypatch.setattr(module, "pick_device", pick_any)
-    original = training._trainer
+    original = quiet_lightning.isolated_trainer
 
     def trainer(device: torch.device, dtype: torch.dtype, **options: Any) -> pl.Trainer:
         with monkeypatch.context() as patch:
@@ -71,7 +72,7 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[torch.device]:
                 patch.setattr(pl, "Trainer", _Trainer)
             return original(device, dtype, **options)
 
-    monkeypatch.setattr(training, "_trainer", trainer)
+    monkeypatch.setattr("dnl.training.trainer.isolated_trainer", trainer)
     with elsewhere() as device:
         yield device
 

@@ -20,7 +20,7 @@ from dnl.training import regression, trainer
 from dnl.training.recipes import RECIPE_NAMES, Recipe
 from dnl.training.trainer import StackedRegression
 from games import synthetic_game
-from tests.training.test_training import TINY
+from tests.cases.fits import TINY
 
 NAMES = sorted(SURROGATES)
 FITS = [  # every recipe once: some surrogates have the same one under both names

@@ -39,7 +39,7 @@ def machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every simulation is worth a build; skips where none can be had."""
     if compiled.build(torch.float64, 2, 2, 1) is None:
         pytest.skip("no C++ compiler, or what it builds cannot be loaded")
-    monkeypatch.setattr(compiled, "WORTH", 0)
+    monkeypatch.setattr(compiled, "MIN_MULTIPLICATIONS", 0)
 
 
 def in_tensors(game: PersuasionGame, policies: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def nothing_built() -> Iterator[None]:
 
 @pytest.mark.usefixtures("nothing_built")
 def test_only_what_is_worth_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    worth = compiled.WORTH // (10**4 * 10 * 10) + 1
+    worth = compiled.MIN_MULTIPLICATIONS // (10**4 * 10 * 10) + 1
     asked = []
     monkeypatch.setattr(compiled, "build", lambda *sizes: asked.append(sizes))
     for policies in (
@@ -207,7 +207,7 @@ def test_only_what_is_worth_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None
 def test_without_a_compiler_the_tensors_serve(
     trouble: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    monkeypatch.setattr(compiled, "WORTH", 0)
+    monkeypatch.setattr(compiled, "MIN_MULTIPLICATIONS", 0)
     game, policies = random_case((3, 2, 3, 4))
     if trouble == "no compiler":
         monkeypatch.delenv("CXX", raising=False)

@@ -1,13 +1,10 @@
-"""The trainer: equal to a plain loop, quiet, and safe against interruption."""
+"""The trainer: equal to a plain loop, and safe against interruption."""
 
 import dataclasses
 import logging
 import os
-import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +13,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dnl.surrogates.fitted import FitConfig, FittedSurrogate
 from dnl.surrogates.fitting import fit, fit_many
-from dnl.surrogates.registry import PAPER_SURROGATES, Architecture, make_surrogate
+from dnl.surrogates.registry import PAPER_SURROGATES, make_surrogate
 from dnl.training import trainer
-from dnl.training.trainer import CHUNK, Loss, minimise
-from games import PersuasionGame, synthetic_game
+from dnl.training.trainer import CHUNK, minimise
+from games import PersuasionGame
 from games.randomness import stream
+from tests.cases.fits import (
+    GAMES,
+    STEPS,
+    TINY,
+    Point,
+    assert_equal,
+    assert_logged,
+    moving,
+    plain_adam,
+    raising_after,
+)
 
 NAMES = sorted(PAPER_SURROGATES)
-# 70 = 2 * 32 + 6: the last batch of every epoch is a partial one.
-TINY = FitConfig(
-    samples=70,
-    test_samples=50,
-    epochs=4,
-    batch_size=32,
-    architecture=Architecture(hidden=(8, 8, 8), hyper=(4, 4), followers=2),
-    dtype="float64",
-    device="cpu",
-)
-GAMES = [synthetic_game(2, 2, 3, 3, seed=seed, law="contested") for seed in range(2)]
-
-
-@pytest.fixture(autouse=True)
-def handler() -> Iterator[Callable[..., None]]:
-    """A SIGINT handler that can be told from any other; it is there again after each test."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    yield interrupt
-    signal.signal(signal.SIGINT, before)
-
-
-def assert_equal(first: FittedSurrogate, second: FittedSurrogate) -> None:
-    """The same networks and errors, to the last bit."""
-    pairs = zip(first.networks.parameters(), second.networks.parameters(), strict=True)
-    assert all(torch.equal(one, other) for one, other in pairs)
-    for field in ("mean", "scale", "mse", "unexplained"):
-        assert torch.equal(getattr(first, field), getattr(second, field))
-
-
 # ---------------------------------------------------------------------------- what is computed
 
 
@@ -161,22 +135,6 @@ def test_nothing_is_printed_unless_asked(
     assert "Epoch 3" in out + err
 
 
-@pytest.mark.parametrize("level", [logging.WARNING, logging.DEBUG])
-def test_lightning_s_log_level_is_restored(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    logger = logging.getLogger("lightning.pytorch")
-    before = logger.level
-    try:
-        logger.setLevel(level)
-        fit(GAMES[0], "relu", TINY)
-        assert logger.level == level
-        for kind in (KeyboardInterrupt, RuntimeError):
-            with pytest.raises(kind):
-                fit_many(GAMES, "relu", TINY, on_epoch=raising_after(1, kind("stop")))
-            assert logger.level == level
-    finally:
-        logger.setLevel(before)
-
-
 def test_nothing_is_written_without_a_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,257 +143,7 @@ def test_nothing_is_written_without_a_directory(
     assert list(tmp_path.iterdir()) == []
 
 
-# ---------------------------------------------------------------------------- the environment
-
-# What schedulers and launchers tell their processes, each as the third of four.
-SLURM = {
-    "SLURM_JOB_ID": "7",
-    "SLURM_JOB_NAME": "fit",
-    "SLURM_NTASKS": "4",
-    "SLURM_NTASKS_PER_NODE": "2",
-    "SLURM_NNODES": "2",
-    "SLURM_NODEID": "1",
-    "SLURM_PROCID": "2",
-    "SLURM_LOCALID": "0",
-    "SLURM_NODELIST": "a[1-2]",
-}
-TORCHRUN = {
-    "TORCHELASTIC_RUN_ID": "7",
-    "RANK": "2",
-    "LOCAL_RANK": "1",
-    "GROUP_RANK": "1",
-    "NODE_RANK": "1",
-    "WORLD_SIZE": "4",
-    "MASTER_ADDR": "a1",
-    "MASTER_PORT": "no port",
-}
-LSF = {
-    "LSB_JOBID": "7",
-    "LSB_DJOB_RANKFILE": "/nowhere",
-    "JSM_NAMESPACE_SIZE": "4",
-    "JSM_NAMESPACE_RANK": "2",
-    "JSM_NAMESPACE_LOCAL_RANK": "1",
-}
-OTHERS = {
-    "KUBERNETES_PORT": "tcp://a1",
-    "PMI_RANK": "2",
-    "PMI_SIZE": "4",
-    "OMPI_COMM_WORLD_SIZE": "4",
-    "OMPI_COMM_WORLD_RANK": "2",
-    "XLA_DIST": "1",
-    "TPU_WORKER_ID": "2",
-    "STANDALONE_PORT": "no port",
-}
-LIGHTNING = {
-    "PL_TRAINER_MAX_STEPS": "1",
-    "PL_TRAINER_FAST_DEV_RUN": "True",
-    "PL_TRAINER_GRADIENT_CLIP_VAL": "0.1",
-    "PL_TRAINER_LIMIT_TRAIN_BATCHES": "0",
-    "PL_TRAINER_NUM_NODES": "2",
-    "PL_TRAINER_STRATEGY": "ddp",
-    "PL_TRAINER_DETECT_ANOMALY": "True",
-    "PL_TRAINER_DEFAULT_ROOT_DIR": ".",
-    "PL_TRAINER_MAX_TIME": "00:00:00:00",
-    "PL_GLOBAL_SEED": "7",
-}
-ENVIRONMENTS = {
-    "slurm": SLURM,
-    "one task of slurm": SLURM | {"SLURM_NTASKS": "1"},
-    "torchrun": TORCHRUN,
-    "without torchrun": {k: v for k, v in TORCHRUN.items() if "ELASTIC" not in k},
-    "lsf": LSF,
-    "others": OTHERS,
-    "lightning": LIGHTNING,
-    "all": SLURM | TORCHRUN | LSF | OTHERS | LIGHTNING,
-}
-
-
-@pytest.fixture(params=ENVIRONMENTS)
-def environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Another process's environment, by its name."""
-    for name, value in ENVIRONMENTS[request.param].items():
-        monkeypatch.setenv(name, value)
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def at_home() -> list[FittedSurrogate]:
-    """Fits of the usual process."""
-    return fit_many(GAMES, "relu", TINY)
-
-
-def test_a_fit_is_one_process_whatever_the_environment_says(
-    environment: str,
-    at_home: list[FittedSurrogate],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    before, seen = dict(os.environ), []
-
-    def report(done: int, total: int) -> None:
-        seen.append((done, total))
-
-    fitted = fit_many(GAMES, "relu", TINY, directory=tmp_path / "fit", on_epoch=report)
-    for one, other in zip(fitted, at_home, strict=True):
-        assert_equal(one, other)
-    assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
-    assert_logged(tmp_path / "fit")
-    assert (tmp_path / "fit" / "last.ckpt").exists()
-    point, expected = Point(), Point()
-    minimise(point, moving, STEPS, lr=0.1)
-    plain_adam(expected, moving, STEPS)
-    torch.testing.assert_close(point.at, expected.at)
-    assert dict(os.environ) == before
-    assert list((tmp_path / "work").iterdir()) == []
-
-
-def test_no_checkpoint_of_the_working_folder_is_taken_up(
-    environment: str,
-    at_home: list[FittedSurrogate],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    fit_many(GAMES, "relu", TINY, seed=1, directory=tmp_path / "other")
-    planted = tmp_path / "work" / "hpc_ckpt_1.ckpt"
-    planted.parent.mkdir()
-    shutil.copy(tmp_path / "other" / "last.ckpt", planted)
-    monkeypatch.chdir(planted.parent)
-    for one, other in zip(fit_many(GAMES, "relu", TINY), at_home, strict=True):
-        assert_equal(one, other)
-    assert list(planted.parent.iterdir()) == [planted]
-
-
-SCRIPT = """
-import sys
-from dnl import FitConfig, fit
-from dnl.surrogates import Architecture
-from games import synthetic_game
-sizes = Architecture(hidden=(8, 8, 8), hyper=(4, 4))
-config = FitConfig(
-    samples=70, test_samples=50, epochs=4, batch_size=32, architecture=sizes, dtype="float64",
-    device="cpu",
-)
-game = synthetic_game(2, 2, 3, 3, seed=0, law="contested")
-fitted = fit(game, "relu", config, directory=sys.argv[1])
-print([number.hex() for number in fitted.mse.tolist()])
-"""
-
-
-def run_script(script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own, in whose environment these variables are from the beginning."""
-    root = str(Path(trainer.__file__).parents[2])
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments],
-        check=False,
-        env=os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"} | variables,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def test_a_process_that_begins_in_such_an_environment_fits_the_same(
-    at_home: list[FittedSurrogate], tmp_path: Path
-) -> None:
-    done = run_script(SCRIPT, str(tmp_path), **ENVIRONMENTS["all"])
-    assert done.stderr == ""
-    alone = fit(GAMES[0], "relu", TINY)
-    assert done.stdout.strip() == str([number.hex() for number in alone.mse.tolist()])
-    assert (tmp_path / "last.ckpt").exists()
-
-
-# ---------------------------------------------------------------------------- signals
-
-
-def handlers() -> dict[int, Any]:
-    ours = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-    return {number: signal.getsignal(number) for number in ours}
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT])
-@pytest.mark.parametrize("environment", ["slurm", "one task of slurm"], indirect=True)
-def test_a_fit_leaves_signals_to_their_handlers(
-    environment: str,
-    number: signal.Signals,
-    at_home: list[FittedSurrogate],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    taken: list[int] = []
-
-    def handle(number: int, frame: object) -> None:
-        taken.append(number)
-
-    during: list[dict[int, Any]] = []
-
-    def report(done: int, total: int) -> None:
-        during.append(handlers())
-        signal.raise_signal(number)
-
-    usual = signal.signal(number, handle)
-    try:
-        before = handlers()
-        fitted = fit_many(GAMES, "relu", TINY, on_epoch=report)
-        after = handlers()
-    finally:
-        signal.signal(number, usual)
-    assert taken == [number] * 4
-    assert during == [before] * 4
-    assert after == before
-    for one, other in zip(fitted, at_home, strict=True):
-        assert_equal(one, other)
-    assert list(tmp_path.iterdir()) == []
-
-
-SIGNALLED = """
-import os, signal, sys
-from dnl import FitConfig
-from dnl.surrogates.fitting import fit_many
-from games import synthetic_game
-{prepare}
-def report(done, total):
-    print(done, flush=True)
-    if done == 2:
-        os.kill(os.getpid(), signal.{number})
-config = FitConfig(samples=70, test_samples=50, epochs=4, device="cpu")
-fit_many([synthetic_game(2, 2, 3, 3, seed=0)], "relu", config, on_epoch=report)
-print("fitted")
-"""
-
-
-@pytest.mark.parametrize(
-    ("number", "prepare", "code"),
-    [
-        ("SIGTERM", "", -signal.SIGTERM),  # 143 in a shell
-        ("SIGUSR1", "", -signal.SIGUSR1),
-        ("SIGHUP", "", -signal.SIGHUP),
-        ("SIGTERM", "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))", 143),
-        ("SIGTERM", "signal.signal(signal.SIGTERM, lambda *_: sys.exit('stop'))", 1),
-    ],
-)
-def test_a_signal_in_a_fit_ends_a_process_as_anywhere_else(
-    number: str, prepare: str, code: int, tmp_path: Path
-) -> None:
-    script = SIGNALLED.format(number=number, prepare=f"os.chdir({str(tmp_path)!r})\n{prepare}")
-    done = run_script(script, **SLURM)
-    assert done.returncode == code
-    assert done.stdout == "1\n2\n"
-    assert "Traceback" not in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 # ---------------------------------------------------------------------------- folder, interruption
-
-
-def raising_after(epoch: int, error: BaseException) -> Callable[[int, int], None]:
-    def on_epoch(done: int, total: int) -> None:
-        if done == epoch:
-            raise error
-
-    return on_epoch
 
 
 def signalled_after(epoch: int) -> Callable[[int, int], None]:
@@ -444,15 +152,6 @@ def signalled_after(epoch: int) -> Callable[[int, int], None]:
             signal.raise_signal(signal.SIGINT)
 
     return on_epoch
-
-
-def assert_logged(directory: Path) -> None:
-    """One line per epoch, one column per network."""
-    metrics = pd.read_csv(directory / "metrics.csv")
-    assert metrics["epoch"].tolist() == [0, 1, 2, 3]
-    columns = [f"game{g}_sender{n}" for g in range(2) for n in range(2)]
-    assert set(columns) <= set(metrics.columns)
-    assert metrics[columns].notna().all(axis=None)
 
 
 def test_a_folder_holds_metrics_and_a_checkpoint(tmp_path: Path) -> None:
@@ -570,40 +269,6 @@ def test_the_device_does_not_make_another_fit(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------- any loss
-
-STEPS = 2 * CHUNK + 3  # the last chunk is a partial one
-
-
-class Point(nn.Module):
-    """A point, and another that is not trained."""
-
-    def __init__(self, dtype: torch.dtype = torch.float64) -> None:
-        super().__init__()
-        self.at = nn.Parameter(torch.tensor([1.0, -2.0], dtype=dtype))
-        self.fixed = nn.Parameter(torch.ones(2, dtype=dtype), requires_grad=False)
-
-
-def moving(module: nn.Module, step: int) -> Tensor:
-    """Squared distance to where a target is at this step."""
-    assert isinstance(module, Point)
-    return (module.at - module.fixed * step / STEPS).square().sum()
-
-
-def plain_adam(
-    point: Point,
-    loss: Loss,
-    steps: int,
-    rate: Callable[[float], float] = lambda progress: 1.0,
-    fused: bool = True,
-) -> torch.optim.Adam:
-    """Minimise step by step, with a learning rate of 0.1."""
-    adam = torch.optim.Adam([point.at], fused=fused)
-    for step in range(steps):
-        adam.param_groups[0]["lr"] = 0.1 * rate(step / steps)
-        adam.zero_grad()
-        loss(point, step).backward()
-        adam.step()
-    return adam
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
