@@ -32,6 +32,7 @@ from dnl import (
     pricing_gain,
 )
 from dnl.benchmark.rows import write_table
+from dnl.reporting import palette
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from experiments.shared.follower_search import Task, ascend, programmed, zoom
@@ -220,7 +221,7 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     """What is lost against the optimum, or still to be gained, game by game."""
     from matplotlib.figure import Figure  # here: it takes a second to load
 
-    groups = list(rows.groupby(SIZE, sort=False))
+    groups, styles = list(rows.groupby(SIZE, sort=False)), palette.surrogate_styles(())
     figure = Figure(figsize=(3.2 * len(groups), 3.6), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     for axes, ((law, *sizes), games) in zip(panels, groups, strict=True):
@@ -229,7 +230,8 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
         for x, label in enumerate(labels.unique()):
             values = lost[labels == label].clip(lower=1e-5)
             spread = [x + 0.3 * (i / max(len(values) - 1, 1) - 0.5) for i in range(len(values))]
-            axes.scatter(spread, values, s=14)
+            surrogate = styles.get(label.split("\n")[0], palette.TRUE_GAME)
+            axes.scatter(spread, values, s=14, color=surrogate.colour)
             axes.plot([x - 0.25, x + 0.25], [values.median()] * 2, color="black")
         axes.set_xticks(range(labels.nunique()), list(labels.unique()), fontsize=7, rotation=60)
         axes.set_yscale("log")

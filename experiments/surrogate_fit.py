@@ -18,7 +18,7 @@ from dnl.benchmark.rows import write_table
 from dnl.gradients.own_gradient import own_gradient
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
-from dnl.surrogates.registry import PAPER_SURROGATES
+from dnl.surrogates.registry import PAPER_SURROGATES, SURROGATES
 from experiments.shared.resumable import Key, Row, table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
@@ -167,8 +167,6 @@ def draw(summary: pd.DataFrame, path: Path) -> None:
     sizes = list(dict.fromkeys(zip(summary["n_senders"], summary["size"], strict=True)))
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
-    markers = {"posterior-dnl": "o", "relu": "s", "delu": "^", "dnl": "D"}
-    colours = {"posterior-dnl": "#0072B2", "relu": "#999999", "delu": "#E69F00", "dnl": "#D55E00"}
     for fit_name, lines in summary.groupby("fit", sort=True):
         surrogate = str(fit_name).split(",")[0]
         plain = "paper" in str(fit_name) or "tenth" in str(fit_name)
@@ -178,9 +176,9 @@ def draw(summary: pd.DataFrame, path: Path) -> None:
         axes.scatter(
             place,
             lines["unexplained"],
-            marker=markers[surrogate],
-            edgecolors=colours[surrogate],
-            facecolors="none" if plain else colours[surrogate],
+            marker=SURROGATES[surrogate].marker,
+            edgecolors=SURROGATES[surrogate].colour,
+            facecolors="none" if plain else SURROGATES[surrogate].colour,
             s=50,
             label=str(fit_name),
         )

@@ -16,19 +16,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dnl.equilibria import Equilibrium
+from dnl.reporting import palette
 from dnl.reporting.equilibrium_text import outcomes, reactions
 from dnl.reporting.figures import write_figure
 
 MAX_NUMBERS = 120  # cells of a heat map; with more, no numbers are printed in them
 _Points = NDArray[np.float64]
 
-# Okabe and Ito's palette, then Tol's: they stay apart under the common colour-vision deficiencies.
-# Regions carry the action's number as well: from the thirteenth action on colours return.
-_COLORS = (
-    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#666666"),
-    *("#882255", "#999933", "#332288", "#44AA99"),
-)
-_BARS = {"equilibrium": "#0072B2", "full revelation": "#555555", "no information": "#BBBBBB"}
+_BARS = {
+    "equilibrium": palette.OURS.colour,
+    "full revelation": palette.FULL_REVELATION.colour,
+    "no information": palette.NO_INFORMATION.colour,
+}
 _CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(0.75)]])  # of states 0, 1, 2
 _CENTRED: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 12}
 _PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2}
@@ -267,7 +266,8 @@ def _name_region(panel: Axes, corners: _Points, action: int, markers: _Points) -
 
 
 def _color(action: int) -> str:
-    return _COLORS[action % len(_COLORS)]
+    # Regions carry the action's number as well: from the thirteenth action on colours return.
+    return palette.COLOURS[action % len(palette.COLOURS)]
 
 
 def _ticks(count: int) -> list[int]:
