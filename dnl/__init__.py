@@ -11,14 +11,16 @@ from dnl.exact.best_response import BestResponse, best_response
 from dnl.exact.commitment import Optimum, Worst, follower_optimum, follower_worst
 from dnl.exact.full_revelation import FullRevelation, full_revelation
 from dnl.exact.optimal_persuasion import OptimalPersuasion, optimal_persuasion
-from dnl.exact.pricing import pricing_gain
+from dnl.exact.pricing_gain import pricing_gain
 from dnl.exact.welfare_ceiling import WelfareCeiling, welfare_ceiling
 from dnl.gradients.extragradient import ExtragradientConfig, ExtragradientResult, extragradient
 from dnl.reporting import figures
+from dnl.runtime import old_names
 from dnl.surrogates.fitted import FitConfig, FittedSurrogate
 from dnl.surrogates.fitting import fit, fit_many
 
 figures.forget_unusable_backend()  # before anything imports matplotlib, Lightning included
+old_names.install()
 
 __version__ = "0.1.0"
 

@@ -6,5 +6,5 @@ signals one by one, `exchange` improves policies by that, `branching` closes the
 `concavification` put these together within a radius and globally, `response` is the public face.
 `parallel` spreads many such computations over cores.
 
-Of other games: `optima` has a single leader's best and worst decision, `pricing` what sellers gain.
+Other games: `commitment` has a leader's best and worst decision, `pricing_gain` sellers' gains.
 """

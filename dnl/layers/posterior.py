@@ -1,9 +1,9 @@
-"""Utilities as sums over joint signals: one discontinuous network, applied to every posterior.
+"""A network for persuasion games: one discontinuous network, summed over joint signals.
 
-Whatever anybody's utility is, the receiver reacts to a joint signal through its posterior alone, so
-every sender's ex-ante utility is `sum_m F_n(q_m)`: `q_m` the unnormalised posterior of joint signal
-m, `F_n` linear wherever the receiver's action stays, and homogeneous of degree 1 (DESIGN section
-2). The names of signals cannot matter to such a sum.
+The receiver reacts to a joint signal through its posterior alone. So every sender's ex-ante utility
+is a sum `sum_m F_n(q_m)` over joint signals m, where `q_m` is the unnormalised posterior. `F_n` is
+homogeneous of degree 1, and linear wherever the receiver's action stays the same. The sum does not
+depend on the names of the signals.
 """
 
 import torch
