@@ -29,11 +29,11 @@ PUBLIC = {
     " LearnedPolicy PlayConfig ReceiverNetwork SenderProblem TableNet WarmUpConfig info_policy"
     " info_q learn_alternating learn_by_asking model_receiver persuade_known play",
     "dnl.plot": "main",
-    "dnl.recipes": "RECIPES Recipe",
+    "dnl.recipes": "Recipe",
     "dnl.report": "report",
     "dnl.solve": "main",
     "dnl.surrogates": "PAPER_SURROGATES SURROGATES Architecture DeLUNetwork ReLUNetwork Shape"
-    " make_surrogate parameter_count",
+    " Surrogate make_surrogate parameter_count register",
     "games": "LAWS REGISTRY ContractGame Family Focused FollowerGame GameStack PersuasionGame"
     " PricingGame SecurityGame UtilityEstimate Zoomed advertising_products_game"
     " advertising_quality_game didactic_game prosecutor_game random_contract_game"
