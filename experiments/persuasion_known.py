@@ -35,7 +35,7 @@ KEYS = ["size", "instance"]
 WAYS = {"paper": "gradients, the paper's way", "ours": "gradients, our way"}
 COLOURS = {
     "optimum": palette.BOUND.colour,
-    "paper": palette.PAPER.colour,
+    "paper": palette.PAPER_METHOD.colour,
     "ours": palette.OURS.colour,
 }
 

@@ -66,7 +66,7 @@ ASKING = AskingConfig(queries=150, finalists=10, answers=6)
 KEYS = ["size", "instance"]
 STYLES = {  # in the order of the legend
     "asking": palette.OURS._replace(label="ours, asking"),
-    "alternating": palette.PAPER,
+    "alternating": palette.PAPER_METHOD,
     "model-r": palette.MODEL_R,
     "info-q": palette.INFO_Q,
     "info-policy": palette.INFO_POLICY,
@@ -223,7 +223,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     axes.plot(
         published["size"],
         published["paper_utility"],
-        color=palette.PAPER.colour,
+        color=palette.PAPER_METHOD.colour,
         linestyle=":",
         label="the paper's method, published",
     )

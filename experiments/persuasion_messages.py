@@ -49,7 +49,7 @@ COLOURS = {
     "bound": palette.BOUND.colour,
     "gradients": palette.OURS.colour,
     "exact": palette.COLOURS[5],
-    "alternating": palette.PAPER.colour,
+    "alternating": palette.PAPER_METHOD.colour,
 }
 
 

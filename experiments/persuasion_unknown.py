@@ -47,7 +47,10 @@ PAPER = {  # table 1: ratio to the optimum, optimum
 }
 KEYS = ["size", "instance"]
 DRAWN = (8, 16, 32)  # sizes in the figure
-STYLES = {"alternating": palette.PAPER, "asking": palette.OURS._replace(label="ours, asking")}
+STYLES = {
+    "alternating": palette.PAPER_METHOD,
+    "asking": palette.OURS._replace(label="ours, asking"),
+}
 
 
 def main(
