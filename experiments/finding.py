@@ -17,7 +17,7 @@ from dnl.equilibria.blocks import is_enumerated
 from dnl.equilibria.verification import decide_many
 from dnl.reporting import palette
 from dnl.runtime import cli
-from dnl.surrogates.registry import check_surrogate
+from dnl.surrogates.registry import SURROGATES, check_surrogate
 from experiments.shared.resumable import Row, table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
@@ -191,17 +191,17 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     from matplotlib.figure import Figure  # here: it takes a second to load
 
     methods = {
-        "ceiling": ("what no profile exceeds", palette.BOUND),
-        "gain": ("find_equilibria", palette.OURS),
-        "block_gain": ("enumerated block profiles", palette.TRUE_GAME),
-        "pipeline_gain": ("surrogate end points, certified", palette.surrogate_styles(())["dnl"]),
-        "random_gain": ("random profiles, certified", palette.RANDOM),
+        "ceiling": ("what no profile exceeds", "v", palette.BOUND.colour),
+        "gain": ("find_equilibria", "o", palette.OURS.colour),
+        "block_gain": ("enumerated block profiles", "_", palette.TRUE_GAME.colour),
+        "pipeline_gain": ("surrogate end points, certified", "x", SURROGATES["dnl"].colour),
+        "random_gain": ("random profiles, certified", "+", palette.RANDOM.colour),
     }
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     axes = figure.subplots()
     axes.axhline(0, color="black", linewidth=0.8)
     groups = list(rows.groupby(KEYS[:4], sort=True))
-    for column, (label, (_, colour, marker)) in methods.items():
+    for column, (label, marker, colour) in methods.items():
         points = [
             (place + 0.12 * (instance - (len(games) - 1) / 2), value)
             for place, (_, games) in enumerate(groups)

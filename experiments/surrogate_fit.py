@@ -167,9 +167,10 @@ def draw(summary: pd.DataFrame, path: Path) -> None:
     sizes = list(dict.fromkeys(zip(summary["n_senders"], summary["size"], strict=True)))
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
-    for fit_name, lines in summary.groupby("fit", sort=True):
-        surrogate = str(fit_name).split(",")[0]
-        plain = "paper" in str(fit_name) or "tenth" in str(fit_name)
+    order, fits = list(SURROGATES), {str(name): lines for name, lines in summary.groupby("fit")}
+    for fit_name in sorted(fits, key=lambda name: (order.index(name.split(",")[0]), name)):
+        surrogate, lines = fit_name.split(",")[0], fits[fit_name]
+        plain = "paper" in fit_name or "tenth" in fit_name
         aside = {"relu": -0.15, "dnl": 0.15}.get(surrogate, 0.0)  # so that none hides another
         pairs = zip(lines["n_senders"], lines["size"], strict=True)
         place = [sizes.index(pair) + aside for pair in pairs]
@@ -180,7 +181,7 @@ def draw(summary: pd.DataFrame, path: Path) -> None:
             edgecolors=SURROGATES[surrogate].colour,
             facecolors="none" if plain else SURROGATES[surrogate].colour,
             s=50,
-            label=str(fit_name),
+            label=fit_name,
         )
     axes.set_xticks(range(len(sizes)), [f"N={n}\n{size}" for n, size in sizes])
     axes.set_yscale("log")
