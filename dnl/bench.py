@@ -8,15 +8,16 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 from dnl.benchmark.plan import BenchConfig, Plan, make_plan
-from dnl.benchmark.rows import Key, ResultFolder
+from dnl.benchmark.rows import ResultFolder
 from dnl.benchmark.runner import Place, here, run
 from dnl.reporting.benchmark_text import summarise
 from dnl.runtime import cli, interruption
+from dnl.runtime.records import fresh_folder
+from dnl.runtime.tables import Key
 from games import PersuasionGame, synthetic_game
 
 PAPER_COMMAND = "python -m dnl.bench --senders 2 4 --preset paper"
@@ -26,8 +27,8 @@ def main(*, config: BenchConfig | None = None) -> int:
     """Benchmark surrogates and equilibria on random multi-sender persuasion games."""
     config = config or BenchConfig()
     plan = make_plan(config)
-    path = config.out or fresh_folder(Path("results"))
     with place_of(config) as place:
+        path = config.out or fresh_folder(Path("results"), "bench")
         folder = ResultFolder(path, plan.configuration(), plan.order, config.resume)
         return execute(plan, folder, config.quiet, place)
 
@@ -88,13 +89,6 @@ def game_of(key: Key) -> PersuasionGame:
     """The game of a row: its instance number is the game's seed."""
     law, n_senders, n_signals, n_states, n_actions, instance = key[:6]
     return synthetic_game(n_senders, n_signals, n_states, n_actions, seed=instance, law=law)
-
-
-def fresh_folder(parent: Path, prefix: str = "bench") -> Path:
-    """A folder name under `parent` that nobody uses yet, from the time of day."""
-    name = f"{prefix}-{datetime.now():%Y%m%d-%H%M%S}"
-    candidates = [parent / name, *(parent / f"{name}-{i}" for i in range(2, 100))]
-    return next(path for path in candidates if not path.exists())
 
 
 def resume_command(arguments: Sequence[str], path: Path) -> str:

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from dnl import FitConfig, fit
-from dnl.benchmark.rows import claim
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
+from dnl.runtime.records import claim
 from dnl.surrogates.registry import PAPER_SURROGATES
 from games import checks, didactic_game
 

@@ -15,17 +15,19 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dnl import FittedSurrogate, extragradient, find_equilibria, full_revelation
-from dnl.benchmark.rows import write_table
+from dnl import FittedSurrogate, extragradient, find_equilibria
 from dnl.equilibria.response_walks import radii, walk
 from dnl.equilibria.search import Search
 from dnl.equilibria.verification import decide
+from dnl.exact.full_revelation import best_baseline_welfare
 from dnl.reporting import palette
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.budget import Budget
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key, write_table
 from dnl.surrogates.registry import PAPER_SURROGATES, SURROGATES
-from experiments.shared.resumable import Key, Row, table_of
+from experiments.shared.resumable import table_of
 from experiments.surrogate_fit import KEYS as FIT_KEYS
 from experiments.surrogate_fit import NETWORKS, network_file
 from games import PersuasionGame, checks, synthetic_game
@@ -113,8 +115,7 @@ def row_of(
     seconds = time.perf_counter() - began
     search = Search(game, RADIUS)
     unit = game.payoff_range.sum().item()
-    revealed = full_revelation(game).utilities.sum().item()
-    baseline = max(revealed, game.no_information().sum().item())
+    baseline = best_baseline_welfare(game)
     gain = (search.welfare(ends) - baseline) / unit
     best = ends[gain.argsort(descending=True, stable=True)[:finished]]
     began = time.perf_counter()

@@ -5,23 +5,25 @@ HiGHS's own branch and bound with the same gap and time limit.
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy.optimize import Bounds, LinearConstraint, milp
 from torch import Tensor
 
 from dnl import best_response
-from dnl.benchmark.rows import claim, write_table
 from dnl.exact.best_response import exact_rows
 from dnl.exact.deviation import Deviation, deviation
-from dnl.exact.relaxation import Hull
-from dnl.runtime import cli, progress
+from dnl.exact.hull_relaxation import HullRelaxation
+from dnl.runtime import cli
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key, write_table
+from experiments.shared.resumable import table_of
 from games import PersuasionGame, checks, synthetic_game
-from games.randomness import stream
+from games.randomness import near_pure, stream
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,14 @@ class Case:
     tolerance: float
     time_limit: float
 
+    @property
+    def key(self) -> Key:
+        """What its rows hold in the columns of `KEYS`, but for the instance."""
+        return self.n_senders, "({},{},{})".format(*self.size), self.profile, self.tolerance
 
+
+PLAIN_INSTANCES = 2  # of each case, which the plain MILP meets, too
+KEYS = ("senders", "size", "profile", "tolerance", "instance")
 CASES = (
     Case(2, (10, 10, 10), "uniform", 0.005, 1e-5, 60.0),
     Case(2, (10, 10, 10), "near-pure", 0.005, 1e-5, 60.0),
@@ -51,6 +60,8 @@ def main(
 ) -> int:
     """Time exact best responses in contested games.
 
+    Finished rows in the folder are kept, so an interrupted run can be continued.
+
     Args:
         instances: Games per line of the table; the plain MILP meets the first two.
         out: Folder of the table.
@@ -60,17 +71,20 @@ def main(
     cases: tuple[Case, ...] = CASES
     if small:
         cases, instances = (Case(2, (2, 3, 3), "uniform", 0.005, 1e-5, 5.0),), 1
-    held = claim(out, {"instances": instances})
-    rows = []
-    with progress.bar(small, total=len(cases) * instances) as bar:
-        for case in cases:
-            for instance in range(instances):
-                rows.append(_row(case, instance, plain=instance < 2))
-                write_table(pd.DataFrame(rows), out / "responses.csv")
-                bar.update()
-                progress.line(f"{case}: {instance + 1}/{instances}", small)
+    by_key = {case.key: case for case in cases}
+    rows = table_of(
+        out,
+        KEYS,
+        [(*key, instance) for key in by_key for instance in range(instances)],
+        row_of,
+        {"instances": instances},
+        (by_key,),
+        quiet=small,
+        table="responses.csv",
+        ordered=True,
+    )
     keys = ["senders", "size", "profile", "radius", "tolerance"]
-    table = pd.DataFrame(rows).groupby(keys, sort=False, dropna=False)
+    table = rows.groupby(keys, sort=False, dropna=False)
     summary = table.agg(
         games=("seconds", "size"),
         median_seconds=("seconds", "median"),
@@ -80,7 +94,6 @@ def main(
         plain_gap=("plain_gap", "max"),
     ).reset_index()
     write_table(summary, out / "summary.csv")
-    held.release()
     print(summary.to_string(index=False))
     return 0
 
@@ -92,29 +105,32 @@ def profile(game: PersuasionGame, kind: str, instance: int) -> Tensor:
     if kind == "uniform":
         return random
     labels = torch.randint(game.n_signals, random.shape[:2], generator=generator)
-    pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
-    return pure if kind == "pure" else 0.99 * pure + 0.01 * random
+    return near_pure(labels, random, 0.0 if kind == "pure" else 0.01)
 
 
-def _row(case: Case, instance: int, plain: bool) -> dict[str, object]:
+def row_of(key: Key, cases: Mapping[Key, Case]) -> Row:
+    """The row of one game."""
+    *_, instance = key
+    case = cases[key[:-1]]
     game = synthetic_game(case.n_senders, *case.size, instance, "contested")
     policies = profile(game, case.profile, instance)
     response = best_response(
         game, policies, 0, case.radius, case.time_limit, tolerance=case.tolerance
     )
     unit = game.payoff_range[0].item()
-    row: dict[str, object] = {
-        "senders": case.n_senders,
-        "size": "({},{},{})".format(*case.size),
-        "profile": case.profile,
+    senders, size, kind, tolerance = case.key
+    row = {
+        "senders": senders,
+        "size": size,
+        "profile": kind,
         "radius": case.radius,
-        "tolerance": case.tolerance,
+        "tolerance": tolerance,
         "instance": instance,
         "seconds": response.seconds,
         "gap": (response.upper_bound - response.utility) / unit,
         "status": str(response.status),
     }
-    if plain and case.radius is not None:
+    if instance < PLAIN_INSTANCES and case.radius is not None:
         began = time.perf_counter()
         gap = plain_milp(
             deviation(game, exact_rows(policies), 0), case.radius, case.tolerance, case.time_limit
@@ -128,7 +144,7 @@ def plain_milp(problem: Deviation, radius: float, tolerance: float, time_limit: 
     low = np.maximum(problem.own - radius, 0.0)
     width = np.minimum(problem.own + radius, 1.0) - low
     candidates = np.asarray(problem.candidates(low, low + width))
-    hull = Hull(problem, low, width, candidates, total="policy", unit=1.0)
+    hull = HullRelaxation(problem, low, width, candidates, total="policy", unit=1.0)
     program = hull.program
     binary = np.zeros(len(program.cost))
     binary[hull.n_x : hull.y_start] = 1

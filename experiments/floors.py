@@ -39,9 +39,10 @@ import torch
 
 from dnl import ExtragradientConfig, FitConfig, extragradient, fit_many
 from dnl.benchmark.plan import PRESETS
-from dnl.benchmark.rows import claim, provenance, write_table
 from dnl.equilibria.sampled_deviations import DEVIATIONS_PER_ENTRY, unrefuted
 from dnl.runtime import cli
+from dnl.runtime.records import claim, provenance
+from dnl.runtime.tables import write_table
 from dnl.surrogates.registry import PAPER_SURROGATES, Shape, make_surrogate, parameter_count
 from experiments.shared import timing
 from games import PersuasionGame, checks, synthetic_game

@@ -40,11 +40,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dnl.benchmark.rows import write_table
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key, write_table
 from dnl.surrogates.registry import Shape
-from experiments.shared.resumable import Key, Row, table_of
+from experiments.shared.resumable import table_of
 from experiments.shared.stages import STAGES, measured, work
 
 KEYS = ["stage", "n_senders", "n_signals", "n_states", "n_actions", "n_games", "count"]

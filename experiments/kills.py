@@ -25,9 +25,10 @@ import pandas as pd
 
 import dnl
 from dnl import Equilibrium
-from dnl.benchmark.rows import claim, read_table, write_table
 from dnl.runtime import cli, progress
 from dnl.runtime.interruption import CODES
+from dnl.runtime.records import claim
+from dnl.runtime.tables import read_table, write_table
 from games import PersuasionGame, checks
 
 BENCH = ["-m", "dnl.bench", "--senders", "2", "--signals", "2", "3", "--states", "2", "--actions"]

@@ -14,7 +14,9 @@ from dnl import FitConfig, FittedSurrogate, fit
 from dnl.reporting.figures import write_figure
 from dnl.reporting.palette import COLOURS
 from dnl.runtime import cli
-from experiments.shared.resumable import Key, Row, table_of
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key
+from experiments.shared.resumable import table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 

@@ -14,12 +14,13 @@ from typing import Annotated
 import pandas as pd
 
 from dnl import optimal_persuasion
-from dnl.benchmark.rows import write_table
 from dnl.learning_to_persuade import PAPER_WARM_UP, WarmUpConfig, persuade_known
 from dnl.reporting import palette
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
-from experiments.shared.resumable import Key, Row, table_of
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key, write_table
+from experiments.shared.resumable import table_of
 from games import checks
 from games.persuasion.matrix import random_matrix_game
 

@@ -17,7 +17,6 @@ from typing import Annotated
 import pandas as pd
 
 from dnl import optimal_persuasion
-from dnl.benchmark.rows import write_table
 from dnl.learning_to_persuade import (
     AlternatingConfig,
     SenderProblem,
@@ -28,8 +27,10 @@ from dnl.learning_to_persuade import (
 from dnl.reporting import palette
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key, write_table
 from experiments.persuasion_known import curves, in_words, within
-from experiments.shared.resumable import Key, Row, table_of
+from experiments.shared.resumable import table_of
 from games import checks
 from games.persuasion.matrix import random_matrix_game
 from games.receivers import RationalReceiver

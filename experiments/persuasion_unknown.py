@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 from dnl import optimal_persuasion
-from dnl.benchmark.rows import write_table
 from dnl.learning_to_persuade import (
     AlternatingConfig,
     AskingConfig,
@@ -29,7 +28,9 @@ from dnl.learning_to_persuade import (
 from dnl.reporting import palette
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
-from experiments.shared.resumable import Key, Row, table_of
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key, write_table
+from experiments.shared.resumable import table_of
 from games import checks, random_matrix_game
 from games.receivers import RationalReceiver
 

@@ -11,9 +11,11 @@ import pandas as pd
 
 from dnl import FitConfig, fit_many
 from dnl.runtime import cli
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key
 from dnl.surrogates.registry import PAPER_SURROGATES
 from dnl.training.recipes import Recipe
-from experiments.shared.resumable import Key, Row, table_of
+from experiments.shared.resumable import table_of
 from games import checks, synthetic_game
 
 SIZES = ((2, 2, 2, 2), (2, 4, 4, 4), (2, 6, 6, 6), (2, 10, 10, 10))  # N, M, S, A

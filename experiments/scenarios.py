@@ -11,11 +11,12 @@ import pandas as pd
 
 from dnl import FitConfig
 from dnl.benchmark.evaluation import Stages
-from dnl.benchmark.rows import Key, ResultFolder, write_table
+from dnl.benchmark.rows import ResultFolder
 from dnl.benchmark.runner import run
 from dnl.reporting.benchmark_figures import mean_and_interval
 from dnl.reporting.benchmark_text import summarise
 from dnl.runtime import cli
+from dnl.runtime.tables import Key, write_table
 from dnl.surrogates.registry import PAPER_SURROGATES
 from games import REGISTRY, PersuasionGame, checks
 

@@ -20,8 +20,10 @@ from torch import Tensor
 from dnl import best_response
 from dnl.equilibria.sampled_deviations import deviations_within
 from dnl.runtime import cli
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key
 from experiments.shared import soundness_of_ties
-from experiments.shared.resumable import Key, Row, table_of
+from experiments.shared.resumable import table_of
 from games import LAWS, PersuasionGame, checks, synthetic_game
 from games.persuasion.game import TIE_BREAKS
 from games.randomness import stream

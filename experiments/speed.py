@@ -6,9 +6,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from dnl.benchmark.rows import claim, write_table
 from dnl.runtime import cli
 from dnl.runtime.devices import describe_hardware, pick_device
+from dnl.runtime.records import claim
+from dnl.runtime.tables import write_table
 from dnl.surrogates.registry import Shape
 from experiments.shared.speed_of_ascent import ascents
 from experiments.shared.speed_of_simulation import (

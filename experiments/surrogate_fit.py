@@ -14,12 +14,13 @@ import pandas as pd
 import torch
 
 from dnl import FitConfig, FittedSurrogate, fit
-from dnl.benchmark.rows import write_table
 from dnl.gradients.own_gradient import own_gradient
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key, write_table
 from dnl.surrogates.registry import PAPER_SURROGATES, SURROGATES
-from experiments.shared.resumable import Key, Row, table_of
+from experiments.shared.resumable import table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
 

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 # A name may be added. One that is taken away breaks somebody's script.
 PUBLIC = {
     "dnl": "BestResponse Equilibrium ExtragradientConfig ExtragradientResult FitConfig"
-    " FittedSurrogate FullRevelation OptimalPersuasion Optimum Verification WelfareCeiling Worst"
+    " FittedSurrogate FullRevelation OptimalPersuasion Optimum Verdict Verification Verifications"
+    " WelfareCeiling Worst"
     " best_response extragradient find_equilibria fit fit_many follower_optimum follower_worst"
     " full_revelation layers optimal_persuasion pricing_gain surrogates verify welfare_ceiling",
     "dnl.bench": "main",

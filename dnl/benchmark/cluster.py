@@ -19,10 +19,12 @@ import torch
 
 from dnl import __version__
 from dnl.benchmark.evaluation import Baseline, Stages
-from dnl.benchmark.rows import KEYS, Key, Row
+from dnl.benchmark.rows import KEYS
 from dnl.benchmark.runner import MakeGame, Report, compute, prepare
 from dnl.benchmark.tasks import Task
 from dnl.runtime import interruption
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key
 
 try:
     import dask

@@ -9,10 +9,10 @@ from typing import Annotated, Any, TypeVar
 from cyclopts import Parameter
 
 from dnl.benchmark.evaluation import Stages
-from dnl.benchmark.rows import Key
 from dnl.gradients.extragradient import ExtragradientConfig
 from dnl.runtime import cli
 from dnl.runtime.devices import pick_device
+from dnl.runtime.tables import Key
 from dnl.surrogates.fitted import FitConfig
 from dnl.surrogates.registry import PAPER_SURROGATES, SURROGATES, check_surrogate
 from dnl.training.recipes import RECIPE_NAMES

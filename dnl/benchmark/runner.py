@@ -11,10 +11,12 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from dnl.benchmark.evaluation import Baseline, Stages, baselines, evaluate
-from dnl.benchmark.rows import KEYS, Key, ResultFolder, Row, provenance
+from dnl.benchmark.rows import KEYS, ResultFolder
 from dnl.benchmark.tasks import Task, tasks_of, work
 from dnl.runtime import interruption, progress
 from dnl.runtime.devices import pick_device
+from dnl.runtime.records import Row, provenance
+from dnl.runtime.tables import Key
 from dnl.surrogates.sampling import Remembered, Sample, sample
 from games import PersuasionGame
 

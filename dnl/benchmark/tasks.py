@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnl.benchmark.evaluation import Stages
-from dnl.benchmark.rows import Key
+from dnl.runtime.tables import Key
 from dnl.surrogates.fitted import DTYPES
 from dnl.surrogates.registry import make_surrogate, network_shape, parameter_count
 

@@ -19,10 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from scipy.stats import t as student_t
 
-from dnl.benchmark.rows import KEYS, RESULTS, make_writable
+from dnl.benchmark.rows import KEYS, RESULTS
 from dnl.reporting import palette
 from dnl.reporting.figures import write_figure
 from dnl.reporting.palette import Style
+from dnl.runtime.records import make_writable
 
 _COMPARISONS = (palette.FULL_REVELATION, palette.NO_INFORMATION, palette.RANDOM)
 FULL, NONE, STARTS = (style.label for style in _COMPARISONS)

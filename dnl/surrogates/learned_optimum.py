@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from dnl.exact.linear_program import LinearProgram
-from dnl.exact.sparse import csr_matrix
 from dnl.runtime.budget import FOREVER
 from dnl.surrogates.affine_pieces import is_affine
 from dnl.surrogates.fitted import SUPPORT, FittedSurrogate
@@ -73,7 +72,7 @@ def learned_optimum(
             LinearProgram(
                 value[choice].numpy(),
                 np.ones(score.shape[1]),
-                csr_matrix(np.vstack([ahead.numpy(), rows])),
+                np.vstack([ahead.numpy(), rows]),
                 np.append(margin * steepness.numpy(), np.ones(n_rows)),
                 np.append(np.full(len(score), np.inf), np.ones(n_rows)),
             )

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from dnl import ExtragradientConfig, FitConfig, FittedSurrogate, extragradient, fit_many
 from dnl.gradients.own_gradient import Utility
+from dnl.runtime.records import Row
 from dnl.surrogates.learned_optimum import learned_optimum
-from experiments.shared.resumable import Row
 from games import Focused, FollowerGame, Zoomed
 from games.randomness import stream
 

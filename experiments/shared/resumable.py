@@ -13,23 +13,17 @@ from typing import Any
 import pandas as pd
 import torch
 
-from dnl.benchmark.rows import (
-    RUN,
-    check_columns,
+from dnl.runtime import interruption, progress
+from dnl.runtime.records import (
+    Row,
+    check_configuration,
     check_own,
     lock,
     make_writable,
-    read_record,
-    read_table,
     record_continuation,
     write_record,
-    write_table,
 )
-from dnl.runtime import interruption, progress
-from games.checks import shown
-
-Key = tuple[Any, ...]
-Row = dict[str, Any]
+from dnl.runtime.tables import Key, Table, read_rows
 
 
 def table_of(
@@ -43,8 +37,9 @@ def table_of(
     quiet: bool = False,
     table: str = "games.csv",
     within: Sequence[str] = (),
+    ordered: bool = False,
 ) -> pd.DataFrame:
-    """All rows in `out/table`, sorted by their keys, the missing ones among `keys` computed first.
+    """All rows in `out/table`, the missing ones among `keys` computed first.
 
     Args:
         out: folder; `run.json` in it records command, commit and hardware of all runs.
@@ -57,7 +52,8 @@ def table_of(
         workers: processes, one thread each; 1 computes here.
         quiet: show no progress bar.
         table: name of the file.
-        within: columns by which the rows of one key are sorted.
+        within: columns that tell the rows of one key apart.
+        ordered: the table has the order of `keys`, which are all of its rows; else it is sorted.
 
     Raises:
         ValueError: if the folder holds rows of another configuration, or another command's run.
@@ -67,51 +63,31 @@ def table_of(
     held = lock(out)
     try:
         check_own(out)
-        path = out / table
-        rows = _finished(path, names)
-        done = {tuple(row[name] for name in names) for row in rows}
-        if done:
-            _check_configuration(out, configuration)
+        rows = Table(
+            out / table,
+            [*names, *within],
+            read_rows(out / table, names, keys),
+            keys if ordered else None,
+        )
+        done = {key[: len(names)] for key in rows.rows}
         missing = [key for key in dict.fromkeys(keys) if key not in done]
         if not done:
             write_record(out, configuration)
-        elif missing:
-            record_continuation(out)
-        found = _computed(missing, row_of, arguments, workers)
-        order, began = [*names, *within], time.monotonic()
+        else:
+            check_configuration(out, configuration)
+            if missing:
+                record_continuation(out)
+        found, began = _computed(missing, row_of, arguments, workers), time.monotonic()
         with progress.bar(quiet, total=len(missing)) as bar:
             for count, new in enumerate(found, 1):
-                with interruption.held_back():
-                    rows += new if isinstance(new, list) else [new]
-                    write_table(pd.DataFrame(rows).sort_values(order), path)
+                rows.add(new if isinstance(new, list) else [new])
                 interruption.check()
                 bar.update()
                 seconds = progress.duration(time.monotonic() - began)
                 progress.line(f"{table}: {count}/{len(missing)}, {seconds} elapsed", quiet)
-        return pd.DataFrame(rows).sort_values(order, ignore_index=True)
+        return rows.frame()
     finally:
         held.release()
-
-
-def _check_configuration(out: Path, configuration: Row) -> None:
-    if not (out / RUN).exists():
-        raise ValueError(f"out holds games of an unknown run, got {str(out)!r}: no {RUN}")
-    there = read_record(out)["configuration"]
-    for name, value in configuration.items():
-        if there.get(name) != value:
-            raise ValueError(
-                f"out holds games with {name}={shown(there.get(name))}, got {name}={shown(value)} "
-                f"and out={str(out)!r}: choose another folder"
-            )
-
-
-def _finished(path: Path, names: Sequence[str]) -> list[Any]:
-    """The rows that are in the table at `path`; a row without its key is none."""
-    if not path.exists():
-        return []
-    frame = read_table(path)
-    check_columns(path, frame, names)
-    return frame.dropna(subset=list(names)).to_dict("records")
 
 
 def _computed(

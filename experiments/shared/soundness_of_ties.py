@@ -21,7 +21,8 @@ from torch import Tensor
 
 from dnl import best_response, optimal_persuasion, welfare_ceiling
 from dnl.exact.status import Status
-from experiments.shared.resumable import Key, Row
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key
 from games import PersuasionGame
 from games.persuasion.game import TIE_BREAKS
 from games.randomness import stream

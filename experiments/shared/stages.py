@@ -17,6 +17,8 @@ import torch
 
 from dnl import ExtragradientConfig, FitConfig, extragradient, fit_many, verify
 from dnl.layers.posterior import PosteriorNetwork
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key
 from dnl.surrogates.fitted import stack_surrogates
 from dnl.surrogates.registry import (
     PAPER_SURROGATES,
@@ -26,7 +28,6 @@ from dnl.surrogates.registry import (
     parameter_count,
 )
 from dnl.training.regression import JOINT_SIGNALS
-from experiments.shared.resumable import Key, Row
 from games import PersuasionGame, stack, synthetic_game
 from games.randomness import stream
 

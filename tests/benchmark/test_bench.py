@@ -19,10 +19,11 @@ import dnl
 from dnl import bench
 from dnl.bench import PAPER_COMMAND, game_of, main, resume_command
 from dnl.benchmark import evaluation, runner, tasks
-from dnl.benchmark.rows import KEYS, Key, columns, read_table
+from dnl.benchmark.rows import KEYS, columns
 from dnl.reporting import benchmark_figures
-from dnl.runtime import cli
+from dnl.runtime import cli, records
 from dnl.runtime.interruption import CODES, WORDS
+from dnl.runtime.tables import Key, read_table
 from games import PersuasionGame, synthetic_game
 
 BUDGET = ["--states", "2", "--actions", "2", "--samples", "200", "--epochs", "1"]
@@ -54,7 +55,7 @@ ENDLESS = """
 from dataclasses import replace
 from dnl import bench
 from dnl.benchmark import evaluation, runner
-from dnl.runtime import cli
+from dnl.runtime import cli, records
 calls = []
 
 def evaluate(baselines, surrogate, stages, *rest):
@@ -162,10 +163,10 @@ def test_folder_names_of_the_same_second(tmp_path: Path, monkeypatch: pytest.Mon
         def now(cls, tz: Any = None) -> "Clock":
             return cls(2024, 3, 1, 7, 5, 9)
 
-    monkeypatch.setattr(bench, "datetime", Clock)
+    monkeypatch.setattr(records, "datetime", Clock)
     for name in ("bench-20240301-070509", "bench-20240301-070509-2", "bench-20240301-070509-3"):
-        assert bench.fresh_folder(tmp_path) == tmp_path / name
-        (tmp_path / name).mkdir()
+        assert records.fresh_folder(tmp_path / "results", "bench") == tmp_path / "results" / name
+        assert (tmp_path / "results" / name).is_dir()  # nobody else can have it
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -255,7 +256,14 @@ def test_interrupted_and_resumed(
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGINT, marks=pytest.mark.whole_run),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.whole_run),
+    ],
+)
 def test_a_process_that_is_stopped_can_be_resumed(
     kind: signal.Signals, uninterrupted: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 import dnl
-from dnl.benchmark import rows
-from dnl.benchmark.rows import KEYS, Key, ResultFolder, Row, columns, read_rows, read_table
-from dnl.runtime import cli
+from dnl.benchmark.rows import KEYS, ResultFolder, columns
+from dnl.runtime import cli, records
+from dnl.runtime.records import Row
+from dnl.runtime.tables import Key, read_rows, read_table
 
 CONFIGURATION: dict[str, Any] = {"seed": 0, "radius": 0.005, "sizes": ((2, 2, 2),), "fit.lr": 0.01}
 ORDER: list[Key] = [("paper", 2, 2, 2, 2, i, s) for i in range(2) for s in ("relu", "dnl")]
@@ -94,7 +95,7 @@ def test_resume_keeps_what_is_finished(tmp_path: Path) -> None:
     assert (tmp_path / "run.json").read_text() == record
     assert (tmp_path / "results.csv").read_text() == table
     folder.add([row(ORDER[1]), row(ORDER[3])])
-    again = read_rows(tmp_path / "results.csv")
+    again = read_rows(tmp_path / "results.csv", KEYS, ORDER)
     assert [r["mse"] for r in again] == [0.25, 0.1, 0.1, 0.1]
     assert (tmp_path / "results.csv").read_text().startswith(table.splitlines()[0])
 
@@ -220,9 +221,9 @@ def test_numbers_are_exact(tmp_path: Path) -> None:
 
 def test_missing_numbers_stay_missing(tmp_path: Path) -> None:
     opened(tmp_path).add([row(ORDER[0], unexplained=math.nan), failed(ORDER[1])])
-    read = read_rows(tmp_path / "results.csv")
-    assert "unexplained" not in read[0]
-    assert "mse" not in read[1]
+    read = read_rows(tmp_path / "results.csv", KEYS, ORDER)
+    assert math.isnan(read[0]["unexplained"])
+    assert math.isnan(read[1]["mse"])
 
 
 @pytest.mark.parametrize("text", ["123e4567", "000000000012", "1e5", "0123456789ab"])
@@ -230,7 +231,7 @@ def test_identities_stay_text(text: str, tmp_path: Path) -> None:
     opened(tmp_path).add([row(ORDER[0], game=text, commit=text), failed(ORDER[1], commit=text)])
     folder = opened(tmp_path, resume=True)
     folder.add([row(ORDER[1], game=text, commit=text)])
-    read = read_rows(tmp_path / "results.csv")
+    read = read_rows(tmp_path / "results.csv", KEYS, ORDER)
     assert [(r["game"], r["commit"]) for r in read] == [(text, text)] * 2
     assert read_table(tmp_path / "results.csv")["commit"].tolist() == [text, text]
 
@@ -238,12 +239,12 @@ def test_identities_stay_text(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["ValueError: prior, must be 'x'", 'say "no"', "a\nb", "x: 7"])
 def test_error_texts_are_kept(text: str, tmp_path: Path) -> None:
     opened(tmp_path).add([failed(ORDER[0], error=text)])
-    assert read_rows(tmp_path / "results.csv")[0].get("error") == text
+    assert read_rows(tmp_path / "results.csv", KEYS, ORDER)[0].get("error") == text
 
 
 def test_provenance_without_git(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert rows.provenance()["commit"] is None
+    assert records.provenance()["commit"] is None
 
 
 def repository(path: Path) -> str:
@@ -264,8 +265,8 @@ def test_the_commit_is_not_that_of_a_repository_around_an_installed_copy(
     copy = tmp_path / ".venv" / "results.py"
     copy.parent.mkdir()
     copy.write_text("")
-    monkeypatch.setattr(rows, "__file__", str(copy))
-    assert rows.provenance()["commit"] is None
+    monkeypatch.setattr(records, "__file__", str(copy))
+    assert records.provenance()["commit"] is None
 
 
 def test_the_commit_is_not_that_of_a_repository_named_by_the_environment(
@@ -274,11 +275,11 @@ def test_the_commit_is_not_that_of_a_repository_named_by_the_environment(
     foreign = repository(tmp_path)
     library = repository(tmp_path / "library")
     (tmp_path / "library" / "file").write_text("changed")
-    monkeypatch.setattr(rows, "__file__", str(tmp_path / "library" / "file"))
+    monkeypatch.setattr(records, "__file__", str(tmp_path / "library" / "file"))
     monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
     monkeypatch.chdir(tmp_path)
     assert foreign != library
-    assert rows.provenance()["commit"] == f"{library}+"
+    assert records.provenance()["commit"] == f"{library}+"
 
 
 # ---------------------------------------------------------------------------- what was cut
@@ -314,7 +315,7 @@ def test_a_row_that_was_cut_is_computed_again(cut: str, tmp_path: Path) -> None:
             r"results\.csv must have the columns law, n_senders,",
         ),
         ("law,status\npaper,ok\n", "without n_senders, n_signals, "),
-        ("", "results.csv holds no table"),
+        (" ", "results.csv holds no table"),
         ('"', "results.csv holds no table"),
         ("\xff", "results.csv holds no table"),
     ],
@@ -343,13 +344,22 @@ def test_a_broken_record_is_named(text: str, tmp_path: Path) -> None:
         opened(tmp_path)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_that_was_killed_before_its_header_is_begun_anew(
+    resume: bool, tmp_path: Path
+) -> None:
+    opened(tmp_path)
+    (tmp_path / "results.csv").touch()
+    assert opened(tmp_path, resume).missing == ORDER
+
+
 # ---------------------------------------------------------------------------- two processes
 
 
 HOLD = """
 import sys
 from pathlib import Path
-from dnl.benchmark.rows import lock
+from dnl.runtime.records import lock
 held = lock(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
@@ -357,7 +367,7 @@ sys.stdin.read()
 
 
 def test_a_folder_is_one_process_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(records, "LOCK_SECONDS", 0.0)
     other = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)],
         env=os.environ | {"PYTHONPATH": str(Path(dnl.__file__).parents[1])},
@@ -368,7 +378,7 @@ def test_a_folder_is_one_process_s(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     try:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        for attempt in (opened, lambda path: rows.claim(path, {})):
+        for attempt in (opened, lambda path: records.claim(path, {})):
             with pytest.raises(OSError, match=f"got '{tmp_path}': another process works in it"):
                 attempt(tmp_path)
         assert sorted(path.name for path in tmp_path.iterdir()) == [".lock"]
@@ -379,7 +389,7 @@ def test_a_folder_is_one_process_s(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_record_of_another_command_is_left_as_it_is(tmp_path: Path) -> None:
     def main() -> int:
-        rows.claim(tmp_path, {"seed": 0}).release()
+        records.claim(tmp_path, {"seed": 0}).release()
         return 0
 
     def command(name: str) -> int:

@@ -1,20 +1,24 @@
 """The soundness experiment: its small mode, its profiles and its search."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 
+from dnl.runtime.tables import read_table
 from experiments import soundness
 from experiments.shared import soundness_of_ties
 from games import prosecutor_game, synthetic_game
+from tests.cases.interrupted import interrupted_on
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.whole_run
 def test_small_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert soundness.main(triples=20, ties=1, samples=200, out=tmp_path, quiet=True) == 0
     rows = pd.read_csv(tmp_path / "soundness.csv")
@@ -36,6 +40,7 @@ def test_small_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert again[name] == rows[name][7]
 
 
+@pytest.mark.whole_run
 def test_small_mode_with_ties(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert soundness.main(triples=1, ties=30, samples=20, out=tmp_path, quiet=True) == 0
     rows = pd.read_csv(tmp_path / soundness_of_ties.TABLE)
@@ -46,6 +51,31 @@ def test_small_mode_with_ties(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert set(rows["tie_break"]) == {"first", "senders"}
     assert rows["impossible_states"].any()
     assert rows["quantity"].nunique() == 4
+
+
+@pytest.mark.parametrize(("module", "call"), [(soundness, 3), (soundness_of_ties, 2)])
+def test_an_interrupted_run_goes_on_where_it_was(
+    module: Any, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(folder: str) -> None:
+        assert soundness.main(triples=4, ties=3, samples=20, out=tmp_path / folder, quiet=True) == 0
+
+    asked = interrupted_on(monkeypatch, module, "row_of", call)
+    with pytest.raises(KeyboardInterrupt):
+        run("cut")
+    run("cut")
+    assert len(asked) == len(set(asked)) + 1  # the one that was interrupted is asked again
+    run("cut")
+    assert len(asked) == len(set(asked)) + 1
+    run("whole")
+    for name in ("soundness.csv", soundness_of_ties.TABLE):
+        first, second = (
+            read_table(tmp_path / folder / name, ()).drop(
+                columns=["seconds", "search_seconds"], errors="ignore"
+            )
+            for folder in ("cut", "whole")
+        )
+        pd.testing.assert_frame_equal(first, second)
 
 
 def test_wrong_values_are_told_apart() -> None:

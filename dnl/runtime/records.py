@@ -1,0 +1,205 @@
+"""The folder of a run: one process at a time, and the record of what was run in it."""
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from dnl.runtime import cli
+from dnl.runtime.devices import describe_hardware
+from games.checks import shown
+from games.files import write_text
+
+RUN = "run.json"
+LOCK = ".lock"
+LOCK_SECONDS = 3.0  # of waiting for a folder: workers of a killed process end within one
+Row = dict[str, Any]
+
+
+def fresh_folder(parent: Path, prefix: str) -> Path:
+    """Make a folder under `parent` that no other run has, named after the time of day.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    name = f"{prefix}-{datetime.now():%Y%m%d-%H%M%S}"
+    path, count = parent / name, 1
+    make_writable(parent)
+    while True:
+        try:
+            path.mkdir()
+        except FileExistsError:
+            count += 1
+            path = parent / f"{name}-{count}"
+        else:
+            return path
+
+
+def make_writable(path: Path) -> None:
+    """Create the folder `path` where there is none; an OSError, now, if it cannot be written."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"out must be a writable folder, got {str(path)!r}: {error}") from error
+
+
+def lock(path: Path) -> FileLock:
+    """Keep other processes out of the folder `path`, until `release` or the end of this one.
+
+    Raises:
+        OSError: if another process works in the folder.
+    """
+    # One for the whole process, which may open a folder twice.
+    held = FileLock(path / LOCK, is_singleton=True, thread_local=False)
+    try:
+        held.acquire(timeout=LOCK_SECONDS)
+    except Timeout:
+        raise OSError(
+            f"out must be a folder of its own, got {str(path)!r}: another process works in it"
+        ) from None
+    return held
+
+
+def claim(folder: Path, configuration: Mapping[str, Any]) -> FileLock:
+    """Make `folder` that of a run which is computed anew, and keep others out of it.
+
+    Raises:
+        OSError: if it cannot be written, or another process works in it.
+        ValueError: if it holds another command's run, which could not be resumed any more.
+    """
+    make_writable(folder)
+    held = lock(folder)
+    try:
+        check_own(folder)
+        write_record(folder, configuration)
+    except BaseException:
+        held.release()
+        raise
+    return held
+
+
+def check_own(folder: Path) -> None:
+    """A ValueError where the `run.json` in `folder` is another command's."""
+    if not (folder / RUN).exists():
+        return
+    there, here = _program(read_record(folder)), cli.called()
+    if None not in (there, here) and there != here:
+        raise ValueError(
+            f"out holds a run of {there}, got {here} and out={str(folder)!r}: choose another folder"
+        )
+
+
+def check_configuration(folder: Path, configuration: Mapping[str, Any]) -> None:
+    """A ValueError where the run in `folder` has another configuration, or no `run.json`."""
+    if not (folder / RUN).exists():
+        raise ValueError(f"out holds rows of an unknown run, got {str(folder)!r}: no {RUN}")
+    there = read_record(folder)["configuration"]
+    here = json.loads(json.dumps(configuration))
+    for name in sorted(there.keys() | here.keys()):
+        if there.get(name) != here.get(name):
+            raise ValueError(
+                f"out holds a run with {name}={shown(there.get(name))}, got {name}="
+                f"{shown(here.get(name))} and out={str(folder)!r}: choose another folder"
+            )
+
+
+def write_record(folder: Path, configuration: Mapping[str, Any]) -> None:
+    """Write `run.json`: the command, date, version, commit, hardware and `configuration`."""
+    _write_run(folder, _this_run() | {"configuration": configuration})
+
+
+def read_record(folder: Path) -> Row:
+    """The `run.json` of a folder, whose "configuration" is a dictionary.
+
+    Raises:
+        ValueError: if it is broken.
+    """
+    try:
+        record = json.loads((folder / RUN).read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"out holds a broken {RUN}, got {str(folder)!r}: {error}") from error
+    if not isinstance(record, dict) or not isinstance(record.get("configuration"), dict):
+        raise ValueError(
+            f"out holds a broken {RUN}, got {str(folder)!r}: it must hold a configuration"
+        )
+    return record
+
+
+def record_continuation(folder: Path) -> None:
+    """Add this process to `run.json`: it computes rows that the first one left out."""
+    record = read_record(folder)
+    record["continued"] = [*(record.get("continued") or []), _this_run()]
+    _write_run(folder, record)
+
+
+def provenance(device: torch.device | None = None) -> dict[str, str | None]:
+    """Version, commit and hardware of this process.
+
+    The commit is that of the repository of this library, with "+" where files differ from it; None
+    for an installed copy, wherever it is used.
+    """
+    from dnl import __version__
+
+    return {
+        "version": __version__,
+        "commit": _commit(),
+        "hardware": describe_hardware(device or torch.device("cpu")),
+    }
+
+
+def command_line() -> str:
+    """The command of this process, as one would type it."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    program = ["-m", spec.name] if spec else [Path(sys.argv[0]).name]
+    return shlex.join(["python", *program, *sys.argv[1:]])
+
+
+def _program(record: Row) -> str | None:
+    """The command that wrote a record; None where it does not say."""
+    if isinstance(record.get("program"), str):
+        return str(record["program"])
+    words = str(record.get("command", "")).split()  # older records
+    named = words[2] if words[:2] == ["python", "-m"] and len(words) > 2 else None
+    return named if named is not None and named.startswith(("dnl.", "experiments.")) else None
+
+
+def _this_run() -> Row:
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"command": command_line(), "program": cli.called(), "date": date, **provenance()}
+
+
+def _write_run(folder: Path, record: Row) -> None:
+    write_text(folder / RUN, json.dumps(record, indent=1) + "\n")
+
+
+def _commit() -> str | None:
+    source = Path(__file__).resolve()
+    # A hook of git, say, tells its children of another repository than the one that they are in.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    described = ["describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    # A copy that is installed below somebody's repository is no part of it.
+    for arguments in (["ls-files", "--error-unmatch", source.name], described):
+        try:
+            done = subprocess.run(
+                ["git", *arguments],
+                cwd=source.parent,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None  # an installed copy, or no git
+    return done.stdout.strip()
