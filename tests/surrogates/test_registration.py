@@ -13,7 +13,7 @@ from dnl.bench import main
 from dnl.layers import PATTERN_GRADIENTS
 from dnl.reporting import palette
 from dnl.runtime import cli
-from dnl.surrogates import SURROGATES, Architecture, Shape, Surrogate, register, registry
+from dnl.surrogates import SURROGATES, Architecture, Shape, Surrogate, register
 from dnl.training.recipes import PAPER, RECIPE_NAMES
 from tests.surrogates import test_fitting as fits
 from tests.surrogates import test_surrogates as networks
@@ -40,7 +40,7 @@ def name() -> Iterator[str]:
     """The name of a surrogate that is registered for the time of a test."""
     register(Surrogate(**FIELDS))
     yield FIELDS["name"]
-    del registry._registered[FIELDS["name"]]
+    del SURROGATES._entries[FIELDS["name"]]
 
 
 def test_networks_keep_the_contract(name: str) -> None:
@@ -119,11 +119,11 @@ def test_a_field_of_a_wrong_kind_is_named(field: str, wrong: object) -> None:
 def test_names_are_taken_once(name: str) -> None:
     for taken in (name, "relu"):
         before = SURROGATES[taken]
-        with pytest.raises(ValueError, match=f"name must be a new one, got '{taken}'"):
+        with pytest.raises(ValueError, match=f"name '{taken}' is taken"):
             register(Surrogate(**FIELDS | {"name": taken}))
         assert SURROGATES[taken] is before
     other: Any = "relu"
-    with pytest.raises(ValueError, match="surrogate must be a Surrogate, got 'relu'"):
+    with pytest.raises(ValueError, match="entry must be a Surrogate, got 'relu'"):
         register(other)
 
 
