@@ -63,11 +63,11 @@ def execute(plan: Plan, folder: ResultFolder, quiet: bool = False, place: Place 
         0; 1 where a game failed; 130 where the run was interrupted.
     """
     try:
-        from dnl import plot  # here: matplotlib takes a second to load
+        from dnl.reporting.benchmark_figures import draw  # here: matplotlib loads slowly
 
         run(folder, plan.stages, game_of, quiet, place)
         failed = [row for row in folder.rows.values() if row["status"] != "ok"]
-        figures = plot.draw(folder.path) if len(failed) < len(folder.rows) else []
+        figures = draw(folder.path) if len(failed) < len(folder.rows) else []
     except KeyboardInterrupt:
         told = interruption.word().capitalize()
         print(

@@ -20,12 +20,13 @@ from dnl.equilibria.response_walks import radii, walk
 from dnl.equilibria.search import Search
 from dnl.equilibria.verification import decide
 from dnl.exact.full_revelation import best_baseline_welfare
+from dnl.reporting import palette
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.budget import Budget
 from dnl.runtime.records import Row
 from dnl.runtime.tables import Key, write_table
-from dnl.surrogates.registry import PAPER_SURROGATES
+from dnl.surrogates.registry import PAPER_SURROGATES, SURROGATES
 from experiments.shared.resumable import table_of
 from experiments.surrogate_fit import KEYS as FIT_KEYS
 from experiments.surrogate_fit import NETWORKS, network_file
@@ -180,6 +181,13 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     return summary.reset_index().round(5)
 
 
+def colour_of(way: str) -> str:
+    """That of the surrogate that a way uses, where it uses one."""
+    if way in FITS:
+        return SURROGATES[FITS[way][0]].colour
+    return (palette.RANDOM if way == STARTS else palette.TRUE_GAME).colour
+
+
 def draw(rows: pd.DataFrame, path: Path) -> None:
     """Welfare of the best finished equilibrium, game by game."""
     from matplotlib.figure import Figure  # here: it takes a second to load
@@ -192,8 +200,7 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     for axes, ((n, m, s, a), games) in zip(panels, groups, strict=True):
         for y, way in enumerate(ways):
             found = games.loc[games["way"] == way, "finished_gain"].dropna()
-            colour = "#0072B2" if "posterior" in way or "learned" in way else "#999999"
-            axes.scatter(found, [y] * len(found), s=22, color=colour, alpha=0.7)
+            axes.scatter(found, [y] * len(found), s=22, color=colour_of(way), alpha=0.7)
         axes.axvline(0, color="grey", linewidth=0.8, linestyle="--")
         axes.set_title(f"N={n} ({m},{s},{a})", fontsize=10)
     panels[0].set_yticks(range(len(ways)), ways, fontsize=8)

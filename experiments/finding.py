@@ -16,9 +16,10 @@ from dnl import FitConfig, extragradient, find_equilibria, fit, full_revelation,
 from dnl.equilibria.blocks import is_enumerated
 from dnl.equilibria.verification import decide_many
 from dnl.exact.full_revelation import best_baseline_welfare
+from dnl.reporting import palette
 from dnl.runtime import cli
 from dnl.runtime.records import Row
-from dnl.surrogates.registry import check_surrogate
+from dnl.surrogates.registry import SURROGATES, check_surrogate
 from experiments.shared.resumable import table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
@@ -191,11 +192,11 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     from matplotlib.figure import Figure  # here: it takes a second to load
 
     methods = {
-        "ceiling": ("what no profile exceeds", "v", "#CCCCCC"),
-        "gain": ("find_equilibria", "o", "#0072B2"),
-        "block_gain": ("enumerated block profiles", "_", "#D55E00"),
-        "pipeline_gain": ("surrogate end points, certified", "x", "#009E73"),
-        "random_gain": ("random profiles, certified", "+", "#999999"),
+        "ceiling": ("what no profile exceeds", "v", palette.BOUND.colour),
+        "gain": ("find_equilibria", "o", palette.OURS.colour),
+        "block_gain": ("enumerated block profiles", "_", palette.TRUE_GAME.colour),
+        "pipeline_gain": ("surrogate end points, certified", "x", SURROGATES["dnl"].colour),
+        "random_gain": ("random profiles, certified", "+", palette.RANDOM.colour),
     }
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     axes = figure.subplots()

@@ -31,6 +31,7 @@ from dnl import (
     follower_worst,
     pricing_gain,
 )
+from dnl.reporting import palette
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.records import Row
@@ -218,17 +219,20 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     from matplotlib.figure import Figure  # here: it takes a second to load
 
     groups = list(rows.groupby(SIZE, sort=False))
+    styles = palette.surrogate_styles(()) | {TRUTH: palette.TRUE_GAME}
+    order = list(styles)
     figure = Figure(figsize=(3.2 * len(groups), 3.6), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     for axes, ((law, *sizes), games) in zip(panels, groups, strict=True):
         lost = games["gain"] if law == "pricing" else 1 - games["place"]
         labels = games["surrogate"] + "\n" + games["way"]
-        for x, label in enumerate(labels.unique()):
+        shown = sorted(labels.unique(), key=lambda label: order.index(label.split("\n")[0]))
+        for x, label in enumerate(shown):
             values = lost[labels == label].clip(lower=1e-5)
             spread = [x + 0.3 * (i / max(len(values) - 1, 1) - 0.5) for i in range(len(values))]
-            axes.scatter(spread, values, s=14)
+            axes.scatter(spread, values, s=14, color=styles[label.split("\n")[0]].colour)
             axes.plot([x - 0.25, x + 0.25], [values.median()] * 2, color="black")
-        axes.set_xticks(range(labels.nunique()), list(labels.unique()), fontsize=7, rotation=60)
+        axes.set_xticks(range(len(shown)), shown, fontsize=7, rotation=60)
         axes.set_yscale("log")
         axes.set_title(f"{law} ({', '.join(map(str, sizes))})", fontsize=10)
         axes.set_ylabel(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dnl import FitConfig, FittedSurrogate, fit
 from dnl.reporting.figures import write_figure
+from dnl.reporting.palette import COLOURS
 from dnl.runtime import cli
 from dnl.runtime.records import Row
 from dnl.runtime.tables import Key
@@ -22,7 +23,6 @@ from games.randomness import stream
 SIZES = ((2, 3, 3, 3), (2, 4, 3, 5))  # N, M, S, A
 DRAWN = 3  # games per size in the figure
 GRID = 120  # posteriors along an edge of the simplex
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
 KEYS = ["n_senders", "n_signals", "n_states", "n_actions", "instance"]
 
 

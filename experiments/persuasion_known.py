@@ -15,6 +15,7 @@ import pandas as pd
 
 from dnl import optimal_persuasion
 from dnl.learning_to_persuade import PAPER_WARM_UP, WarmUpConfig, persuade_known
+from dnl.reporting import palette
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.records import Row
@@ -33,7 +34,11 @@ PUBLISHED = dict(
 )
 KEYS = ["size", "instance"]
 WAYS = {"paper": "gradients, the paper's way", "ours": "gradients, our way"}
-COLOURS = {"optimum": "black", "paper": "#D55E00", "ours": "#0072B2"}
+COLOURS = {
+    "optimum": palette.BOUND.colour,
+    "paper": palette.PAPER_METHOD.colour,
+    "ours": palette.OURS.colour,
+}
 
 
 def main(
@@ -166,7 +171,7 @@ def draw(summary: pd.DataFrame, points: pd.DataFrame, path: Path) -> None:
         summary["size"] - 0.4,
         summary["published_optimum"],
         marker="x",
-        color="#CC79A7",
+        color=palette.PUBLISHED.colour,
         zorder=3,
         label="optimum in the paper's games (table 1)",
     )

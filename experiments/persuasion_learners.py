@@ -28,6 +28,7 @@ from dnl.learning_to_persuade import (
     learn_by_asking,
     model_receiver,
 )
+from dnl.reporting import palette
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.records import Row
@@ -58,12 +59,12 @@ PUBLISHED = dict(zip(("alternating", "model-r", "info-q", "info-policy"), range(
 # Who learns from play may settle elsewhere next time: more is asked again than of a rational one.
 ASKING = AskingConfig(queries=150, finalists=10, answers=6)
 KEYS = ["size", "instance"]
-LINES = {  # label, colour and marker, in the order of the legend
-    "asking": ("ours, asking", "#D55E00", "o"),
-    "alternating": ("the paper's method", "#0072B2", "s"),
-    "model-r": ("ModelR", "#009E73", "^"),
-    "info-q": ("Info-Q", "#CC79A7", "v"),
-    "info-policy": ("Info-Policy", "#E69F00", "D"),
+STYLES = {  # in the order of the legend
+    "asking": palette.OURS._replace(label="ours, asking"),
+    "alternating": palette.PAPER_METHOD,
+    "model-r": palette.MODEL_R,
+    "info-q": palette.INFO_Q,
+    "info-policy": palette.INFO_POLICY,
 }
 
 
@@ -197,9 +198,13 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     axes = figure.subplots()
     optimum = table.groupby("size")["lp_optimum"].first()
     axes.plot(
-        optimum.index, optimum, color="black", linestyle="--", label="optimum for a known receiver"
+        optimum.index,
+        optimum,
+        color=palette.BOUND.colour,
+        linestyle="--",
+        label="optimum for a known receiver",
     )
-    for method, (label, colour, marker) in LINES.items():
+    for method, (label, colour, marker) in STYLES.items():
         own = table[table["method"] == method]
         axes.errorbar(
             own["size"],
@@ -214,7 +219,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     axes.plot(
         published["size"],
         published["paper_utility"],
-        color=LINES["alternating"][1],
+        color=palette.PAPER_METHOD.colour,
         linestyle=":",
         label="the paper's method, published",
     )

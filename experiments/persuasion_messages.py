@@ -24,6 +24,7 @@ from dnl.learning_to_persuade import (
     learn_alternating,
     persuade_known,
 )
+from dnl.reporting import palette
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.records import Row
@@ -46,10 +47,10 @@ LABELS = {
     "alternating": "the paper's method, receiver unknown",
 }
 COLOURS = {
-    "bound": "black",
-    "gradients": "#0072B2",
-    "exact": "#009E73",
-    "alternating": "#D55E00",
+    "bound": palette.BOUND.colour,
+    "gradients": palette.OURS.colour,
+    "exact": palette.COLOURS[5],
+    "alternating": palette.PAPER_METHOD.colour,
 }
 
 

@@ -25,6 +25,7 @@ from dnl.learning_to_persuade import (
     learn_alternating,
     learn_by_asking,
 )
+from dnl.reporting import palette
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.records import Row
@@ -47,8 +48,10 @@ PAPER = {  # table 1: ratio to the optimum, optimum
 }
 KEYS = ["size", "instance"]
 DRAWN = (8, 16, 32)  # sizes in the figure
-COLOURS = {"alternating": "#0072B2", "asking": "#D55E00"}
-LABELS = {"alternating": "the paper's method", "asking": "ours, asking"}
+STYLES = {
+    "alternating": palette.PAPER_METHOD,
+    "asking": palette.OURS._replace(label="ours, asking"),
+}
 
 
 def main(
@@ -189,17 +192,16 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     panels = figure.subplots(1, len(sizes), squeeze=False, sharey=True)[0]
     for axes, size in zip(panels, sizes, strict=True):
         games = rows[rows["size"] == size]
-        for method, colour in COLOURS.items():
+        for method, (label, colour, _) in STYLES.items():
             own = games[games["method"] == method]
             queries = np.unique(np.geomspace(1, own["queries"].max(), 200).astype(int))
             curves = np.stack([best_after(steps, queries) for steps in own["best_ratios"]])
-            axes.plot(queries, curves.mean(0), color=colour, label=LABELS[method])
+            axes.plot(queries, curves.mean(0), color=colour, label=label)
             low, high = curves.min(0), curves.max(0)
             axes.fill_between(queries, low, high, color=colour, alpha=0.15, linewidth=0)
         if size in PAPER:
-            axes.axhline(
-                PAPER[size][0], color="grey", linestyle="--", linewidth=0.8, label="as published"
-            )
+            label, colour, _ = palette.PUBLISHED
+            axes.axhline(PAPER[size][0], color=colour, linestyle="--", linewidth=0.8, label=label)
         axes.set_xscale("log")
         axes.set_title(f"{size} x {size}", fontsize=10)
         axes.set_xlabel("queries (policies answered)")

@@ -1,13 +1,9 @@
-"""Figure 8: sender utilities at the stricter radius 0.01 (30 iterations of extra-gradient)."""
+"""Figure 8 of the paper: an entry of `experiments.shared.benchmark.FIGURES`."""
 
-from dnl import plot
-from dnl.benchmark.plan import BenchConfig
 from dnl.runtime import cli
 from experiments.shared.benchmark import figure_command
 
-main = figure_command(
-    "radius_001", plot.utilities_figure, BenchConfig(preset="paper", senders=(2,), radius=0.01)
-)
+main = figure_command("radius_001")
 
 if __name__ == "__main__":
     raise SystemExit(cli.run(main, "experiments.radius_001"))

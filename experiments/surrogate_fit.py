@@ -19,7 +19,7 @@ from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.records import Row
 from dnl.runtime.tables import Key, write_table
-from dnl.surrogates.registry import PAPER_SURROGATES
+from dnl.surrogates.registry import PAPER_SURROGATES, SURROGATES
 from experiments.shared.resumable import table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
@@ -168,22 +168,21 @@ def draw(summary: pd.DataFrame, path: Path) -> None:
     sizes = list(dict.fromkeys(zip(summary["n_senders"], summary["size"], strict=True)))
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
-    markers = {"posterior-dnl": "o", "relu": "s", "delu": "^", "dnl": "D"}
-    colours = {"posterior-dnl": "#0072B2", "relu": "#999999", "delu": "#E69F00", "dnl": "#D55E00"}
-    for fit_name, lines in summary.groupby("fit", sort=True):
-        surrogate = str(fit_name).split(",")[0]
-        plain = "paper" in str(fit_name) or "tenth" in str(fit_name)
+    order, fits = list(SURROGATES), {str(name): lines for name, lines in summary.groupby("fit")}
+    for fit_name in sorted(fits, key=lambda name: (order.index(name.split(",")[0]), name)):
+        surrogate, lines = fit_name.split(",")[0], fits[fit_name]
+        plain = "paper" in fit_name or "tenth" in fit_name
         aside = {"relu": -0.15, "dnl": 0.15}.get(surrogate, 0.0)  # so that none hides another
         pairs = zip(lines["n_senders"], lines["size"], strict=True)
         place = [sizes.index(pair) + aside for pair in pairs]
         axes.scatter(
             place,
             lines["unexplained"],
-            marker=markers[surrogate],
-            edgecolors=colours[surrogate],
-            facecolors="none" if plain else colours[surrogate],
+            marker=SURROGATES[surrogate].marker,
+            edgecolors=SURROGATES[surrogate].colour,
+            facecolors="none" if plain else SURROGATES[surrogate].colour,
             s=50,
-            label=str(fit_name),
+            label=fit_name,
         )
     axes.set_xticks(range(len(sizes)), [f"N={n}\n{size}" for n, size in sizes])
     axes.set_yscale("log")

@@ -26,7 +26,7 @@ def threads() -> Iterator[Callable[[int], None]]:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of the benchmark draw nothing, which saves most of a small one's time."""
-    monkeypatch.setattr("dnl.plot.draw", lambda folder: [])
+    monkeypatch.setattr("dnl.reporting.benchmark_figures.draw", lambda folder: [])
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ PUBLIC = {
     "dnl.report": "report",
     "dnl.solve": "main",
     "dnl.surrogates": "PAPER_SURROGATES SURROGATES Architecture DeLUNetwork ReLUNetwork Shape"
-    " make_surrogate parameter_count",
+    " Surrogate make_surrogate parameter_count register",
     "games": "LAWS REGISTRY ContractGame Family Focused FollowerGame GameStack PersuasionGame"
     " PricingGame SecurityGame UtilityEstimate Zoomed advertising_products_game"
     " advertising_quality_game didactic_game prosecutor_game random_contract_game"

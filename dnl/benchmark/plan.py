@@ -14,7 +14,7 @@ from dnl.runtime import cli
 from dnl.runtime.devices import pick_device
 from dnl.runtime.tables import Key
 from dnl.surrogates.fitted import FitConfig
-from dnl.surrogates.registry import PAPER_SURROGATES, check_surrogate
+from dnl.surrogates.registry import PAPER_SURROGATES, SURROGATES, check_surrogate
 from dnl.training.recipes import RECIPE_NAMES
 from games import LAWS, checks
 
@@ -107,7 +107,11 @@ class BenchConfig:
     states: Annotated[tuple[int, ...] | None, cli.MANY] = None
     actions: Annotated[tuple[int, ...] | None, cli.MANY] = None
     instances: int | None = None
-    surrogates: Annotated[tuple[str, ...], cli.MANY] = PAPER_SURROGATES
+    surrogates: Annotated[
+        tuple[str, ...],
+        cli.MANY,
+        Parameter(help=f"Networks to compare, out of {', '.join(SURROGATES)}."),
+    ] = PAPER_SURROGATES
     recipe: str = "paper"
     samples: int | None = None
     epochs: int | None = None

@@ -1,1 +1,1 @@
-"""What people read and look at: reports, summaries and figures."""
+"""Text and figures about equilibria and benchmarks."""

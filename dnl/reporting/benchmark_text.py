@@ -1,18 +1,18 @@
-"""The table that a person reads at the end of a run."""
+"""The summary that a benchmark prints at its end."""
 
 import pandas as pd
 
 
 def summarise(table: pd.DataFrame) -> str:
-    """A few lines per law and number of senders, and a plain word where the finding is plain.
+    """Tables per law and number of senders, with plain sentences about what failed.
 
     Args:
         table: rows as in `results.csv`.
 
     Returns:
-        Text: per surrogate the mean error (raw and as unexplained variance, constant games left
-        out), the share of end points that verification did not refute, the number of games with at
-        least one, and there the mean welfare beside full revelation.
+        Text: for each surrogate the mean error (raw, and as unexplained variance without constant
+        games), the share of end points that verification did not refute, the number of games with
+        at least one such end point, and their mean welfare above full revelation.
     """
     parts = []
     ok = table[table["status"] == "ok"]
@@ -59,7 +59,7 @@ def _line(surrogate: str, rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _slack(rows: pd.DataFrame) -> pd.Series:
-    """What is rounding in a difference of welfare: all of it, where utilities are constant."""
+    """Differences of welfare below this are rounding, as all are if utilities are constant."""
     ranges = [column for column in rows if str(column).startswith("payoff_range_")]
     return 1e-6 * rows[ranges].sum(axis=1)
 
@@ -83,7 +83,7 @@ def _findings(games: pd.DataFrame, starts: float) -> list[str]:
 
 
 def _certificates(games: pd.DataFrame, one: pd.DataFrame) -> list[str]:
-    """What exact verification adds to sampling; nothing for tables without it."""
+    """What exact verification adds to the sampled one; nothing for tables without it."""
     if "certified" not in games or games["certified"].isna().all():
         return []
     lines = []

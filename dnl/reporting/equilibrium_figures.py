@@ -1,4 +1,4 @@
-"""Figures of one equilibrium: its policies, its utilities, and what the receiver comes to believe.
+"""Figures of one equilibrium: its policies, its utilities and the receiver's posteriors.
 
 The `*_figure` functions draw and return a matplotlib `Figure`; `draw` writes them all.
 """
@@ -16,22 +16,21 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dnl.equilibria import Equilibrium
+from dnl.reporting import palette
 from dnl.reporting.equilibrium_text import outcomes, reactions
 from dnl.reporting.figures import write_figure
 
-MAX_NUMBERS = 120  # cells of a heat map; with more, no numbers are printed in them
+MAX_NUMBERS = 120  # most cells of a heat map in which numbers are printed
 _Points = NDArray[np.float64]
 
-# Okabe and Ito's palette, then Tol's: they stay apart under the common colour-vision deficiencies.
-# Regions carry the action's number as well: from the thirteenth action on colours return.
-_COLORS = (
-    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#666666"),
-    *("#882255", "#999933", "#332288", "#44AA99"),
-)
-_BARS = {"equilibrium": "#0072B2", "full revelation": "#555555", "no information": "#BBBBBB"}
+_BARS = {
+    "equilibrium": palette.OURS.colour,
+    "full revelation": palette.FULL_REVELATION.colour,
+    "no information": palette.NO_INFORMATION.colour,
+}
 _CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(0.75)]])  # of states 0, 1, 2
 _CENTRED: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 12}
-_PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2}
+_TEXT_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 2}
 _AREA = 900.0  # of the marker of a belief of probability 1, in square points
 
 
@@ -106,14 +105,14 @@ def beliefs_figure(equilibrium: Equilibrium) -> Figure:
     """The receiver's posteriors over its regions of best actions, for two or three states.
 
     Raises:
-        ValueError: for another number of states, which no plane shows.
+        ValueError: for another number of states.
     """
     game = equilibrium.game
     if game.n_states not in (2, 3):
         raise ValueError(f"beliefs are drawn for 2 or 3 states, got {game.n_states}")
     beliefs: dict[tuple[tuple[float, ...], int], float] = {}
     for reaction in reactions(game, equilibrium.policies):
-        # Signals that say the same make one marker.
+        # Joint signals of equal posterior and action share a marker.
         key = (tuple((reaction.posterior + 0.0).round(decimals=9).tolist()), reaction.action)
         beliefs[key] = beliefs.get(key, 0.0) + reaction.probability
     points = np.array([point for point, _ in beliefs])
@@ -134,7 +133,7 @@ def _on_line(
         panel.axvspan(start, stop, color=_color(action), alpha=0.18, linewidth=0)
         panel.axvline(start, color="white", linewidth=1.5)
         if stop - start > 0.04:
-            panel.text((start + stop) / 2, 0.93 * top, str(action), **_CENTRED, bbox=_PAPER)
+            panel.text((start + stop) / 2, 0.93 * top, str(action), **_CENTRED, bbox=_TEXT_BOX)
     for point, action, share in zip(points, actions, probability, strict=True):
         panel.vlines(point[1], 0, share, color=_color(action), linewidth=2)
         panel.scatter(point[1], share, 60, _color(action), edgecolors="black", zorder=3)
@@ -204,7 +203,7 @@ def _in_triangle(
 
 
 def _finish(figure: Figure, actions: list[int]) -> None:
-    """Titles, and one entry of the legend for each action that is taken."""
+    """Add titles, and a legend entry for each action that is taken."""
     panel = figure.axes[0]
     figure.suptitle("What the receiver believes, and does", fontsize=12)
     panel.set_title("shaded and numbered: the receiver's best action", fontsize=9)
@@ -214,7 +213,7 @@ def _finish(figure: Figure, actions: list[int]) -> None:
 
 
 def _intervals(v: _Points) -> list[tuple[int, float, float]]:
-    """Best action, start and stop along the probability of state 1, `v` being `(2, A)`."""
+    """Best action, start and stop of each interval of P(state 1), for `v (2, A)`."""
     slope, cuts = v[1] - v[0], {0.0, 1.0}
     for a, b in np.ndindex(v.shape[1], v.shape[1]):
         if slope[a] != slope[b]:
@@ -248,7 +247,7 @@ def _region(v: _Points, action: int) -> _Points:
 
 
 def _name_region(panel: Axes, corners: _Points, action: int, markers: _Points) -> None:
-    """Write the action's number where the region is wide and no marker lies."""
+    """Write the action's number where the region is wide and free of markers."""
     mixes = np.random.default_rng(0).dirichlet(np.ones(len(corners)), 400) @ corners
     gaps = [np.linalg.norm(mixes[:, None] - markers, axis=2).min(1)]
     for start, stop in zip(corners, np.roll(corners, -1, 0), strict=True):
@@ -258,7 +257,7 @@ def _name_region(panel: Axes, corners: _Points, action: int, markers: _Points) -
             offset = mixes - start
             gaps.append(1.5 * abs(along[0] * offset[:, 1] - along[1] * offset[:, 0]) / length)
     room = np.minimum.reduce([*gaps, np.full(len(mixes), 0.12)])
-    # Among places with room enough, the middle.
+    # The most central of the places with enough room.
     middle = np.linalg.norm(mixes - corners.mean(0), axis=1)
     best = int(np.lexsort((middle, -room))[0])
     if room[best] > 0.025:
@@ -267,7 +266,8 @@ def _name_region(panel: Axes, corners: _Points, action: int, markers: _Points) -
 
 
 def _color(action: int) -> str:
-    return _COLORS[action % len(_COLORS)]
+    # From the thirteenth action on colours repeat; regions also carry the action's number.
+    return palette.COLOURS[action % len(palette.COLOURS)]
 
 
 def _ticks(count: int) -> list[int]:

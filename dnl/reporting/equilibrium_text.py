@@ -1,4 +1,4 @@
-"""What a person reads about an equilibrium: plain text, every number from the true game."""
+"""Equilibria as plain text; every number is computed on the true game."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,18 +15,18 @@ from dnl.exact.status import Status
 from dnl.exact.welfare_ceiling import welfare_ceiling
 from games import PersuasionGame
 
-MAX_LINES = 20  # of an overview
+MAX_LINES = 20  # equilibria listed in an overview
 MAX_REACTIONS = 24  # joint signals shown, the most probable first
-MAX_STATES = 10  # with more, only the likely states of a posterior are shown
+MAX_STATES = 10  # most states of which all are shown in a posterior, not just the likeliest
 ROUNDING = 1e-9  # of the payoff ranges: a difference of welfares below is none
 
 
 @dataclass(frozen=True, eq=False)
 class Reaction:
-    """What the receiver makes of one joint signal.
+    """The receiver's response to one joint signal.
 
     Attributes:
-        signals: `(m_1, ..., m_N)`, what each sender sent.
+        signals: `(m_1, ..., m_N)`, one per sender.
         probability: of the joint signal, above 0.
         posterior: `(S,)`.
         action: the receiver's.
@@ -79,17 +79,17 @@ def _players(game: PersuasionGame, senders: Tensor, receiver: Tensor) -> dict[st
 
 
 def report(equilibrium: Equilibrium) -> str:
-    """A readable account of one equilibrium: verdicts, policies, reactions, utilities, proofs.
+    """Text about one equilibrium: verdicts, policies, reactions, utilities, proven bounds.
 
-    Numbers are rounded to the nearest, but proven bounds upwards, so that they still hold as they
-    are printed. States, signals, actions and senders count from 0.
+    Numbers are rounded to nearest, but proven bounds upwards, so that they hold as printed. States,
+    signals, actions and senders count from 0.
     """
     parts = (_header, _policies, _reactions, _utilities, _certificates)
     return "\n\n".join(part(equilibrium) for part in parts) + "\n"
 
 
 def overview(equilibria: Sequence[Equilibrium]) -> str:
-    """How many there are, and a line for each of the first, in the order given."""
+    """The number of equilibria, and a line for each of the first, in the given order."""
     rows = [
         [
             str(rank),
@@ -121,7 +121,7 @@ def search_report(
 
 
 def nothing_found(game: PersuasionGame, radius: float, time_limit: float) -> str:
-    """What to say, and to do, where no profile was certified."""
+    """Text for a search that certified no profile, with advice."""
     columns = zip(full_revelation(game).utilities, game.no_information(), strict=True)
     rows = {f"sender {n}": [float(value) for value in row] for n, row in enumerate(columns)}
     return (
@@ -289,7 +289,7 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _aligned(table: Mapping[str, Sequence[float]]) -> list[list[str]]:
-    """Rows of utilities: in each, as many decimals for all as give the largest six digits."""
+    """Rows of utilities, each with the decimals that give its largest number six digits."""
     rows = []
     for name, values in table.items():
         largest = max(map(abs, values))
@@ -303,7 +303,7 @@ def _number(value: float, digits: int = 6) -> str:
 
 
 def _bound(value: float, digits: int = 3) -> str:
-    """Rounded up: what is proven of `value` must hold of what is printed."""
+    """`value` rounded up, so that a proven bound holds as printed."""
     if not math.isfinite(value):
         return "no bound"
     rounded = Context(prec=digits, rounding=ROUND_CEILING).create_decimal(value)
@@ -311,7 +311,7 @@ def _bound(value: float, digits: int = 3) -> str:
 
 
 def _probability(value: float | Tensor) -> str:
-    """Four decimals, but exactly 0 and 1 stand out, and what rounds to 0 shows its size."""
+    """Four decimals; exactly 0 is ".", exactly 1 is "1", tiny numbers show their magnitude."""
     value = float(value)
     if value in (0, 1):
         return "." if value == 0 else "1"

@@ -1,8 +1,8 @@
-"""Figures are drawn into files: what surrounds a process has no say in it, and no file is cut.
+"""Write matplotlib figures to files, whole or not at all and whatever MPLBACKEND says.
 
-Matplotlib fails to import where the environment variable MPLBACKEND names a backend that it does
-not know. A process started from a notebook inherits that notebook's, whatever is installed here.
-Figures of this library need no backend.
+Matplotlib cannot be imported if the environment variable MPLBACKEND names an unknown backend. A
+process started from a notebook inherits the notebook's, which need not be installed here. Figures
+of this library need no backend.
 """
 
 import io
@@ -25,12 +25,12 @@ def write_figure(path: Path, figure: "Figure", dpi: int = 150) -> None:
 
 
 def forget_unusable_backend() -> None:
-    """Unset MPLBACKEND where it names a backend that matplotlib does not know."""
+    """Unset MPLBACKEND if it names a backend that matplotlib does not know."""
     name = os.environ.get("MPLBACKEND")
     if not name or "matplotlib" in sys.modules:
         return
     del os.environ["MPLBACKEND"]
-    import matplotlib  # here: only where there is something to find out
+    import matplotlib  # here: only if the variable is set
 
     try:
         matplotlib.rcParams["backend"] = name  # as matplotlib does itself

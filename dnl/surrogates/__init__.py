@@ -1,4 +1,4 @@
-"""Networks that stand in for a game: which there are, how they are fitted, what they learn."""
+"""Surrogates: networks that predict senders' utilities, fitted to samples of a game."""
 
 from dnl.surrogates.networks.delu import DeLUNetwork
 from dnl.surrogates.networks.relu import ReLUNetwork

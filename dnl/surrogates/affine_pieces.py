@@ -1,11 +1,12 @@
-"""The pieces of a piecewise affine function, exactly: what descent leaves a little off, put right.
+"""Exact recovery of a piecewise affine function from noiseless samples.
 
-Where a follower's choice stays, a leader's utility is often affine and simulated without noise.
-Then a few samples give a piece away for good: all others of that piece lie on the same plane. So
-the planes are found by consensus (Fischler and Bolles 1981), starting from what descent has learned
-(clusterwise regression, Spaeth 1979); every sample is told its piece; and the choices' scores
-follow from a linear classification of the samples. Those are separable for a follower of linear
-scores, unless two of its choices are worth the same to everybody: such two become one piece.
+While a follower's choice stays the same, a leader's utility is often affine and simulated without
+noise. Then a few samples of a piece determine its plane, and all other samples of the piece lie on
+it. The planes are found by consensus (Fischler and Bolles 1981), starting from those that gradient
+descent has learned (clusterwise regression, Spaeth 1979). Each sample is then assigned to its
+piece, and a linear classification of the samples gives the scores of the choices. The samples of a
+follower with linear scores are separable, unless two choices are worth the same to everybody: these
+two become one piece.
 
 Shapes: `B` samples, `F` features, `C` pieces, `O` outputs.
 """
@@ -21,21 +22,21 @@ from torch.nn import functional
 from dnl.layers import FollowerNetwork
 from dnl.layers.follower import extended
 
-TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}  # of a sample's distance from its plane
+PLANE_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}  # distance of a sample from its plane
 SWEEPS = 10  # of clusterwise regression
-TRIES = 64  # neighbourhoods that are asked for another plane
-RIDGE = 1e-9  # of scores, which separable samples would let grow for ever
-SEEN = 1e-12  # of the largest second moment: directions of less are rounding
-ITERATIONS = 500  # of the classification
+NEIGHBOURHOODS = 64  # in which another plane is looked for
+SCORE_RIDGE = 1e-9  # on the scores, which would grow without bound on separable samples
+LEAST_MOMENT = 1e-12  # share of the largest second moment; directions with less are rounding
+CLASSIFIER_ITERATIONS = 500
 
 
 @dataclass(frozen=True, eq=False)
 class Pieces:
-    """Planes and who lies on which.
+    """Planes, and the plane on which each sample lies.
 
     Attributes:
-        planes: `(C, F, O)`; zero for a piece that was not needed.
-        piece: `(B,)` int64, -1 for a sample on no plane.
+        planes: `(C, F, O)`; zero for a piece that is not needed.
+        piece: `(B,)` int64, -1 for a sample that lies on none.
     """
 
     planes: Tensor
@@ -45,16 +46,16 @@ class Pieces:
 def find_pieces(
     x: Tensor, y: Tensor, planes: Tensor, generator: torch.Generator, tolerance: float
 ) -> Pieces:
-    """At most `C` planes on which the samples lie.
+    """Find at most `C` planes on which the samples lie.
 
     Args:
-        x: `(B, F)` float64; a feature that is 1 everywhere makes linear maps affine.
-        y: `(B, O)`, of size 1.
-        planes: `(C, F, O)`, where to start.
-        generator: of the neighbourhoods.
+        x: `(B, F)` float64; a feature that is always 1 makes linear maps affine.
+        y: `(B, O)`, of unit scale.
+        planes: `(C, F, O)`, the initial ones.
+        generator: draws the neighbourhoods.
         tolerance: largest distance `|x plane - y|`, summed over outputs, of a sample on a plane.
     """
-    enough = 2 * x.shape[1]  # samples that make a consensus
+    enough = 2 * x.shape[1]  # samples for a consensus
     planes = _clusterwise(x, y, planes.to(x), enough)
     hits = distances(x, y, planes) <= tolerance  # (B, C)
     free = torch.ones(len(x), dtype=torch.bool)
@@ -84,7 +85,7 @@ def distances(x: Tensor, y: Tensor, planes: Tensor) -> Tensor:
 
 
 def _clusterwise(x: Tensor, y: Tensor, planes: Tensor, enough: int) -> Tensor:
-    """Each plane by least squares on the nearer half of the samples nearest to it, in turns."""
+    """Alternate: assign samples to the nearest plane; refit each to the nearer half of its own."""
     for _ in range(SWEEPS):
         nearest, piece = distances(x, y, planes).min(1)
         moved = planes.clone()
@@ -100,9 +101,9 @@ def _clusterwise(x: Tensor, y: Tensor, planes: Tensor, enough: int) -> Tensor:
 def _another(
     x: Tensor, y: Tensor, enough: int, generator: torch.Generator, tolerance: float
 ) -> Tensor | None:
-    """The plane of most of these samples, among those that neighbourhoods suggest."""
+    """The plane, fitted to a random neighbourhood, on which most of these samples lie."""
     best: tuple[int, Tensor | None] = (enough - 1, None)
-    for centre in torch.randint(len(x), (TRIES,), generator=generator).tolist():
+    for centre in torch.randint(len(x), (NEIGHBOURHOODS,), generator=generator).tolist():
         distance = (x - x[centre]).square().sum(1)
         near = distance.topk(min(x.shape[1] + 4, len(x)), largest=False).indices
         plane = _solve(x[near], y[near])
@@ -113,28 +114,28 @@ def _another(
 
 
 def _solve(x: Tensor, y: Tensor) -> Tensor:
-    """Least squares, the smallest solution of many: probabilities make features dependent."""
+    """Least squares of least norm: features that are probabilities are linearly dependent."""
     return torch.linalg.lstsq(x, y, driver="gelsd").solution
 
 
 def separating_scores(x: Tensor, piece: Tensor, n_pieces: int) -> Tensor:
-    """Linear scores `(n_pieces, in)` whose arg max is nearly every sample's piece, if possible.
+    """Linear scores `(n_pieces, in)` whose arg max is each sample's piece, where that is possible.
 
-    Logistic regression with hardly any ridge. Of separable samples a few in ten thousand, right at
-    a boundary, may be left on its wrong side.
+    Logistic regression with a tiny ridge. Even of separable samples, a few in ten thousand that are
+    very close to a boundary may end up on its wrong side.
 
     Args:
         x: `(B, in)` float64.
         piece: `(B,)` int64, from 0 to `n_pieces - 1`.
     """
     size, axes = torch.linalg.eigh(x.mT @ x / len(x))
-    seen = size >= SEEN * size[-1]
+    seen = size >= LEAST_MOMENT * size[-1]
     whitened = axes[:, seen] / size[seen].clamp_min(torch.finfo(x.dtype).tiny).sqrt()  # (in, seen)
     z = x @ whitened
     weight = z.new_zeros(n_pieces, z.shape[1]).requires_grad_()
     optimiser = torch.optim.LBFGS(
         [weight],
-        max_iter=ITERATIONS,
+        max_iter=CLASSIFIER_ITERATIONS,
         tolerance_grad=1e-10,
         tolerance_change=1e-13,
         history_size=20,
@@ -143,7 +144,7 @@ def separating_scores(x: Tensor, piece: Tensor, n_pieces: int) -> Tensor:
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        value = functional.cross_entropy(z @ weight.mT, piece) + RIDGE * weight.square().sum()
+        value = functional.cross_entropy(z @ weight.mT, piece) + SCORE_RIDGE * weight.square().sum()
         value.backward()
         return value
 
@@ -153,7 +154,7 @@ def separating_scores(x: Tensor, piece: Tensor, n_pieces: int) -> Tensor:
 
 
 def is_affine(network: nn.Module) -> TypeGuard[FollowerNetwork]:
-    """Whether `settle` knows such networks: those of one follower with linear scores."""
+    """Whether `settle` applies to a network: it has one follower with linear scores."""
     return (
         isinstance(network, FollowerNetwork)
         and network.choice.n_followers == 1
@@ -163,13 +164,13 @@ def is_affine(network: nn.Module) -> TypeGuard[FollowerNetwork]:
 
 @torch.no_grad()
 def settle(network: FollowerNetwork, x: Tensor, y: Tensor, generator: torch.Generator) -> bool:
-    """Replace a fitted network by exact pieces where these predict better; whether they did.
+    """Replace a fitted network's values by exact pieces if these predict better; True if so.
 
     Args:
-        network: of one follower with linear scores, on the CPU like all else.
+        network: of one follower with linear scores, on the CPU like the samples.
         x: `(B, in_features)`.
-        y: `(B, out_features)`, of size 1, without noise. The tolerance is that of its dtype.
-        generator: of the search for pieces.
+        y: `(B, out_features)`, of unit scale and without noise. Its dtype decides the tolerance.
+        generator: for the search for pieces.
 
     Raises:
         ValueError: for another network.
@@ -183,13 +184,13 @@ def settle(network: FollowerNetwork, x: Tensor, y: Tensor, generator: torch.Gene
     learned = {name: value.clone() for name, value in network.state_dict().items()}
     inputs, targets = x.double(), y.double()
     planes = network.planes().double().nan_to_num(0.0, 0.0, 0.0)  # training may have diverged
-    pieces = find_pieces(extended(inputs), targets, planes, generator, TOLERANCE[y.dtype])
+    pieces = find_pieces(extended(inputs), targets, planes, generator, PLANE_TOLERANCE[y.dtype])
     known = pieces.piece >= 0
     kept, piece = pieces.piece[known].unique(return_inverse=True)
     if not len(kept):
         return False
     scores = separating_scores(inputs[known], piece, len(kept))
-    # Choices that are not needed are copies of the first one.
+    # Choices that are not needed become copies of the first.
     number = torch.arange(len(planes))
     number = number.where(number < len(kept), 0)
     network.choice.weight.copy_(scores[number])
@@ -202,5 +203,5 @@ def settle(network: FollowerNetwork, x: Tensor, y: Tensor, generator: torch.Gene
 
 
 def _error(network: FollowerNetwork, x: Tensor, y: Tensor) -> float:
-    """Mean squared."""
+    """Mean squared error."""
     return (network(x.to(network.choice.weight)) - y).square().mean().item()

@@ -1,4 +1,4 @@
-"""How surrogates are trained: what a fit is told."""
+"""Settings of a fit."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,14 +19,15 @@ class FitConfig:
 
     Attributes:
         recipe: `"paper"`: Adam at a constant rate on the mean squared error of standardised
-            utilities; `"tuned"`: what measurement found best; or a `dnl.training.recipes.Recipe`.
-        samples: training profiles per game, rows uniform on the simplex.
-        test_samples: fresh profiles on which errors are measured.
+            utilities; `"tuned"`: the surrogate's best one in our measurements; or a
+            `dnl.training.recipes.Recipe`.
+        samples: training profiles per game, with rows uniform on the simplex.
+        test_samples: fresh profiles for measuring errors.
         epochs: passes over the training samples.
-        batch_size: samples per step, None for the recipe's; not stated in the paper.
-        lr: Adam's learning rate at the start, None for the recipe's.
+        batch_size: samples per step; None for the recipe's, as the paper states none.
+        lr: Adam's initial learning rate; None for the recipe's.
         architecture: sizes of the networks.
-        dtype: `"float32"` or `"float64"`, of the training; samples are simulated in the game's.
+        dtype: `"float32"` or `"float64"`, for training; samples are simulated in the game's dtype.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:1"`.
     """
 
@@ -54,11 +55,11 @@ class FitConfig:
         pick_device(self.device)
 
     def training(self, surrogate: str) -> Recipe:
-        """The recipe for one kind of networks, with what this configuration says otherwise."""
+        """The recipe for a surrogate, with this configuration's own values in place of its."""
         recipe = self.recipe
         if not isinstance(recipe, Recipe):
             recipe = SURROGATES[surrogate].recipes[recipe]
-        said: dict[str, Any] = {
+        own: dict[str, Any] = {
             "lr": self.lr,
             "batch_size": self.batch_size,
             "pattern_gradient": self.architecture.pattern_gradient,
@@ -67,4 +68,4 @@ class FitConfig:
             recipe = replace(recipe, posteriors=None)
         if self.lr is not None:
             recipe = replace(recipe, lr_inputs=None)
-        return replace(recipe, **{name: value for name, value in said.items() if value is not None})
+        return replace(recipe, **{name: value for name, value in own.items() if value is not None})

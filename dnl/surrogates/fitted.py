@@ -1,4 +1,4 @@
-"""The surrogate that comes out of a fit."""
+"""A surrogate fitted to a game: predictions, gradients, what it has learned, and its file."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,8 +20,8 @@ from games.surroundings import differentiable, own_surroundings, without_autocas
 
 __all__ = ["DTYPES", "FitConfig", "FittedSurrogate", "stack_surrogates"]
 
-SUPPORT = 0.001  # of random profiles: what rarer choices are worth was learned from a handful
-PROFILES = 1_000  # random ones, at which a learned choice must occur
+SUPPORT = 0.001  # least probability of a learned choice: rarer ones had only a few samples
+SUPPORT_PROFILES = 1_000  # random profiles by which that probability is measured
 
 
 @runtime_checkable
@@ -37,20 +37,20 @@ class LearnsReceiver(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FittedSurrogate:
-    """Networks fitted to a game's senders: a differentiable stand-in for its simulator.
+    """Networks fitted to a game's senders: a differentiable approximation of its simulator.
 
     Attributes:
-        surrogate: name of the networks.
-        networks: one per sender, or one for all; inputs are flattened profiles, outputs
-            standardised utilities.
+        surrogate: name of the surrogate.
+        networks: one per sender, or one for all; from flattened profiles to standardised
+            utilities.
         mean, scale: `(N,)`, the standardisation of utilities.
         mse: `(N,)`, mean squared error on fresh samples, in squared units of utility.
         unexplained: `(N,)`, `mse` as a fraction of the utility's variance there; NaN if constant.
-        constant: `(N,)` bool: the utility did not vary over the samples.
+        constant: `(N,)` bool: whether the utility did not vary over the samples.
         parameter_count: parameters of one network.
-        fit_seconds: wall time of the whole stack's training divided by its number of games.
-        game: identity of the game; `shape` its (N, M, S, A).
-        config, seed: what a fit needs to be run again.
+        fit_seconds: wall time of training the whole stack, divided by its number of games.
+        game: identity of the game, whose shape (N, M, S, A) is `shape`.
+        config, seed: those of the fit, for running it again.
     """
 
     surrogate: str
@@ -69,7 +69,7 @@ class FittedSurrogate:
 
     def __post_init__(self) -> None:
         self.networks.requires_grad_(False)
-        # Gradients are those of the function from now on, however it was trained.
+        # From now on gradients are those of the function itself, however it was trained.
         for module in self.networks.template.modules():
             if isinstance(module, FollowerChoice):
                 module.anneal(None)
@@ -97,17 +97,16 @@ class FittedSurrogate:
         """The persuasion game that posterior-dnl has learned, to be solved like any other.
 
         It has the same ex-ante utilities as this surrogate. Its actions are the learned choices:
-        two may stand for one action of the true game, and prior and receiver are known up to what
-        no sample of utilities can tell only.
+        two of them may stand for one action of the true game. Prior and receiver are identified
+        only as far as samples of utilities can identify them.
 
         Args:
-            support: choices less probable than this, at random profiles, are left out: what they
-                are worth was learned from a handful of samples. 0 keeps those that occur at all.
+            support: choices less probable than this at random profiles are left out, as their
+                utilities were learned from a few samples. 0 keeps all that occur.
 
         Returns:
-            A float64 game; its boundaries between actions are a little off the true ones, so an
-            equilibrium that rests on a tie is none of the true game until a best response or two
-            have put it right.
+            A float64 game. Its boundaries between actions are slightly off, so an equilibrium that
+            relies on a tie is not one of the true game until a best response or two correct it.
 
         Raises:
             ValueError: if the surrogate learns no receiver, or support is negative or leaves no
@@ -118,7 +117,7 @@ class FittedSurrogate:
         prior, v, u = self._receiver(network).game()
         utility = u * self.scale.to(u)[:, None, None] + self.mean.to(u)[:, None, None]
         game = PersuasionGame(prior, v, utility, self.shape[1])
-        policies = game.sample_policies(PROFILES, stream("learned game", self.game))
+        policies = game.sample_policies(SUPPORT_PROFILES, stream("learned game", self.game))
         outcomes = game.stacked().outcome_distribution(policies.unsqueeze(0), check=False)
         probability = outcomes[0].mean(0).sum(0)  # (C,)
         kept = (probability > 0) & (probability >= support)
@@ -127,7 +126,7 @@ class FittedSurrogate:
         return replace(game, receiver_utility=v[:, kept], sender_utility=utility[..., kept])
 
     def reaction(self, posteriors: Tensor, prior: Tensor) -> Tensor:
-        """What posterior-dnl has learned of the receiver: its choice at posteriors `(..., S)`.
+        """The receiver's choice at posteriors `(..., S)`, as posterior-dnl has learned it.
 
         See `dnl.layers.posterior.PosteriorNetwork.reaction`.
 
@@ -157,9 +156,9 @@ class FittedSurrogate:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write everything to one file, readable by `load` and safe to share (tensors, no code).
+        """Write everything to one file that `load` reads and that is safe to share (no code in it).
 
-        It is written whole or not at all: where that fails, an old file stays as it was.
+        The file is written whole or not at all; on failure an old file stays as it was.
 
         Raises:
             OSError: if the file cannot be written.
@@ -171,13 +170,13 @@ class FittedSurrogate:
     @classmethod
     @own_surroundings()
     def load(cls, path: str | Path) -> "FittedSurrogate":
-        """The surrogate in a file that `save` wrote, on the CPU; its `config.device` is "auto".
+        """Read a file that `save` wrote. Networks are on the CPU, `config.device` is "auto".
 
         Raises:
             OSError: if the file cannot be read.
-            ValueError: if it holds no surrogate, or one that is damaged: a value of a wrong type or
-                out of range, a tensor of a wrong shape or dtype, weights that are not finite. It
-                names the file and the field.
+            ValueError: if it holds no surrogate, or a damaged one (a value of a wrong type or out
+                of range, a tensor of a wrong shape or dtype, weights that are not finite), naming
+                the file and the field.
         """
         data = Path(path).read_bytes()
         try:
@@ -188,7 +187,7 @@ class FittedSurrogate:
 
 @own_surroundings()
 def stack_surrogates(fitted: Sequence[FittedSurrogate]) -> Utility:
-    """Surrogates that were fitted together as one utility, `(G, B, N, S, M) -> (G, B, N)`.
+    """Surrogates that were fitted together, as one utility `(G, B, N, S, M) -> (G, B, N)`.
 
     It computes in the dtype and on the device of its argument.
     """
@@ -197,7 +196,7 @@ def stack_surrogates(fitted: Sequence[FittedSurrogate]) -> Utility:
 
 
 class _Together:
-    """What networks say of games' profiles."""
+    """Predicted utilities of several games."""
 
     def __init__(self, fitted: Sequence[FittedSurrogate]) -> None:
         stacks = [f.networks for f in fitted]
@@ -218,13 +217,13 @@ class _Together:
 
 
 class _OnePerSender(_Together):
-    """Networks that know one sender's utility each."""
+    """The same where each network predicts one sender's utility."""
 
     @differentiable()
     def own_gradient(self, policies: Tensor) -> Tensor:
         """Each sender's gradient of its own utility in its own policy, `(G, B, N, S, M)`.
 
-        All in one backward pass, since every network has an input of its own.
+        In one backward pass, since each network has its own copy of the input.
         """
         n_games, _, n_senders = policies.shape[:3]
         x = policies.detach().flatten(2).repeat_interleave(n_senders, 0).requires_grad_()

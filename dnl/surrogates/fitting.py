@@ -1,7 +1,7 @@
-"""From a game to differentiable models of its senders' (leaders') utilities.
+"""Fit differentiable models of the senders' (leaders') utilities to samples of a game.
 
-Networks see samples of ex-ante utilities at random profiles and nothing else of the game. All
-senders of a game, and all games of `fit_many`, are trained as one stack.
+The networks see ex-ante utilities at random profiles and nothing else of the game. The networks of
+all senders of a game, and of all games of `fit_many`, are trained as one stack.
 """
 
 import json
@@ -32,11 +32,11 @@ from games.files import write_text
 from games.randomness import stream
 from games.surroundings import own_surroundings
 
-# A utility counts as constant where its spread over the samples is below this many payoff ranges
-# (far below any change of a receiver's action that matters), or is rounding of its size.
+# A utility is constant if the standard deviation of its samples is below this many payoff ranges
+# (far below the effect of any change of action that matters), or this fraction of their mean.
 CONSTANT_SPREAD = 1e-9
-ROUNDING = 1e-13
-EVALUATION_ROWS = 8192
+CONSTANT_ROUNDING = 1e-13
+EVALUATION_ROWS = 8192  # profiles evaluated at a time, over all games
 
 
 @runtime_checkable
@@ -67,11 +67,11 @@ def fit(
     """Fit networks to the ex-ante utilities of a game's senders (paper, section 4.1).
 
     Args:
-        game: what to sample from, a `PersuasionGame` or any other `FollowerGame`.
-        surrogate: `"relu"`, `"delu"`, `"dnl"`, `"follower-dnl"` or, for persuasion games,
-            `"posterior-dnl"`.
-        config: see `FitConfig`; None is the paper's training.
-        seed: of the streams data, initialisation and order.
+        game: the game to sample, a `PersuasionGame` or any other `FollowerGame`.
+        surrogate: a name in `dnl.surrogates.SURROGATES`: `"relu"`, `"delu"`, `"dnl"`,
+            `"follower-dnl"` or, for persuasion games, `"posterior-dnl"`.
+        config: see `FitConfig`; None for the paper's training.
+        seed: of the random streams for data, initialisation and order.
         directory: see `fit_many`.
         progress: show a progress bar.
 
@@ -79,8 +79,8 @@ def fit(
         A callable `(B, N, S, M) -> (B, N)` with its errors on fresh samples.
 
     Raises:
-        ValueError: for an unknown surrogate, one that this game cannot have, a bad config, or a
-            directory of another fit.
+        ValueError: for an unknown surrogate, one that cannot be fitted to this game, a bad config,
+            or a directory that holds another fit.
     """
     return fit_many([game], surrogate, config, seed, directory=directory, progress=progress)[0]
 
@@ -99,22 +99,22 @@ def fit_many(
 ) -> list[FittedSurrogate]:
     """Fit several games together, each as `fit` would alone with the same seed.
 
-    All networks are one stacked model with initialisation, data, data order and optimiser state of
-    their own. In float64 the result equals separate fits up to rounding; in float32 training
-    amplifies rounding, and only the error figures agree.
+    The networks form one stacked model; each has its own initialisation, data, data order and
+    optimiser state. In float64 the result equals that of separate fits up to rounding. In float32
+    training amplifies rounding, and only the errors agree.
 
     Args:
-        games: at least one; of one class, and such that their networks are of one shape
+        games: at least one, all of one class. Their networks must have one shape
             (`dnl.surrogates.registry.network_shape`): equal numbers of senders, signals and
-            states, for posterior-dnl and follower-dnl also of actions.
+            states, and for posterior-dnl and follower-dnl of actions.
         surrogate, config, seed: as in `fit`.
         directory: if given, `metrics.csv` (mean squared error per epoch and network, standardised
-            units) and a checkpoint go there, and a fit that was interrupted there is taken up
-            after its last whole epoch when called again with the same arguments.
+            units) and a checkpoint go there, and a fit that was interrupted there continues after
+            its last whole epoch when called again with the same arguments.
         progress: show a progress bar.
-        on_epoch: called after each epoch with (epochs done, epochs in all).
-        samples: draws and simulates what networks see. One `sampling.Remembered()` for all
-            surrogates of the same games does so once.
+        on_epoch: called after each epoch with (epochs done, epochs in total).
+        samples: draws and simulates the samples. One `sampling.Remembered()` for all surrogates of
+            the same games does so once.
 
     Returns:
         One `FittedSurrogate` per game, in order, on the CPU.
@@ -136,7 +136,7 @@ def fit_many(
     dtype = DTYPES[config.dtype]
 
     recipe = config.training(surrogate)
-    # Only exact pieces need the games' own; what networks see may be half as large.
+    # Only exact pieces need the games' own precision, which may take twice the memory.
     precision = games[0].payoff_range.dtype if recipe.settle else dtype
     profiles, utilities = samples(games, config.samples, seed, "train", device, precision)
     mean, scale, constant = _standardisation(games, utilities)
@@ -155,7 +155,7 @@ def fit_many(
     began = time.perf_counter()
     trainer.train(module, config.epochs, device, folder, progress, on_epoch)
     best = [0] * len(games)
-    if recipe.restarts > 1:  # one that diverged is none
+    if recipe.restarts > 1:  # a network that diverged is never the best
         best = module.judge().nan_to_num(float("inf")).argmin(1).tolist()
     per_game = networks_per_game(surrogate, games[0].shape[0])
     first = [(g * recipe.restarts + restart) * per_game for g, restart in enumerate(best)]
@@ -189,7 +189,7 @@ def fit_many(
 
 
 def _check_games(games: Sequence[FollowerGame], surrogate: str, architecture: Architecture) -> None:
-    """Raise a ValueError unless the games can be fitted together, by this surrogate."""
+    """Raise a ValueError unless this surrogate can be fitted to these games together."""
     if not games:
         raise ValueError("games must hold at least one game, got none")
     classes = {type(game) for game in games}
@@ -213,7 +213,7 @@ def _standardisation(
     """Mean, scale and constant flag `(G, N)` of utilities `(G, count, N)`."""
     mean, spread = utilities.mean(1), utilities.std(1)
     ranges = torch.stack([game.payoff_range for game in games]).to(utilities)
-    constant = spread <= torch.maximum(CONSTANT_SPREAD * ranges, ROUNDING * mean.abs())
+    constant = spread <= torch.maximum(CONSTANT_SPREAD * ranges, CONSTANT_ROUNDING * mean.abs())
     return mean, torch.where(constant, 1.0, spread), constant
 
 
@@ -228,7 +228,7 @@ def _initialise(
         for game in games:
             for index in range(count):
                 generator = stream("initialisation", seed, game.identity, index)
-                # Not torch.manual_seed, which seeds all devices: only the CPU's state is put back.
+                # Not torch.manual_seed, which seeds all devices: only the CPU's state is restored.
                 torch.default_generator.manual_seed(generator.initial_seed())
                 network = make_surrogate(surrogate, game.shape, architecture)
                 recipe.prepare(network)
@@ -250,10 +250,10 @@ def _settle(
     targets: Tensor,
     seed: int,
 ) -> None:
-    """Put right what descent has left a little off in each game's best network.
+    """Let each game's best network find exact pieces, if it can.
 
     Args:
-        chosen: `G` numbers of networks.
+        chosen: the indices of these `G` networks.
         profiles: `(G, samples, N, S, M)`.
         targets: `(G, samples, N)`.
     """
@@ -266,7 +266,7 @@ def _settle(
 
 
 def _labels(n_games: int, restarts: int, n_senders: int) -> list[str]:
-    """Names of the log's columns, one per game, restart and sender."""
+    """Column names of the log, one per game, restart and sender."""
     return [
         f"game{g}_sender{n}" if restarts == 1 else f"game{g}_restart{r}_sender{n}"
         for g in range(n_games)
@@ -284,7 +284,7 @@ def _evaluate(
     device: torch.device,
     samples: Sample,
 ) -> list[FittedSurrogate]:
-    """The surrogates with their errors on fresh samples filled in."""
+    """The surrogates with their errors on fresh samples."""
     dtype = DTYPES[config.dtype]
     profiles, truth = samples(games, config.test_samples, seed, "test", device, dtype)
     utility = stack_surrogates([f.to(device) for f in fitted])
@@ -307,7 +307,7 @@ def _prepare(
     config: FitConfig,
     seed: int,
 ) -> Path:
-    """Make the folder of a fit, or make sure that it is this fit's."""
+    """Create the folder of a fit, or check that it belongs to this fit."""
     settings = asdict(config)
     del settings["device"]
     fit_id = {

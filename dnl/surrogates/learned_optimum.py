@@ -1,9 +1,8 @@
-"""The best decision of a single leader, according to a fitted follower network.
+"""The best decision of a single leader according to a fitted follower network.
 
-Where the learned follower takes choice c, prediction and scores are linear in the decision: one
-linear program per choice, as for the true game (`dnl.exact.commitment`), gives the optimum of what
-was learned. Optima lie on cliffs, and learned cliffs are a little off; so the decision keeps a
-distance from them.
+While the learned follower takes choice c, prediction and scores are linear in the decision. So one
+linear program per choice gives the optimum, as for the true game (`dnl.exact.commitment`). Optima
+lie at jumps, and learned jumps are slightly off; so the decision keeps a distance from them.
 
 Shapes: `C` choices of the learned follower, `D = S * M` entries of a decision.
 """
@@ -20,29 +19,29 @@ from games import checks
 from games.randomness import stream, uniform_distributions
 from games.surroundings import own_surroundings
 
-PROFILES = 10_000
+SAMPLED_PROFILES = 10_000  # by which rare choices are recognised
 
 
 @own_surroundings()
 def learned_optimum(
     fitted: FittedSurrogate, margin: float = 0.004, profiles: Tensor | None = None
 ) -> Tensor:
-    """The decision with the highest prediction at distance `margin` from every learned cliff.
+    """The decision with the highest prediction at distance `margin` from every learned jump.
 
-    Choices that the learned follower makes at less than a thousandth of `profiles` are left out. A
-    poor choice where few samples were to be had: the prediction at an optimum errs upwards.
+    Choices that the learned follower makes at less than a thousandth of `profiles` are left out.
+    With few samples this is a poor decision: the prediction at its own optimum errs upwards.
 
     Args:
         fitted: `"follower-dnl"` of a game of one leader, with one follower.
-        margin: Euclidean, between profiles; any decision nearer leads to the same learned choice.
-        profiles: `(B, 1, S, M)`, such as it was fitted to; None for 10,000 uniform ones.
+        margin: Euclidean distance between profiles within which the learned choice stays the same.
+        profiles: `(B, 1, S, M)`, distributed as in the fit; None for 10,000 uniform ones.
 
     Returns:
         `(1, S, M)`, float64 on the CPU.
 
     Raises:
-        ValueError: for another surrogate, malformed profiles, a margin that is not positive, or
-            where no choice leaves room for it.
+        ValueError: for another surrogate, malformed profiles, or a margin that is not positive or
+            too large for every choice.
         ImportError: if highspy is not installed.
     """
     checks.positive_number("margin", margin)
@@ -55,7 +54,7 @@ def learned_optimum(
         )
     if profiles is None:
         generator = stream("learned optimum", fitted.game)
-        profiles = uniform_distributions((PROFILES, 1, n_rows, n_entries), generator)
+        profiles = uniform_distributions((SAMPLED_PROFILES, 1, n_rows, n_entries), generator)
     checks.profiles("profiles", profiles, 1, n_rows, n_entries)
     if profiles.ndim == 3 or not len(profiles):
         raise ValueError(f"profiles must be many, (B, 1, S, M), got shape {tuple(profiles.shape)}")

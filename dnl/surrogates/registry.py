@@ -14,8 +14,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,12 +22,12 @@ from dnl.layers import PATTERN_GRADIENTS
 from dnl.training.recipes import RECIPE_NAMES, Recipe
 from games import FollowerGame, checks
 from games.checks import shown
+from games.registration import REQUIRED, Registry
 from games.surroundings import single_by_default
 
 Shape = tuple[int, int, int, int]  # N, M, S, A
 PRIORS = ("learned", "given")
 PAPER_SURROGATES = ("relu", "delu", "dnl")  # those that the paper compares
-REQUIRED: Any = None  # of a field that has no default: checked when the value is made
 
 
 @dataclass(frozen=True)
@@ -120,14 +118,11 @@ class Surrogate:
 
     def __post_init__(self) -> None:
         for field in ("name", "label", "colour", "marker"):
-            value = getattr(self, field)
-            if not isinstance(value, str) or not value:
-                raise ValueError(f"{field} must be a string that is not empty, got {shown(value)}")
+            checks.filled(field, getattr(self, field))
         if not re.fullmatch("#[0-9A-Fa-f]{6}", self.colour):
             raise ValueError(f"colour must be '#RRGGBB', got {self.colour!r}")
         for field in ("build", "refusal"):
-            if not callable(getattr(self, field)):
-                raise ValueError(f"{field} must be a function, got {shown(getattr(self, field))}")
+            checks.function(field, getattr(self, field))
         checks.instance("per_sender", self.per_sender, bool)
         if not isinstance(self.recipes, Mapping) or {
             name: type(recipe) for name, recipe in self.recipes.items()
@@ -137,20 +132,8 @@ class Surrogate:
             )
 
 
-_registered: dict[str, Surrogate] = {}
-SURROGATES: Mapping[str, Surrogate] = MappingProxyType(_registered)
-
-
-def register(surrogate: Surrogate) -> None:
-    """Make a surrogate known by its name, in this process.
-
-    Raises:
-        ValueError: if it is no `Surrogate`, or the name is taken.
-    """
-    checks.instance("surrogate", surrogate, Surrogate)
-    if surrogate.name in _registered:
-        raise ValueError(f"name must be a new one, got {surrogate.name!r}, which is registered")
-    _registered[surrogate.name] = surrogate
+SURROGATES: Registry[Surrogate] = Registry(Surrogate)
+register = SURROGATES.register  # in this process: workers have to register what they compute
 
 
 def make_surrogate(name: str, shape: Shape, architecture: Architecture | None = None) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What networks see of a game: utilities at random profiles, and nothing else."""
+"""Training samples: random profiles of a game and the ex-ante utilities there."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -12,7 +12,7 @@ from games import FollowerGame, PersuasionGame, stack
 from games.randomness import stream
 from games.surroundings import own_surroundings
 
-SIMULATED_BYTES = 2**29  # of profiles in double precision that are simulated at a time, at most
+SIMULATED_BYTES = 2**29  # most bytes of profiles, in double precision, simulated at a time
 
 Samples = tuple[Tensor, Tensor]
 Sample = Callable[[Sequence[FollowerGame], int, int, str, torch.device, torch.dtype], Samples]
@@ -27,15 +27,15 @@ def sample(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Samples:
-    """Profiles `(G, count, N, S, M)` in `dtype`, utilities `(G, count, N)` in the games' own.
+    """Profiles `(G, count, N, S, M)` in `dtype`, utilities `(G, count, N)` in the games' dtype.
 
-    Profiles are drawn in the games' own precision, those of few games at a time.
+    Profiles are drawn in the games' dtype, a few games at a time.
 
     Args:
         games: at least one, of one class and of equal N, M and S.
-        count: samples of each game.
-        seed, purpose: of each game's stream.
-        device: where they are simulated and kept.
+        count: samples per game.
+        seed, purpose: of each game's random stream.
+        device: for simulation and result.
         dtype: of the profiles.
     """
 
@@ -59,16 +59,16 @@ def sample(
 
 
 class Remembered:
-    """`sample`, which draws and simulates what it is asked for again only once.
+    """`sample` with a cache: equal arguments are drawn and simulated once.
 
-    What it has returned is kept as long as it is, and is not to be written to.
+    The cache lives as long as the object. Do not write to the tensors it returns.
     """
 
     def __init__(self) -> None:
         self.kept: dict[object, Samples] = {}
 
     def __call__(self, games: Sequence[FollowerGame], *what: Any) -> Samples:
-        """See `sample`, whose arguments these are."""
+        """See `sample` for the arguments."""
         key = (*(game.identity for game in games), *what)
         if key not in self.kept:
             self.kept[key] = sample(games, *what)
@@ -76,7 +76,7 @@ class Remembered:
 
 
 def _simulated_together(games: Sequence[FollowerGame], most: int) -> list[list[FollowerGame]]:
-    """Neighbours that are simulated as one batch: of one shape, actions included."""
+    """Groups of consecutive games to simulate as one batch: equal shapes, including actions."""
 
     def kind(game: FollowerGame) -> object:
         if isinstance(game, PersuasionGame):

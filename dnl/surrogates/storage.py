@@ -1,8 +1,8 @@
-"""A fitted surrogate as bytes. What comes back is checked before anything is built from it.
+"""Fitted surrogates as bytes; everything read is checked before anything is built from it.
 
-The bytes are an archive of torch's, with tensors and plain values and no code. No tensor of it may
-be larger than the archive, and sizes are compared before memory is taken for them: whoever hands
-over a file does not decide how much memory it costs.
+The bytes are a torch archive of tensors and plain values, without code. No tensor in it may be
+larger than the archive, and sizes are compared before memory is allocated: the author of a file
+cannot make us use more memory than its size.
 """
 
 import io
@@ -40,7 +40,7 @@ CALLS = (
     ("torch._utils", "_rebuild_tensor_v2"),
     ("torch._utils", "_rebuild_parameter"),
 )
-# What torch.load raises for bytes of another kind.
+# What torch.load raises for other bytes.
 _MALFORMED = (
     pickle.UnpicklingError,
     struct.error,
@@ -57,17 +57,17 @@ _MALFORMED = (
 
 
 def packed(content: Mapping[str, Any]) -> bytes:
-    """The fields of a surrogate, its configuration and its networks' values as bytes."""
+    """A surrogate's fields, configuration and network weights as bytes."""
     data = io.BytesIO()
     torch.save({"format": FORMAT, **content}, data)
     return data.getvalue()
 
 
 def unpacked(data: bytes) -> dict[str, Any]:
-    """The arguments of a `FittedSurrogate`, from the bytes that `packed` made of one.
+    """The arguments of a `FittedSurrogate`, from bytes that `packed` returned.
 
     Raises:
-        ValueError: naming the field that is malformed, and what came.
+        ValueError: for a malformed field, with its name and value.
     """
     content = _values(data)
     version = content.get("format")
@@ -103,7 +103,7 @@ def unpacked(data: bytes) -> dict[str, Any]:
 
 
 def _values(data: bytes) -> dict[str, Any]:
-    """What is in the archive, unchecked but for its size."""
+    """The archive's content; only its size is checked."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if sum(member.file_size for member in archive.infolist()) > len(data):
@@ -119,9 +119,9 @@ def _values(data: bytes) -> dict[str, Any]:
 
 
 def _check_calls(structure: bytes) -> None:
-    """Raise unless a pickle calls for tensors and dictionaries only.
+    """Raise unless a pickle builds only tensors and dictionaries.
 
-    `torch.load` allows a few harmless types more, of any size.
+    `torch.load` also allows a few harmless types, of any size.
     """
     for operation, argument, _ in pickletools.genops(structure):
         if operation.name in ("GLOBAL", "STACK_GLOBAL", "INST"):
@@ -134,7 +134,7 @@ def _floating(tensor: Tensor) -> bool:
     return tensor.dtype in DTYPES.values()
 
 
-# What each tensor `(N,)` must be. Errors are NaN where a surrogate could not be measured.
+# What each tensor `(N,)` must hold. Errors are NaN where they could not be measured.
 _PER_SENDER: Mapping[str, tuple[str, Callable[[Tensor], bool]]] = {
     "mean": ("finite numbers", lambda t: _floating(t) and bool(t.isfinite().all())),
     "scale": (
@@ -158,7 +158,7 @@ def _check_shape(shape: object) -> None:
 
 
 def _tensor(name: str, value: object, size: tuple[int, ...], most: int) -> Tensor:
-    """`value` if it is a tensor of this size, in memory of its own of at most `most` bytes."""
+    """`value` if it is a dense CPU tensor of this size with at most `most` bytes."""
     if not isinstance(value, Tensor):
         _refuse(name, f"a tensor of shape {size}", value)
     if value.layout != torch.strided or value.device.type != "cpu" or value.is_quantized:
@@ -171,11 +171,11 @@ def _tensor(name: str, value: object, size: tuple[int, ...], most: int) -> Tenso
 
 
 def _config(content: object) -> FitConfig:
-    """The configuration, its device "auto"."""
+    """The configuration, with device "auto"."""
     options = {"recipe": "paper", "architecture": {}} | _options("config", content, FitConfig)
     sizes = options["architecture"]
     if isinstance(sizes, dict) and sizes.get("upper") == ():
-        del sizes["upper"]  # version 0.1 could hold hidden layers there, and wrote that it had none
+        del sizes["upper"]  # hidden layers of follower networks, which older files say are none
     with _naming("config.architecture"):
         architecture = Architecture(**_options("config.architecture", sizes, Architecture))
     recipe = options["recipe"]
@@ -188,7 +188,7 @@ def _config(content: object) -> FitConfig:
 
 
 def _options(name: str, content: object, kind: type) -> dict[str, Any]:
-    """`content` if it is a dictionary of fields of `kind`; those it lacks have their defaults."""
+    """`content` if it is a dictionary of fields of `kind`; missing ones will have defaults."""
     known = [field.name for field in fields(kind)]
     if not isinstance(content, dict) or not set(content) <= set(known):
         _refuse(name, f"a dictionary of {known}", content)
@@ -196,7 +196,7 @@ def _options(name: str, content: object, kind: type) -> dict[str, Any]:
 
 
 class _naming:
-    """Puts the name of a field before what is wrong in it, whatever raised that."""
+    """Puts the name of a field before any error message about it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -215,12 +215,12 @@ class _naming:
 def _networks(
     state: object, surrogate: str, shape: tuple[int, int, int, int], config: FitConfig, most: int
 ) -> NetworkStack:
-    """The networks that these values are of."""
+    """The networks with these weights."""
     if not isinstance(state, dict):
         _refuse("networks", "a dictionary of tensors", state)
     architecture = config.architecture
     layers = len(architecture.hidden) + len(architecture.hyper)
-    if layers > 64 + len(state):  # each has values of its own where it is used
+    if layers > 64 + len(state):  # a layer that is used has tensors of its own
         _refuse("config.architecture", f"as deep as its {len(state)} tensors", layers)
     with _naming("config.architecture"):
         *_, values = network_shape(surrogate, shape, architecture)
@@ -236,7 +236,7 @@ def _networks(
             _refuse(f"networks[{name!r}]", f"of dtype {dtype}", shown=str(value.dtype))
         if not value.isfinite().all():
             _refuse(f"networks[{name!r}]", "finite", value[~value.isfinite()][:3].tolist())
-    with torch.device("meta"):  # structure without values: those there are take its place
+    with torch.device("meta"):  # structure without values, which the state then provides
         networks = NetworkStack([make_surrogate(surrogate, shape, architecture)] * count)
     networks.load_state_dict(state, assign=True)
     return networks

@@ -16,7 +16,7 @@ RECIPE_NAMES = ("paper", "tuned")
 
 
 def cosine(last: float) -> Callable[[float], float]:
-    """The share of a learning rate that falls from 1 to `last` by a half cosine."""
+    """A schedule that falls from 1 to `last` by a half cosine as progress goes from 0 to 1."""
     return lambda progress: last + (1 - last) * (1 + math.cos(math.pi * progress)) / 2
 
 
@@ -25,22 +25,21 @@ class Recipe:
     """One way of training.
 
     Attributes:
-        lr: Adam's learning rate at the start, at most.
-        lr_inputs: the rate is at most this, too, over the number of a network's inputs.
-        last: its share at the end, on the way by a half cosine; 1 is a constant rate.
-        batch_size: samples per step, at most.
-        posteriors: joint posteriors per step, at most, where networks see those; but 16 samples.
+        lr: Adam's largest learning rate at the start.
+        lr_inputs: the initial rate is also at most this divided by a network's number of inputs.
+        last: final share of the initial rate, reached by a half cosine; 1 for a constant rate.
+        batch_size: most samples per step.
+        posteriors: most joint posteriors per step, for networks that see them; at least 16 samples.
         pattern_gradient, slope: of activation patterns, see `dnl.layers.ActivationPattern`.
-        context: what a pattern contributes to DNL's emitted layers and to DeLU's bias at the start,
-            as a multiple of the layers' own initialisation.
-        unit: what a network's output of 1 stands for, in standard deviations of the utility.
-        temperature: first and last of a follower's quantal response, on the way geometrically.
-        refit: steps, at most, after which heads that are linear in features are set by least
-            squares, as they are at the end; 0 for never.
+        context: initial contribution of a pattern to DNL's emitted layers and to DeLU's bias, as a
+            multiple of the layers' own initialisation.
+        unit: standard deviations of the utility that a network's output of 1 stands for.
+        temperature: first and last of a follower's quantal response; it falls geometrically.
+        refit: most steps between two least-squares fits of linear heads, which are also fitted at
+            the end; 0 for never.
         restarts: networks trained side by side; the one with the smallest error is kept.
-        settle: whether a network of one follower without hidden layers is put right at the end by
-            pieces that are exactly affine (`dnl.surrogates.affine_pieces`), where these predict
-            better.
+        settle: whether networks that can (one follower with linear scores) are replaced at the end
+            by exactly affine pieces (`dnl.surrogates.affine_pieces`), if these predict better.
     """
 
     lr: float
@@ -78,17 +77,17 @@ class Recipe:
             checks.positive_number("temperature", value)
 
     def rows(self, n_joint: int) -> int:
-        """Samples per step where each has `n_joint` joint signals."""
+        """Samples per step if each has `n_joint` joint signals."""
         if self.posteriors is None:
             return self.batch_size
         return min(self.batch_size, max(16, self.posteriors // n_joint))
 
     def beginning(self, n_inputs: int) -> float:
-        """The learning rate at the start of networks of `n_inputs`."""
+        """The initial learning rate of networks with `n_inputs` inputs."""
         return self.lr if self.lr_inputs is None else min(self.lr, self.lr_inputs / n_inputs)
 
     def rate(self, progress: float) -> float:
-        """The share of the first rate at `progress` from 0 to 1."""
+        """The share of the initial rate at `progress` from 0 to 1."""
         return cosine(self.last)(progress)
 
     def heat(self, progress: float) -> float:
@@ -97,7 +96,7 @@ class Recipe:
         return first * (last / first) ** progress
 
     def prepare(self, network: nn.Module) -> None:
-        """Give a fresh network's patterns their slope and their share at the start."""
+        """Set the slope and the initial contribution of a new network's patterns."""
         for module in network.modules():
             if isinstance(module, ActivationPattern):
                 module.slope = self.slope

@@ -1,17 +1,17 @@
-"""What the benchmark's figures share: rows from a run, one figure from the rows."""
+"""The paper's figures of the benchmark: one entry of `FIGURES` each, drawn from a run's rows."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 
-from dnl import plot
 from dnl.bench import game_of
 from dnl.benchmark.plan import BenchConfig, make_plan
 from dnl.benchmark.rows import ResultFolder
 from dnl.benchmark.runner import run
+from dnl.reporting import benchmark_figures
 from dnl.reporting.figures import write_figure
 
 SMALL = BenchConfig(
@@ -27,41 +27,79 @@ SMALL = BenchConfig(
 )
 
 
-def figure_command(
-    name: str, draw: Callable[[pd.DataFrame, str], Figure], config: BenchConfig
-) -> Callable[..., int]:
-    """A command that draws one figure of the benchmark, a picture per law.
+@dataclass(frozen=True)
+class Figure:
+    """One figure of the paper.
 
-    Args:
-        name: of the figure's file.
-        draw: table and law -> figure.
-        config: the paper's run, whose senders the figure shows.
+    Attributes:
+        title: which, and what it shows.
+        draw: from a table of rows and a law to the drawing.
+        config: the paper's run; the figure shows its numbers of senders.
     """
 
-    def main(*, rows: Path | None = None, out: Path | None = None, small: bool = False) -> int:
-        """Draw one figure of the paper.
+    title: str
+    draw: Callable[[pd.DataFrame, str], Drawing]
+    config: BenchConfig
 
-        Args:
-            rows: Folder of a finished benchmark to draw; without it the paper's games are run.
-            out: Where the run (taken up if it is there already) and the figure go; by default
-                results/ and the name of the script.
-            small: A run of seconds instead of the paper's.
-        """
-        folder = out or Path("results") / name
+
+TWO = BenchConfig(preset="paper", senders=(2,))
+FIGURES = {
+    "equilibrium_utilities": Figure(
+        "Figure 2: senders' utilities at the best solutions, against full revelation.",
+        benchmark_figures.utilities_figure,
+        TWO,
+    ),
+    "improvement_over_starts": Figure(
+        "Figure 3: welfare at the best solutions, against the starting points.",
+        benchmark_figures.welfare_figure,
+        TWO,
+    ),
+    "approximation_error": Figure(
+        "Figure 4: approximation error of the surrogates against signals, states and actions.",
+        benchmark_figures.error_figure,
+        TWO,
+    ),
+    "four_sender_welfare": Figure(
+        "Figure 5: welfare with four senders.",
+        benchmark_figures.welfare_figure,
+        replace(TWO, senders=(4,)),
+    ),
+    "radius_001": Figure(
+        "Figure 8: senders' utilities at radius 0.01 (30 iterations of extra-gradient).",
+        benchmark_figures.utilities_figure,
+        replace(TWO, radius=0.01),
+    ),
+}
+
+
+def figure_command(name: str) -> Callable[..., int]:
+    """The command that draws a figure out of `FIGURES`, one picture per law."""
+    figure = FIGURES[name]
+
+    def main(*, rows: Path | None = None, out: Path | None = None, small: bool = False) -> int:
+        folder, config = out or Path("results") / name, figure.config
         if rows is None:
             chosen = replace(SMALL, senders=config.senders, radius=config.radius)
             plan = make_plan(chosen if small else config)
             finished = ResultFolder(folder, plan.configuration(), plan.order, resume=True)
             run(finished, plan.stages, game_of, quiet=small)
-        results = plot.read_results(rows or folder)
+        results = benchmark_figures.read_results(rows or folder)
         results = results[results["n_senders"].isin(config.senders)]
         if results.empty:
             raise ValueError(f"rows must have {config.senders} senders, got none in {rows}")
         folder.mkdir(parents=True, exist_ok=True)
         for law in results["law"].unique():
             path = folder / f"{name}_{law}.png"
-            write_figure(path, draw(results, str(law)))
+            write_figure(path, figure.draw(results, str(law)))
             print(path)
         return 0
 
+    main.__doc__ = f"""{figure.title}
+
+    Args:
+        rows: Folder of a finished benchmark to draw; without it the paper's games are run.
+        out: Folder of the run (resumed if it is there already) and of the figure; by default
+            results/ and the name of the command.
+        small: A run of seconds instead of the paper's.
+    """
     return main

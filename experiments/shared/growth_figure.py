@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from dnl.reporting.palette import surrogate_styles
 from experiments.shared.stages import STAGES
 
 AXES = {
@@ -19,17 +20,13 @@ AXES = {
     "n_games": "games G",
     "count": "count, times the base's",
 }
-STYLES = {  # colour and marker of a stage; Okabe and Ito's palette, which most eyes tell apart
-    "simulation": ("#000000", "o"),
-    "estimation": ("#D55E00", "*"),
-    "relu": ("#E69F00", "s"),
-    "delu": ("#009E73", "^"),
-    "dnl": ("#0072B2", "D"),
-    "posterior-dnl": ("#CC79A7", "P"),
+STYLES = {  # colour and marker of a stage
+    "simulation": ("#000000", "p"),
+    "estimation": ("#999933", "*"),
     "its least squares": ("#882255", "X"),
-    "extra-gradient": ("#56B4E9", "v"),
+    "extra-gradient": ("#44AA99", "v"),
     "verification": ("#888888", "h"),
-}
+} | {name: (style.colour, style.marker) for name, style in surrogate_styles(()).items()}
 COLUMNS = {"seconds": "seconds", "theory": "theory", "added_mib": "memory"}  # of the slopes
 PLACES = (0.34, 0.62, 0.92)  # where they end, as shares of a panel
 

@@ -16,10 +16,11 @@ import pandas as pd
 import pytest
 
 import dnl
-from dnl import bench, plot
+from dnl import bench
 from dnl.bench import PAPER_COMMAND, game_of, main, resume_command
 from dnl.benchmark import evaluation, runner, tasks
 from dnl.benchmark.rows import KEYS, columns
+from dnl.reporting import benchmark_figures
 from dnl.runtime import cli, records
 from dnl.runtime.interruption import CODES, WORDS
 from dnl.runtime.tables import Key, read_table
@@ -39,7 +40,7 @@ FIGURES = 5
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     folder = tmp_path_factory.mktemp("uninterrupted")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plot, "draw", lambda folder: [])
+        patch.setattr(benchmark_figures, "draw", lambda folder: [])
         assert cli.run(main, "dnl.bench", [*GROUPS, "--quiet", "--out", str(folder)]) == 0
     return table(folder)
 
@@ -130,7 +131,7 @@ def test_default_folders_are_fresh(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arguments = [*SMALL, "--surrogates", "relu"]
-    monkeypatch.setattr(plot, "draw", lambda folder: [folder / "figures" / "one.png"])
+    monkeypatch.setattr(benchmark_figures, "draw", lambda folder: [folder / "figures" / "one.png"])
     for count in (1, 2):
         assert cli.run(main, "dnl.bench", arguments) == 0
         folders = sorted((tmp_path / "results").iterdir())

@@ -19,11 +19,12 @@ import pandas as pd
 import pytest
 
 import dnl
-from dnl import bench, plot
+from dnl import bench
 from dnl.bench import game_of, main
 from dnl.benchmark import runner
 from dnl.benchmark.rows import ResultFolder
 from dnl.benchmark.tasks import Task
+from dnl.reporting import benchmark_figures
 from dnl.runtime import cli
 from dnl.runtime.records import Row
 from dnl.runtime.tables import Key
@@ -49,7 +50,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """The table of one process."""
     folder = tmp_path_factory.mktemp("alone")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plot, "draw", lambda folder: [])
+        patch.setattr(benchmark_figures, "draw", lambda folder: [])
         assert cli.run(main, "dnl.bench", [*GROUPS, "--quiet", "--out", str(folder)]) == 0
     return table(folder)
 

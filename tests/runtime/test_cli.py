@@ -183,7 +183,7 @@ def test_a_run_that_is_there_is_left_as_it_is(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dnl.plot.draw", lambda folder: [])
+    monkeypatch.setattr("dnl.reporting.benchmark_figures.draw", lambda folder: [])
     assert cli.run(main, "dnl.bench", [*TINY, "--out", "run"]) == 0
     before = {path: path.read_bytes() for path in (tmp_path / "run").iterdir()}
     assert capfd.readouterr() == ("", "")
@@ -232,7 +232,7 @@ def test_a_home_is_found_where_the_shell_did_not(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("dnl.plot.draw", lambda folder: [])
+    monkeypatch.setattr("dnl.reporting.benchmark_figures.draw", lambda folder: [])
     assert cli.run(main, "dnl.bench", [*TINY, "--out=~/run"]) == 0
     assert (tmp_path / "home" / "run" / "results.csv").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["home"]

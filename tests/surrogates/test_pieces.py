@@ -9,7 +9,7 @@ from torch import Tensor
 import dnl
 from dnl.layers import EmittedLinear, FollowerNetwork
 from dnl.surrogates.affine_pieces import (
-    TOLERANCE,
+    PLANE_TOLERANCE,
     Pieces,
     distances,
     find_pieces,
@@ -118,7 +118,7 @@ def test_single_precision_is_no_noise() -> None:
     network, x = truth().float(), normal(2000, 3).float()
     wrong = FollowerNetwork(3, 2, 4)
     assert settle(wrong, x, network(x).detach(), seeded(0))
-    right = (wrong(x) - network(x)).abs().amax(1) < 10 * TOLERANCE[torch.float32]
+    right = (wrong(x) - network(x)).abs().amax(1) < 10 * PLANE_TOLERANCE[torch.float32]
     assert right.double().mean() > 0.999
 
 
