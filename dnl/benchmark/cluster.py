@@ -19,8 +19,7 @@ import torch
 
 from dnl import __version__
 from dnl.benchmark.evaluation import Baseline, Stages
-from dnl.benchmark.rows import KEYS
-from dnl.benchmark.runner import MakeGame, Report, compute, prepare
+from dnl.benchmark.runner import Failure, MakeGame, Report, compute, prepare
 from dnl.benchmark.tasks import Task
 from dnl.runtime import interruption
 from dnl.runtime.records import Row
@@ -96,7 +95,7 @@ def local_workers(count: int) -> Iterator[Client]:
 def _watch(cluster: LocalCluster, count: int, ended: Event) -> None:
     dead: set[object] = set()
     while not ended.wait(CHECK_SECONDS):
-        with suppress(Exception):  # it is being closed, or tried again
+        with suppress(OSError, RuntimeError):  # it is being closed, or tried again
             dead = cluster.sync(_restored, cluster, count, dead)
 
 
@@ -105,7 +104,7 @@ async def _restored(cluster: LocalCluster, count: int, dead: set[object]) -> set
     gone = {name for name, nanny in cluster.workers.items() if not nanny.is_alive()}
     for name in gone & dead:
         nanny = cluster.workers.pop(name)
-        with suppress(Exception):
+        with suppress(OSError, RuntimeError):
             await asyncio.wait_for(nanny.close(), CONNECT_SECONDS)
     cluster.scale(count)
     return gone - dead
@@ -210,7 +209,7 @@ def on_workers(
             )
         error = future.exception()
         if isinstance(error, KilledWorker):
-            yield task, _lost(task, stages, error)
+            yield task, [Failure.of(error).row(key, stages) for key in task.keys]
         elif error is not None:  # `prepare` and `compute` raise none
             raise ValueError(
                 f"workers must be able to load the tasks, got {type(error).__name__}: {error}: "
@@ -288,16 +287,11 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _prepare(games: Sequence[Key], stages: Stages, make_game: MakeGame) -> list[Baseline | str]:
+def _prepare(games: Sequence[Key], stages: Stages, make_game: MakeGame) -> list[Baseline | Failure]:
     with _alone():
         return prepare(games, stages, make_game)
 
 
-def _compute(task: Task, prepared: Sequence[Baseline | str], stages: Stages) -> list[Row]:
+def _compute(task: Task, prepared: Sequence[Baseline | Failure], stages: Stages) -> list[Row]:
     with _alone():
         return compute(task, prepared, stages)
-
-
-def _lost(task: Task, stages: Stages, error: KilledWorker) -> list[Row]:
-    failed = {"status": "error", "seed": stages.seed, "error": f"KilledWorker: {error}"}
-    return [dict(zip(KEYS, key, strict=True)) | failed for key in task.keys]

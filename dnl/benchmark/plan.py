@@ -16,7 +16,7 @@ from dnl.runtime.tables import Key
 from dnl.surrogates.fitted import FitConfig
 from dnl.surrogates.registry import PAPER_SURROGATES, check_surrogate
 from dnl.training.recipes import RECIPES
-from games import LAWS, checks
+from games import LAWS, PersuasionGame, checks, synthetic_game
 
 T = TypeVar("T")
 # More than this is a slip of the finger: no memory holds the networks, no life the run.
@@ -248,6 +248,12 @@ def make_plan(config: BenchConfig) -> Plan:
             seed=config.seed,
         ),
     )
+
+
+def game_of(key: Key) -> PersuasionGame:
+    """The game of a row: its instance number is the game's seed."""
+    law, n_senders, n_signals, n_states, n_actions, instance = key[:6]
+    return synthetic_game(n_senders, n_signals, n_states, n_actions, seed=instance, law=law)
 
 
 def check_size(senders: int, signals: int, states: int, actions: int) -> None:

@@ -8,11 +8,14 @@ from typing import Any
 import pandas as pd
 import torch
 
+from dnl.runtime import interruption
 from dnl.runtime.records import RUN, Row, check_configuration, lock, make_writable, write_record
 from dnl.runtime.tables import Key, Table, read_rows
 
 KEYS = ("law", "n_senders", "n_signals", "n_states", "n_actions", "instance", "surrogate")
 RESULTS = "results.csv"
+ERRORS = "errors.log"
+TRACEBACK = "traceback"  # of a failed row: for the log, not for the table
 
 # After the keys and the status. A name with "{n}" stands for one column per sender.
 COLUMNS = (
@@ -109,6 +112,15 @@ class ResultFolder(Table):
         """Keys whose rows are not finished, in order; failed rows count as missing on resume."""
         return [key for key in self.order if key not in self.rows]
 
+    def add(self, rows: Sequence[Row]) -> None:
+        """Add finished rows and write the table; tracebacks of failed ones go to the log."""
+        failed = [row for row in rows if TRACEBACK in row]
+        with interruption.held_back():
+            if failed:
+                with (self.path / ERRORS).open("a") as log:
+                    log.writelines(_block(row) for row in failed)
+            super().add(rows)
+
     def frame(self) -> pd.DataFrame:
         """The finished rows in the run's order, with all columns."""
         frame = super().frame().reindex(columns=columns(self.n_senders))
@@ -130,3 +142,8 @@ def columns(n_senders: int) -> list[str]:
 def per_sender(name: str, values: torch.Tensor) -> Row:
     """One entry per sender: `{name_0: values[0], ...}`."""
     return {f"{name}_{n}": value for n, value in enumerate(values.tolist())}
+
+
+def _block(row: Row) -> str:
+    """What the log says of a failed row."""
+    return f"{', '.join(f'{name}={row[name]}' for name in KEYS)}\n{row[TRACEBACK]}\n"

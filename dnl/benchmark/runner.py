@@ -5,13 +5,15 @@ whatever else is passed to `run` as `place`.
 """
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from dnl.benchmark.evaluation import Baseline, Stages, baselines, evaluate
-from dnl.benchmark.rows import KEYS, ResultFolder
+from dnl.benchmark.rows import KEYS, TRACEBACK, ResultFolder
 from dnl.benchmark.tasks import Task, tasks_of, work
 from dnl.runtime import interruption, progress
 from dnl.runtime.devices import pick_device
@@ -30,14 +32,38 @@ Report = Callable[[Task, int, int], None]  # a task, and how many of its epochs 
 Place = Callable[[Sequence[Task], Stages, MakeGame, Report], Iterator[tuple[Task, list[Row]]]]
 
 
-def prepare(games: Sequence[Key], stages: Stages, make_game: MakeGame) -> list[Baseline | str]:
-    """What all surrogates of some games share; of a game that fails, the error's text."""
+@dataclass(frozen=True)
+class Failure:
+    """Why a game failed.
+
+    Attributes:
+        error: one line, for the table.
+        traceback: for the log of errors.
+    """
+
+    error: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Failure":
+        """What an error says."""
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        return cls(line, "".join(traceback.format_exception(error)))
+
+    def row(self, key: Key, stages: Stages) -> Row:
+        """The row of the game and surrogate called `key`."""
+        values = {"status": "error", "seed": stages.seed, "error": self.error}
+        return dict(zip(KEYS, key, strict=True)) | values | {TRACEBACK: self.traceback}
+
+
+def prepare(games: Sequence[Key], stages: Stages, make_game: MakeGame) -> list[Baseline | Failure]:
+    """What all surrogates of some games share; a `Failure` for each game that fails."""
     return _attempt(lambda keys: baselines([make_game(key) for key in keys], stages), games)
 
 
 def compute(
     task: Task,
-    prepared: Sequence[Baseline | str],
+    prepared: Sequence[Baseline | Failure],
     stages: Stages,
     on_epoch: Callable[[int, int], None] | None = None,
     samples: Sample = sample,
@@ -63,8 +89,8 @@ def compute(
     rows = []
     for key, b in zip(task.keys, prepared, strict=True):
         result = next(results) if isinstance(b, Baseline) else b
-        if isinstance(result, str):
-            result = {"status": "error", "seed": stages.seed, "error": result}
+        if isinstance(result, Failure):
+            result = result.row(key, stages)
         rows.append(dict(zip(KEYS, key, strict=True)) | result | origin)
     return rows
 
@@ -145,10 +171,12 @@ def _advance(bar: "tqdm[NoReturn]", to: float) -> None:
     bar.update(max(0.0, to - bar.n))
 
 
-def _attempt(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> list[R | str]:
+def _attempt(
+    function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]
+) -> list[R | Failure]:
     """`function` of all items, or of one after another where that fails, to blame the right one.
 
-    A failed game is a row, not the end of a run of hours: of each, a result or the error's text.
+    A failed game is a row, not the end of a run of hours: of each, a result or a `Failure`.
     """
     if not items:
         return []
@@ -157,10 +185,6 @@ def _attempt(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T])
     except Exception as error:
         interruption.check()  # an import that Ctrl-C ended may say that it failed
         if len(items) == 1:
-            return [_text(error)]
+            return [Failure.of(error)]
     # Not while the error is handled, for the sake of the memory that it holds.
     return [result for item in items for result in _attempt(function, [item])]
-
-
-def _text(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,5 +1,6 @@
 """Command lines made from typed functions: one line per error, exit code 2 before any work."""
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -59,6 +60,16 @@ def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = 
 def called() -> str | None:
     """The name of the command that is working; None where no command is."""
     return _names[-1] if _names else None
+
+
+def resume_command(name: str, arguments: Sequence[str], path: Path) -> str:
+    """The command line that goes on with the run of the command `name` in the folder `path`."""
+    kept = list(arguments)
+    if "--out" not in kept and not any(a.startswith("--out=") for a in kept):
+        kept += ["--out", str(path)]
+    if "--resume" not in kept:
+        kept.append("--resume")
+    return shlex.join(["python", "-m", name, *kept])
 
 
 @contextmanager

@@ -44,7 +44,7 @@ class Table:
         """The key of a row."""
         return tuple(row[name] for name in self.keys)
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         """Add finished rows and write the table."""
         with interruption.held_back():
             self.rows |= {self.key(row): row for row in rows}

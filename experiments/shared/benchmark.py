@@ -8,8 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from dnl import plot
-from dnl.bench import game_of
-from dnl.benchmark.plan import BenchConfig, make_plan
+from dnl.benchmark.plan import BenchConfig, game_of, make_plan
 from dnl.benchmark.rows import ResultFolder
 from dnl.benchmark.runner import run
 from dnl.reporting.figures import write_figure
