@@ -1,9 +1,10 @@
-# make bench: set up and run the main job.  make test: set up and test.  make check: lint, format, types.
+# make bench: set up and run the main job.  make test: set up and test.
+# make test-whole: test whole runs.  make check: lint, format, types.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: setup bench test check clean
+.PHONY: setup bench test test-whole check clean
 
 setup: $(READY)
 
@@ -16,7 +17,10 @@ bench: $(READY)
 	$(BIN)/python -m dnl.bench --senders 2 4
 
 test: $(READY)
-	$(BIN)/python -m pytest -n logical --dist worksteal
+	$(BIN)/python -m pytest -m "not whole_run" -n logical --dist worksteal
+
+test-whole: $(READY)
+	$(BIN)/python -m pytest -m whole_run -n logical --dist worksteal
 
 check: $(READY)
 	$(BIN)/ruff check .

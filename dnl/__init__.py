@@ -6,7 +6,7 @@ interruption.while_loading()  # before what takes seconds to import
 
 from dnl import layers, surrogates
 from dnl.equilibria import Equilibrium, find_equilibria
-from dnl.equilibria.verification import Verification, verify
+from dnl.equilibria.verification import Verdict, Verification, Verifications, verify
 from dnl.exact.best_response import BestResponse, best_response
 from dnl.exact.commitment import Optimum, Worst, follower_optimum, follower_worst
 from dnl.exact.full_revelation import FullRevelation, full_revelation
@@ -34,7 +34,9 @@ __all__ = [
     "FullRevelation",
     "OptimalPersuasion",
     "Optimum",
+    "Verdict",
     "Verification",
+    "Verifications",
     "WelfareCeiling",
     "Worst",
     "best_response",

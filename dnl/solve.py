@@ -18,7 +18,7 @@ from torch import Tensor
 
 from dnl.benchmark.plan import check_size
 from dnl.equilibria import MEMBERS, Equilibrium, find_equilibria
-from dnl.equilibria.verification import verify
+from dnl.equilibria.verification import verify_profile
 from dnl.reporting.equilibrium_text import nothing_found, overview, report
 from dnl.runtime import cli, interruption, progress
 from dnl.runtime.records import LOCK, RUN, fresh_folder, lock, make_writable, write_record
@@ -252,9 +252,9 @@ def _kept(
     with suppress(KeyboardInterrupt):
         for policies, source in (certified[i] for i in order):
             share = KEEPING_SECONDS / len(order)
-            local = verify(game, policies, config.radius, time_limit=share)
-            if local.verdict == "certified":
-                everywhere = verify(game, policies, None, time_limit=share / 10)
+            local = verify_profile(game, policies, config.radius, time_limit=share)
+            if local.is_equilibrium:
+                everywhere = verify_profile(game, policies, None, time_limit=share / 10)
                 found.append(Equilibrium(game, policies, local, everywhere, source, "interruption"))
     return tuple(found)
 

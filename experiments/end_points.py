@@ -15,10 +15,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dnl import FittedSurrogate, extragradient, find_equilibria, full_revelation
+from dnl import FittedSurrogate, extragradient, find_equilibria
 from dnl.equilibria.response_walks import radii, walk
 from dnl.equilibria.search import Search
 from dnl.equilibria.verification import decide
+from dnl.exact.full_revelation import best_baseline_welfare
 from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.budget import Budget
@@ -113,8 +114,7 @@ def row_of(
     seconds = time.perf_counter() - began
     search = Search(game, RADIUS)
     unit = game.payoff_range.sum().item()
-    revealed = full_revelation(game).utilities.sum().item()
-    baseline = max(revealed, game.no_information().sum().item())
+    baseline = best_baseline_welfare(game)
     gain = (search.welfare(ends) - baseline) / unit
     best = ends[gain.argsort(descending=True, stable=True)[:finished]]
     began = time.perf_counter()

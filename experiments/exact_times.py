@@ -17,13 +17,13 @@ from torch import Tensor
 from dnl import best_response
 from dnl.exact.best_response import exact_rows
 from dnl.exact.deviation import Deviation, deviation
-from dnl.exact.relaxation import Hull
+from dnl.exact.hull_relaxation import HullRelaxation
 from dnl.runtime import cli
 from dnl.runtime.records import Row
 from dnl.runtime.tables import Key, write_table
 from experiments.shared.resumable import table_of
 from games import PersuasionGame, checks, synthetic_game
-from games.randomness import stream
+from games.randomness import near_pure, stream
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,7 @@ def profile(game: PersuasionGame, kind: str, instance: int) -> Tensor:
     if kind == "uniform":
         return random
     labels = torch.randint(game.n_signals, random.shape[:2], generator=generator)
-    pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
-    return pure if kind == "pure" else 0.99 * pure + 0.01 * random
+    return near_pure(labels, random, 0.0 if kind == "pure" else 0.01)
 
 
 def row_of(key: Key, cases: Mapping[Key, Case]) -> Row:
@@ -145,7 +144,7 @@ def plain_milp(problem: Deviation, radius: float, tolerance: float, time_limit: 
     low = np.maximum(problem.own - radius, 0.0)
     width = np.minimum(problem.own + radius, 1.0) - low
     candidates = np.asarray(problem.candidates(low, low + width))
-    hull = Hull(problem, low, width, candidates, total="policy", unit=1.0)
+    hull = HullRelaxation(problem, low, width, candidates, total="policy", unit=1.0)
     program = hull.program
     binary = np.zeros(len(program.cost))
     binary[hull.n_x : hull.y_start] = 1

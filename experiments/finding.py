@@ -15,6 +15,7 @@ import torch
 from dnl import FitConfig, extragradient, find_equilibria, fit, full_revelation, welfare_ceiling
 from dnl.equilibria.blocks import is_enumerated
 from dnl.equilibria.verification import decide_many
+from dnl.exact.full_revelation import best_baseline_welfare
 from dnl.runtime import cli
 from dnl.runtime.records import Row
 from dnl.surrogates.registry import check_surrogate
@@ -91,15 +92,14 @@ def row_of(
     n, m, s, a, instance = key
     game = synthetic_game(n, m, s, a, instance, "contested")
     unit = game.payoff_range.sum().item()
-    revealed = full_revelation(game)
-    baseline = max(revealed.utilities.sum().item(), game.no_information().sum().item())
+    baseline = best_baseline_welfare(game)
     ceiling = welfare_ceiling(game)
     began = time.perf_counter()
     found = find_equilibria(game, time_limit=time_limit)
     row: Row = dict(zip(KEYS, key, strict=True)) | {
         "status": found[0].status if found else "nothing",
         "seconds": time.perf_counter() - began,
-        "full_revelation_code": revealed.is_equilibrium,
+        "full_revelation_code": full_revelation(game).is_equilibrium,
         "ceiling": (ceiling.any_profile - baseline) / unit,
         "global_ceiling": (ceiling.global_equilibrium - baseline) / unit,
         "certified": bool(found),

@@ -37,18 +37,12 @@ from dnl.runtime.records import Row
 from dnl.runtime.tables import Key, write_table
 from experiments.shared.follower_search import Task, ascend, programmed, zoom
 from experiments.shared.resumable import table_of
-from games import FollowerGame, checks
-from games.followers.contracts import ContractGame, random_contract_game
-from games.followers.pricing import PricingGame, random_pricing_game
-from games.followers.security import SecurityGame, random_security_game
+from games import FOLLOWER_REGISTRY, FollowerGame, checks
+from games.followers.contracts import ContractGame
+from games.followers.pricing import PricingGame
+from games.followers.security import SecurityGame
 from games.randomness import stream
 
-Game = ContractGame | SecurityGame | PricingGame
-LAWS: dict[str, Callable[[int, int, int], Game]] = {
-    "contract": random_contract_game,
-    "security": random_security_game,
-    "pricing": random_pricing_game,
-}
 SIZES = (("contract", 6, 4), ("security", 6, 2), ("pricing", 2, 6))
 SURROGATES = ("relu", "delu", "dnl", "follower-dnl")
 TRUTH = "the game itself"
@@ -143,7 +137,8 @@ def rows_of(
     """The rows of a group of games: for each, one per surrogate, and the game itself."""
     law, size_1, size_2, group = key
     instances = range(group * together, (group + 1) * together)
-    games = [LAWS[law](size_1, size_2, instance) for instance in instances]
+    family = FOLLOWER_REGISTRY[f"{law}-{size_1}x{size_2}"]
+    games = [family.make(instance) for instance in instances]
     tasks = [
         Task(
             game,
@@ -182,13 +177,14 @@ def rows_of(
     ]
 
 
-def _scorer(game: Game) -> Callable[[Tensor], Row]:
+def _scorer(game: FollowerGame) -> Callable[[Tensor], Row]:
     """What the true game says of one profile."""
     if isinstance(game, PricingGame):
         return lambda policies: {
             "reached": game.ex_ante_utility(policies).sum().item(),
             "gain": (pricing_gain(game, policies) / game.payoff_range).max().item(),
         }
+    assert isinstance(game, ContractGame | SecurityGame)
     worst, optimum = follower_worst(game).utility, follower_optimum(game).utility
 
     def place(policies: Tensor) -> Row:

@@ -9,7 +9,6 @@ figure has the mean utilities, and dotted what the paper's method got in the pap
 
 import importlib
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +35,7 @@ from dnl.runtime.tables import Key, write_table
 from experiments.shared.resumable import table_of
 from games import PersuasionGame, checks, random_matrix_game
 from games.receivers import (
-    BanditReceiver,
+    RECEIVERS,
     LearningReceiver,
     QLearningReceiver,
     ReinforceReceiver,
@@ -56,11 +55,6 @@ PAPER = {
     32: (0.6478, 0.6289, 0.5099, 0.5145, 0.5048),
 }
 PUBLISHED = dict(zip(("alternating", "model-r", "info-q", "info-policy"), range(1, 5), strict=True))
-RECEIVERS: dict[str, Callable[..., LearningReceiver]] = {
-    "bandit": BanditReceiver,
-    "q-learning": QLearningReceiver,
-    "reinforce": ReinforceReceiver,
-}
 # Who learns from play may settle elsewhere next time: more is asked again than of a rational one.
 ASKING = AskingConfig(queries=150, finalists=10, answers=6)
 KEYS = ["size", "instance"]
@@ -98,7 +92,7 @@ def main(
         checks.positive_integer(name, value)
     for size in sizes:
         checks.positive_integer("sizes", size, least=2)
-    checks.one_of("receiver", receiver, tuple(RECEIVERS))
+    checks.one_of("receiver", receiver, [name for name, kind in RECEIVERS.items() if kind.learns])
     asking, alternating, playing = ASKING, AlternatingConfig(), PlayConfig()
     if small:
         sizes, instances, workers, visits = (2, 3), 1, 1, 200
@@ -138,7 +132,8 @@ def rows_of(
     problem, optimum = SenderProblem.of(game), optimal_persuasion(game).utility
 
     def asked() -> LearningReceiver:
-        return RECEIVERS[receiver](game, visits=visits, seed=instance)
+        made = RECEIVERS[receiver].make(game, visits=visits, seed=instance)
+        return checks.instance("receiver", made, LearningReceiver)
 
     q_learner = QLearningReceiver(game, visits=visits, seed=instance)
     reinforce = ReinforceReceiver(game, visits=visits, seed=instance)

@@ -17,9 +17,10 @@ from games.persuasion.game_stack import GameStack, stack
 from games.persuasion.matrix import random_matrix_game
 from games.persuasion.ride_hailing import ride_hailing_game
 from games.persuasion.synthetic import LAWS, synthetic_game
-from games.registry import REGISTRY, Family
+from games.registry import FOLLOWER_REGISTRY, REGISTRY, Family
 
 __all__ = [
+    "FOLLOWER_REGISTRY",
     "LAWS",
     "REGISTRY",
     "ContractGame",

@@ -131,6 +131,19 @@ def sequence(name: str, value: object) -> tuple[Any, ...]:
     return tuple(value)
 
 
+def filled(name: str, value: object) -> str:
+    """`value` if it is a string that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} must be a string that is not empty, got {shown(value)}")
+    return value
+
+
+def function(name: str, value: object) -> None:
+    """Raise unless `value` can be called."""
+    if not callable(value):
+        raise ValueError(f"{name} must be callable, got {shown(value)}")
+
+
 def instance(name: str, value: object, kind: type[Kind]) -> Kind:
     """`value` if it is a `kind`."""
     if not isinstance(value, kind):

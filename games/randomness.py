@@ -39,6 +39,18 @@ def uniform_distributions(size: tuple[int, ...], generator: torch.Generator | No
     return waits / waits.sum(-1, keepdim=True)
 
 
+def near_pure(labels: Tensor, mixed: Tensor, noise: float) -> Tensor:
+    """Policies that send one signal per state with all but the probability `noise`.
+
+    Args:
+        labels: `(..., S)`: the signals.
+        mixed: `(..., S, M)`: policies that are followed otherwise.
+        noise: from 0 to 1.
+    """
+    pure = torch.nn.functional.one_hot(labels, mixed.shape[-1]).to(mixed)
+    return (1 - noise) * pure + noise * mixed
+
+
 def _plain(part: object) -> object:
     """Integers of any type (numpy's, torch's index types) as Python's, also inside tuples."""
     if isinstance(part, tuple):

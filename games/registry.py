@@ -1,42 +1,62 @@
-"""Every game family under one name, with the answer where it is known by hand.
+"""Every family of games by name, with the answers that are known by hand.
 
-A family that is added here is enrolled in the contract tests and can be asked for by name.
+A new family is one file and one entry here, or one call of `REGISTRY.register` from outside (for
+other games with a follower `FOLLOWER_REGISTRY.register`). The contract tests run on every entry.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from games import checks
 from games.checks import Array
+from games.followers.base import BaseFollowerGame
+from games.followers.contracts import random_contract_game
+from games.followers.pricing import random_pricing_game
+from games.followers.security import random_security_game
 from games.persuasion.advertising import advertising_products_game, advertising_quality_game
 from games.persuasion.classic import didactic_game, prosecutor_game
 from games.persuasion.game import PersuasionGame
 from games.persuasion.ride_hailing import ride_hailing_game
-from games.persuasion.synthetic import synthetic_game
+from games.persuasion.synthetic import LAWS, synthetic_game
+from games.registration import REQUIRED, Registry
+from games.value import GameValue
+
+Game = TypeVar("Game", bound=GameValue)
 
 
 @dataclass(frozen=True)
-class Family:
+class Family(Generic[Game]):
     """A named source of games.
 
     Attributes:
-        name: the key in `REGISTRY`.
+        name: the key in the registry.
         make: seed -> game; deterministic.
         n_instances: how many different instances the benchmark uses (seeds 0, 1, ...).
         known: profiles with known ex-ante utilities, as pairs `(N, S, M)`, `(N,)`.
+
+    Raises:
+        ValueError: naming the field that is missing or malformed.
     """
 
-    name: str
-    make: Callable[[int], PersuasionGame]
-    n_instances: int
+    name: str = REQUIRED
+    make: Callable[[int], Game] = REQUIRED
+    n_instances: int = REQUIRED
     known: tuple[tuple[Tensor, Tensor], ...] = ()
 
-    def instances(self, count: int | None = None) -> list[PersuasionGame]:
+    def __post_init__(self) -> None:
+        checks.filled("name", self.name)
+        checks.function("make", self.make)
+        checks.positive_integer("n_instances", self.n_instances)
+        for pair in checks.sequence("known", self.known):
+            if len(checks.sequence("known", pair)) != 2:
+                raise ValueError(f"known must hold pairs, got {checks.shown(pair)}")
+
+    def instances(self, count: int | None = None) -> list[Game]:
         """The first `count` instances (default: all `n_instances`)."""
         count = self.n_instances if count is None else checks.positive_integer("count", count)
         return [self.make(seed) for seed in range(count)]
@@ -58,7 +78,8 @@ _PROSECUTOR_OPTIMUM = [[[4 / 7, 3 / 7], [0.0, 1.0]]]
 _TRUTH = [[1.0, 0.0], [0.0, 1.0]]
 _SILENCE = [[1.0, 0.0], [1.0, 0.0]]
 
-_FAMILIES = (
+REGISTRY: Registry[Family[PersuasionGame]] = Registry(
+    Family,
     Family(
         "prosecutor",
         lambda seed: prosecutor_game("senders"),
@@ -88,7 +109,7 @@ _FAMILIES = (
             partial(_synthetic, law=law, sizes=(n, m, s, a)),
             5,
         )
-        for law in ("paper", "contested")
+        for law in LAWS
         for n, m, s, a in ((2, 2, 2, 2), (4, 2, 2, 2), (2, 4, 4, 4), (3, 3, 2, 4))
     ),
     Family("advertising-quality", advertising_quality_game, 20),
@@ -96,4 +117,15 @@ _FAMILIES = (
     Family("ride-hailing", ride_hailing_game, 20),
 )
 
-REGISTRY: Mapping[str, Family] = MappingProxyType({family.name: family for family in _FAMILIES})
+FOLLOWER_REGISTRY: Registry[Family[BaseFollowerGame]] = Registry(
+    Family,
+    *(
+        Family(f"{law}-{first}x{second}", partial(make, first, second), 20)
+        for law, make, sizes in (
+            ("contract", random_contract_game, ((6, 4), (2, 2))),
+            ("security", random_security_game, ((6, 2), (3, 1))),
+            ("pricing", random_pricing_game, ((2, 6), (2, 2))),
+        )
+        for first, second in sizes
+    ),
+)

@@ -44,6 +44,6 @@ def kills(request: pytest.FixtureRequest) -> int:
 @pytest.fixture
 def few_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Members of the finder that draw starts draw a few."""
-    monkeypatch.setattr("dnl.equilibria.response_walks.STARTS", 2)
-    monkeypatch.setattr("dnl.equilibria.gradient_ascent.STARTS", 4)
-    monkeypatch.setattr("dnl.equilibria.gradient_ascent.FINISHED", 1)
+    monkeypatch.setattr("dnl.equilibria.response_walks.MOST_WALKS", 2)
+    monkeypatch.setattr("dnl.equilibria.gradient_ascent.MOST_ASCENTS", 4)
+    monkeypatch.setattr("dnl.equilibria.gradient_ascent.MOST_FINISHED", 1)

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 # A name may be added. One that is taken away breaks somebody's script.
 PUBLIC = {
     "dnl": "BestResponse Equilibrium ExtragradientConfig ExtragradientResult FitConfig"
-    " FittedSurrogate FullRevelation OptimalPersuasion Optimum Verification WelfareCeiling Worst"
+    " FittedSurrogate FullRevelation OptimalPersuasion Optimum Verdict Verification Verifications"
+    " WelfareCeiling Worst"
     " best_response extragradient find_equilibria fit fit_many follower_optimum follower_worst"
     " full_revelation layers optimal_persuasion pricing_gain surrogates verify welfare_ceiling",
     "dnl.bench": "main",
@@ -29,7 +30,7 @@ PUBLIC = {
     " LearnedPolicy PlayConfig ReceiverNetwork SenderProblem TableNet WarmUpConfig info_policy"
     " info_q learn_alternating learn_by_asking model_receiver persuade_known play",
     "dnl.plot": "main",
-    "dnl.recipes": "RECIPES Recipe",
+    "dnl.recipes": "Recipe",
     "dnl.report": "report",
     "dnl.solve": "main",
     "dnl.surrogates": "PAPER_SURROGATES SURROGATES Architecture DeLUNetwork ReLUNetwork Shape"

@@ -15,7 +15,7 @@ from dnl.benchmark.rows import per_sender
 from dnl.equilibria.response_walks import radii, walk
 from dnl.equilibria.sampled_deviations import unrefuted
 from dnl.equilibria.search import Search
-from dnl.equilibria.verification import decide_many
+from dnl.equilibria.verification import Verdict, decide_many
 from dnl.exact.full_revelation import full_revelation
 from dnl.gradients.extragradient import ExtragradientConfig, extragradient
 from dnl.runtime.devices import pick_device
@@ -209,9 +209,9 @@ def _decided(game: PersuasionGame, policies: Tensor, passed: Tensor, stages: Sta
     threads = torch.get_num_threads()
     if stages.exact:
         verdicts = decide_many(game, policies[passed].unbind(), stages.radius, workers=threads)
-        row |= {name: verdicts.count(name) for name in ("certified", "undecided")}
+        row |= {str(v): verdicts.count(v) for v in (Verdict.CERTIFIED, Verdict.UNDECIDED)}
         indices = passed.nonzero().flatten().tolist()
-        kept = [i for i, v in zip(indices, verdicts, strict=True) if v == "certified"]
+        kept = [i for i, v in zip(indices, verdicts, strict=True) if v is Verdict.CERTIFIED]
         if kept:
             row["certified_welfare"] = welfare[kept].max().item()
     if stages.finish:
@@ -220,7 +220,7 @@ def _decided(game: PersuasionGame, policies: Tensor, passed: Tensor, stages: Sta
         walks = [p for i in order for p in walk(search, policies[i], radii(stages.radius))]
         rests = [p for p in walks if p is not None]
         verdicts = decide_many(game, rests, stages.radius, workers=threads)
-        kept_rests = [p for p, v in zip(rests, verdicts, strict=True) if v == "certified"]
+        kept_rests = [p for p, v in zip(rests, verdicts, strict=True) if v is Verdict.CERTIFIED]
         if kept_rests:
             finished = game.ex_ante_utility(torch.stack(kept_rests)).sum(1)
             row["finished_welfare"] = finished.max().item()

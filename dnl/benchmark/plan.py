@@ -15,7 +15,7 @@ from dnl.runtime.devices import pick_device
 from dnl.runtime.tables import Key
 from dnl.surrogates.fitted import FitConfig
 from dnl.surrogates.registry import PAPER_SURROGATES, check_surrogate
-from dnl.training.recipes import RECIPES
+from dnl.training.recipes import RECIPE_NAMES
 from games import LAWS, PersuasionGame, checks, synthetic_game
 
 T = TypeVar("T")
@@ -143,7 +143,7 @@ class BenchConfig:
             checks.one_of("law", law, LAWS)
         for surrogate in self.surrogates:
             check_surrogate(surrogate, "surrogates")
-        checks.one_of("recipe", self.recipe, tuple(RECIPES))
+        checks.one_of("recipe", self.recipe, RECIPE_NAMES)
         if self.finish is not None:
             checks.positive_integer("finish", self.finish, least=0)
         checks.one_of("verification", self.verification, ("both", "sampled"))

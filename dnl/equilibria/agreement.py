@@ -19,20 +19,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dnl.equilibria.blocks import spread_evenly
 from dnl.equilibria.division import questions
+from dnl.equilibria.partitions import spread_evenly
 from dnl.equilibria.search import Proposals, Search
 from dnl.exact.linear_program import LinearProgram
-from dnl.exact.sparse import csr_matrix
 from dnl.exact.tolerance import TOLERANCE
 from dnl.exact.welfare_ceiling import planned
 from games import PersuasionGame
-from games.persuasion.simulation import TIE_TOLERANCE, optimal_action
 
-CELLS = 10_000  # sets of states that are looked at before any partition is known
-ROUNDS = 60  # partitions that are looked at
-BRANCHES = 60  # linear programs solved for one partition
-MIXED = 1e-6  # a cell counts as chosen by the program from 1 less this
+MOST_CELLS = 10_000  # sets of states that are looked at before any partition is known
+PARTITIONS_TRIED = 60  # partitions that are looked at
+PROGRAMS_PER_PARTITION = 60  # linear programs solved for one partition
+INTEGRALITY = 1e-6  # a cell counts as chosen by the program from 1 less this
 
 
 def agreement(search: Search) -> Proposals:
@@ -44,7 +42,7 @@ def agreement(search: Search) -> Proposals:
     most = game.n_signals ** (game.n_senders - 1)
     best = -float("inf")
     seen: set[frozenset[int]] = set()
-    for _ in range(ROUNDS):
+    for _ in range(PARTITIONS_TRIED):
         yield None
         chosen = cells.partition(most)
         if chosen is None or chosen in seen:
@@ -82,14 +80,11 @@ class Cells:
         self.search, game = search, search.plain
         self.states = (game.prior > 0).nonzero().flatten()
         self.prior = game.prior[self.states]
-        self.tables = [game.receiver_utility[self.states]]
-        if game.tie_break == "senders":
-            self.tables.append(game.sender_utility[:, self.states].sum(0))
-        self.slacks = [TIE_TOLERANCE[torch.float64] * t for t in game.tie_units(torch.float64)]
+        self.criteria = [table[self.states] for table in game.criteria]
         self.u = game.sender_utility[:, self.states]  # (N, S', A)
         n_states = len(self.states)
         size = total = 0
-        while size < n_states and total + comb(n_states, size + 1) <= CELLS:
+        while size < n_states and total + comb(n_states, size + 1) <= MOST_CELLS:
             size += 1
             total += comb(n_states, size)
         size = max(size, 1)
@@ -111,12 +106,8 @@ class Cells:
     def utilities(self, sets: Tensor) -> Tensor:
         """`(C, N)`: what the senders get in cells `(C, S')` bool, times their probability."""
         mass = sets.double() * self.prior
-        total = mass.sum(1)
-        criteria = [
-            (mass @ table, slack * total)
-            for table, slack in zip(self.tables, self.slacks, strict=True)
-        ]
-        action = optimal_action(criteria, -1)  # (C,)
+        scores = [mass @ table for table in self.criteria]
+        action = self.search.plain.action_of(scores, mass.sum(1))  # (C,)
         return torch.stack([(mass @ u).gather(1, action[:, None])[:, 0] for u in self.u], 1)
 
     def _add(self, groups: Iterable[frozenset[int]]) -> None:
@@ -165,13 +156,13 @@ class Cells:
         program = LinearProgram(
             worth / spread,
             np.ones(n_cells),
-            csr_matrix(rows),
+            rows,
             np.concatenate([np.ones(n_states), np.zeros(1)]),
             np.concatenate([np.ones(n_states), np.full(1, float(min(most, n_states)))]),
         )
         best, highest = None, -float("inf")
         branches = [np.ones(n_cells)]  # upper bounds of the cells' variables
-        for _ in range(BRANCHES):
+        for _ in range(PROGRAMS_PER_PARTITION):
             if not branches:
                 break
             upper = branches.pop()
@@ -179,8 +170,8 @@ class Cells:
             point = program.solve(budget).point
             if point is None or worth @ point <= highest + self.search.slack:
                 continue
-            taken = point >= 1 - MIXED
-            if (taken | (point <= MIXED)).all():
+            taken = point >= 1 - INTEGRALITY
+            if (taken | (point <= INTEGRALITY)).all():
                 best, highest = (
                     frozenset(index[torch.from_numpy(taken)].tolist()),
                     float(worth @ point),

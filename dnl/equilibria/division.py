@@ -19,10 +19,10 @@ from dnl.exact.deviation import MARGINS
 from dnl.exact.recommendation import Recommendation
 from games import PersuasionGame
 
-QUESTIONS = 16  # those that come up most often
-STARTS = 6  # of the senders' choices: silence, then random ones
-ROUNDS = 10  # in which each sender chooses once
-DIGITS = 9  # to which two utilities, over their range, are the same
+MOST_QUESTIONS = 16  # those that come up most often
+FIRST_CHOICES = 6  # of the senders' choices: silence, then random ones
+CHOICES_PER_SENDER = 10  # in which each sender chooses once
+UTILITY_DIGITS = 9  # to which two utilities, over their range, are the same
 
 
 def division(search: Search) -> Proposals:
@@ -32,7 +32,7 @@ def division(search: Search) -> Proposals:
         return
     silence = torch.full((game.n_states, game.n_signals), 1 / game.n_signals, dtype=torch.float64)
     library = [silence]
-    for labels in questions(game)[:QUESTIONS]:
+    for labels in questions(game)[:MOST_QUESTIONS]:
         if search.budget.over:
             return
         yield None
@@ -41,14 +41,14 @@ def division(search: Search) -> Proposals:
     every = torch.stack(list(known.values()))  # (L, S, M)
     generator = search.generator("division")
     seen: set[bytes] = set()
-    for start in range(STARTS):
+    for start in range(FIRST_CHOICES):
         drawn = torch.randint(len(every), (game.n_senders,), generator=generator)
         if start == 0:
             drawn = torch.zeros_like(drawn)  # silence
         for shared in (False, True):
             choice = drawn.clone()
             quiet = 0
-            for step in range(ROUNDS * game.n_senders):
+            for step in range(CHOICES_PER_SENDER * game.n_senders):
                 n = step % game.n_senders
                 best = _best_choice(search, every, choice, n, shared)
                 quiet = quiet + 1 if best == choice[n] else 0
@@ -106,7 +106,9 @@ def questions(game: PersuasionGame) -> list[Tensor]:
 
     spread = v.amax() - v.amin()
     for a, b in combinations(range(game.n_actions), 2):
-        ahead = ((v[:, a] - v[:, b]) / torch.where(spread > 0, spread, 1.0)).round(decimals=DIGITS)
+        ahead = ((v[:, a] - v[:, b]) / torch.where(spread > 0, spread, 1.0)).round(
+            decimals=UTILITY_DIGITS
+        )
         ask(ahead if len(ahead.unique()) <= game.n_signals else ahead.sign())
     best = v.argmax(1)
     for a in best.unique():

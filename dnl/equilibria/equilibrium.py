@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dnl.equilibria.verification import Verification, verify
-from dnl.exact.full_revelation import full_revelation
+from dnl.equilibria.verification import Verification, verify_profile
+from dnl.exact.full_revelation import best_baseline_welfare, full_revelation
 from games import PersuasionGame, checks
 from games.files import write_text
 
@@ -53,7 +53,7 @@ class Equilibrium:
     @property
     def is_global(self) -> bool:
         """Whether it is certified as a (global) Nash equilibrium."""
-        return self.global_verification.verdict == "certified"
+        return self.global_verification.is_equilibrium
 
     @property
     def pareto_dominates_full_revelation(self) -> bool:
@@ -68,9 +68,8 @@ class Equilibrium:
     @property
     def exceeds_baselines(self) -> bool:
         """Welfare above both full revelation's and no information's (same slack)."""
-        revealed = full_revelation(self.game).utilities.sum().item()
-        silent = self.game.no_information().sum().item()
-        return self.welfare > max(revealed, silent) + 1e-9 * self.game.payoff_range.sum().item()
+        slack = 1e-9 * self.game.payoff_range.sum().item()
+        return self.welfare > best_baseline_welfare(self.game) + slack
 
     def save(self, path: str | Path) -> None:
         """Write game and profile as JSON, whole or not at all; numbers are exact.
@@ -115,10 +114,11 @@ class Equilibrium:
         try:
             game = PersuasionGame(**record["game"])
             policies = checks.as_float_tensor("policies", record["policies"])
-            verification = verify(game, policies, record["radius"], time_limit=time_limit)
+            radius = record["radius"]
+            verification = verify_profile(game, policies, radius, time_limit=time_limit)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error
-        if verification.verdict != "certified":
+        if not verification.is_equilibrium:
             raise ValueError(f"{path} holds a profile that is {verification.verdict}")
-        everywhere = verify(game, policies, None, time_limit=time_limit)
+        everywhere = verify_profile(game, policies, None, time_limit=time_limit)
         return cls(game, policies, verification, everywhere, record["source"], record["status"])

@@ -18,10 +18,10 @@ from dnl.surrogates.fitted import FittedSurrogate
 from games import PersuasionGame
 from games.persuasion.simulation import joint_weights
 
-STARTS = 48
-FINISHED = 12  # end points that are finished, best welfare first
+MOST_ASCENTS = 48  # starting points
+MOST_FINISHED = 12  # end points that are finished, best welfare first
 TEMPERATURES = (0.1, 0.03, 0.01, 0.003)  # of the receiver, as fractions of its utility range
-NUMBERS = 2**24  # that one gradient of the smoothed utility may take, over all senders: a second
+MOST_GRADIENT_ENTRIES = 2**24  # of one gradient of the smoothed utility, all senders: a second
 
 
 class TimeOverError(Exception):
@@ -31,7 +31,7 @@ class TimeOverError(Exception):
 def extragradient_smoothed(search: Search) -> Proposals:
     """Ascend a smoothed receiver whose temperature falls, then the true pieces, then finish."""
     game = search.game
-    count = min(STARTS, NUMBERS // _numbers(game))
+    count = min(MOST_ASCENTS, MOST_GRADIENT_ENTRIES // _numbers(game))
     if count == 0:
         return
     policies = game.sample_policies(count, search.generator("extragradient"))
@@ -65,7 +65,7 @@ def surrogate_ends(search: Search, utility: Callable[[Tensor], Tensor]) -> Propo
         search: what to search.
         utility: `(B, N, S, M) -> (B, N)`, for example a `FittedSurrogate`.
     """
-    starts = search.game.sample_policies(STARTS, search.generator("surrogate"))
+    starts = search.game.sample_policies(MOST_ASCENTS, search.generator("surrogate"))
     dtype = utility.networks.dtype if isinstance(utility, FittedSurrogate) else starts.dtype
     yield from finished(search, extragradient(utility, starts.to(dtype)).policies.double())
 
@@ -74,7 +74,7 @@ def finished(search: Search, policies: Tensor) -> Proposals:
     """Each of `policies (B, N, S, M)` as it is and walked to rest, best welfare first."""
     policies = policies / policies.sum(-1, keepdim=True)
     order = search.welfare(policies).argsort(descending=True, stable=True)
-    for index in order[:FINISHED].tolist():
+    for index in order[:MOST_FINISHED].tolist():
         if search.budget.over:
             return
         yield from policies[index : index + 1][search.survives(policies[index : index + 1])]

@@ -18,10 +18,12 @@ from dnl.exact.deviation import MARGINS
 from dnl.exact.recommendation import Recommendation
 from games import PersuasionGame
 
-SETS = 2_000  # sets of actions tried per speaker; more are drawn at random
-STEP = 25  # sets between two proposals of nothing
-RECOMMENDED = 1e-9  # probability from which an action counts as recommended: less is rounding
-TIED = 1e-6  # actions this close to the best, in the receiver's utility range, can be tipped to
+MOST_ACTION_SETS = 2_000  # sets of actions tried per speaker; more are drawn at random
+SETS_PER_STEP = 25  # sets between two proposals of nothing
+LEAST_PROBABILITY = 1e-9  # of a recommended action: less is rounding
+TIE_DISTANCE = (
+    1e-6  # from the best action, in receiver's utility ranges: nearer ones can be tipped to
+)
 
 
 def one_speaker(search: Search) -> Proposals:
@@ -34,7 +36,7 @@ def one_speaker(search: Search) -> Proposals:
         for count, actions in enumerate(_sets(search)):
             if search.budget.over:
                 return
-            if count % STEP == 0:
+            if count % SETS_PER_STEP == 0:
                 yield None
             recommended = program.best(actions)
             if recommended is None:
@@ -69,7 +71,7 @@ def fewest(
     actions = tuple(range(game.n_actions))
     while (plan := program.best(actions)) is not None:
         mass = game.prior @ torch.from_numpy(plan)
-        actions = tuple((mass > RECOMMENDED).nonzero().flatten().tolist())
+        actions = tuple((mass > LEAST_PROBABILITY).nonzero().flatten().tolist())
         if len(actions) <= n_signals:
             kept = torch.from_numpy(plan)[:, list(actions)].clamp_min(0)
             kept[kept.sum(1) <= 0] = 1.0  # a state that never happens
@@ -89,12 +91,12 @@ def undisturbed(game: PersuasionGame, plan: Tensor, actions: tuple[int, ...]) ->
     """
     mass = game.prior[:, None] * plan  # (S, C)
     total = mass.sum(0)
-    if (total <= RECOMMENDED).any():
+    if (total <= LEAST_PROBABILITY).any():
         return False
     posterior = (mass / total).T  # (C, S)
     value = posterior @ game.receiver_utility  # (C, A)
     spread = (game.receiver_utility.amax() - game.receiver_utility.amin()).item()
-    tied = value >= value.amax(1, keepdim=True) - TIED * spread
+    tied = value >= value.amax(1, keepdim=True) - TIE_DISTANCE * spread
     utility = torch.einsum("cs,nsa->nca", posterior, game.sender_utility)
     index = torch.tensor(actions).expand(game.n_senders, -1).unsqueeze(-1)
     present = utility.gather(2, index)  # (N, C, 1)
@@ -121,12 +123,12 @@ def _sets(search: Search) -> Iterator[tuple[int, ...]]:
     """Sets of at least two actions, no more than there are signals; small ones first."""
     game = search.plain
     sizes = range(2, min(game.n_signals, game.n_actions) + 1)
-    if sum(comb(game.n_actions, size) for size in sizes) <= SETS:
+    if sum(comb(game.n_actions, size) for size in sizes) <= MOST_ACTION_SETS:
         for size in sizes:
             yield from combinations(range(game.n_actions), size)
         return
     generator = search.generator("one-speaker")
-    for _ in range(SETS):
+    for _ in range(MOST_ACTION_SETS):
         size = int(torch.randint(2, sizes.stop, (), generator=generator))
         drawn = torch.randperm(game.n_actions, generator=generator)[:size]
         yield tuple(sorted(drawn.tolist()))

@@ -10,17 +10,17 @@ from torch import Tensor
 from dnl.equilibria.equilibrium import Equilibrium
 from dnl.equilibria.members import DEFAULT_MEMBERS, MEMBERS
 from dnl.equilibria.search import Proposals, Search, canonical
-from dnl.equilibria.verification import Verification, verify
+from dnl.equilibria.verification import Verdict, Verification, verify_profile
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, checks
 from games.surroundings import own_surroundings
 
-RETURNED = 8  # local equilibria returned, besides the best global one and full revelation
+MOST_RETURNED = 8  # local equilibria returned, besides the best global one and full revelation
 GLOBAL_SHARE = 0.3  # of the time limit, kept for global gaps
 CERTIFY_SHARE = 0.15  # of the time left that certifying one proposal may take
 FIRST_SHARE = 0.4  # the same while nothing is certified
 CERTIFY_GLOBAL_SHARE = 0.05  # of the time left that it may take for any deviation
-ALIKE = 2  # proposals of one member and welfare for which that is tried
+MOST_ALIKE = 2  # proposals of one member and welfare for which that is tried
 SAME_OUTCOME = 1e-3  # total variation of state and action up to which two profiles do the same
 EARLY_MEMBERS = (
     "no-information",
@@ -107,7 +107,7 @@ def find_equilibria(
     search = Search(game, radius, budget.part(1 - GLOBAL_SHARE), seed)
     found = _distinct(search, _collect(search, names, began, on_progress, on_certified))
     complete = not search.budget.over and not search.cut
-    best = sorted(found, key=lambda f: -f.welfare)[:RETURNED]
+    best = sorted(found, key=lambda f: -f.welfare)[:MOST_RETURNED]
     # First those that should turn out global: their proof is wanted most.
     chosen = [f for f in found if f.is_global or f.source == "full-revelation"]
     chosen += [f for f in best if f not in chosen]
@@ -116,7 +116,7 @@ def find_equilibria(
         if on_progress is not None:
             on_progress(time.perf_counter() - began, f"global gap {index + 1}/{len(chosen)}")
         local, everywhere = _verified(search, candidate, budget, len(chosen) - index)
-        if local.verdict == "certified":
+        if local.is_equilibrium:
             proven.append((candidate, local, everywhere))
     status = "complete" if complete else "time limit"
     results = [
@@ -165,18 +165,19 @@ def _verified(
         if budget.left <= candidate.seconds:
             return known
         limit = max(budget.left / remaining, 1e-3)
-        found = verify(game, policies, radius, tolerance=search.tolerance, time_limit=limit)
+        found = verify_profile(game, policies, radius, tolerance=search.tolerance, time_limit=limit)
         # Its part of the time may be less than what the search had.
-        return known if found.verdict == "undecided" and known.verdict == "certified" else found
+        worse = found.verdict is Verdict.UNDECIDED and known.is_equilibrium
+        return known if worse else found
 
     everywhere = _bounded(search, policies, None, search.at_most(policies))
-    if candidate.is_global and everywhere.verdict != "certified":
+    if candidate.is_global and not everywhere.is_equilibrium:
         everywhere = verified(None, _bounded(search, policies, None, search.most(None)))
     local = _bounded(search, policies, search.radius, everywhere.gain)
-    if local.verdict != "certified":
+    if not local.is_equilibrium:
         decided = _bounded(search, policies, search.radius, search.most(search.radius))
         local = verified(search.radius, decided)
-    if not candidate.is_global and everywhere.verdict != "certified":
+    if not candidate.is_global and not everywhere.is_equilibrium:
         everywhere = verified(None, everywhere)
     return local, everywhere
 
@@ -188,7 +189,7 @@ def _bounded(search: Search, policies: Tensor, radius: float | None, gain: Tenso
     return Verification(
         gain=gain,
         relative_gain=torch.where(ranges > 0, gain / ranges, 0.0),
-        verdict="certified" if certified else "undecided",
+        verdict=Verdict.CERTIFIED if certified else Verdict.UNDECIDED,
         witness=policies.clone(),
         witness_gain=torch.zeros_like(gain),
         status=("optimal" if certified else "time limit",) * game.n_senders,
@@ -276,7 +277,7 @@ def _judge(
     welfare = search.welfare(policies).item()
     may_be_global = name in GLOBAL_MEMBERS and welfare > search.global_floor + search.slack
     alike = [abs(welfare - other) <= search.slack for who, other in refused if who == name]
-    may_be_global &= sum(alike) < ALIKE
+    may_be_global &= sum(alike) < MOST_ALIKE
     if welfare <= search.floor + search.slack and not may_be_global and name != "full-revelation":
         return None
     began = time.perf_counter()

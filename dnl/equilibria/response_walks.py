@@ -12,15 +12,16 @@ from torch import Tensor
 from dnl.equilibria.search import Proposals, Search, canonical
 from dnl.exact.best_response import exact_rows, respond
 from dnl.exact.status import Status
+from games.randomness import near_pure
 
-STARTS = 36
-DRAWN = 500  # profiles, at most, of which a start is the best
-MARGIN = 1e-4  # gain, as a fraction of the payoff range, below which a sender stays
-STEPS = 20  # responses of each sender at one radius
-COARSE = 2e-3  # tolerance of a response at radius 0.1: walks need improvements, not optima
-SECONDS = 3.0  # for one response
-PACE = 1e5  # joint signals x states x actions that a response can be set up for in a second
-RADII = (0.1, 0.03)  # before the radius of the search
+MOST_WALKS = 36
+PROFILES_PER_START = 500  # profiles, at most, of which a start is the best
+LEAST_GAIN = 1e-4  # gain, as a fraction of the payoff range, below which a sender stays
+RESPONSES_PER_RADIUS = 20  # responses of each sender at one radius
+COARSE_TOLERANCE = 2e-3  # of a response at radius 0.1: walks need improvements, not optima
+SECONDS_PER_RESPONSE = 3.0
+ENTRIES_PER_SECOND = 1e5  # joint signals x states x actions: how fast a response is set up
+FIRST_RADII = (0.1, 0.03)  # before the radius of the search
 
 
 def global_responses(search: Search) -> Proposals:
@@ -37,7 +38,7 @@ def local_responses(search: Search) -> Proposals:
 
 def radii(last: float) -> tuple[float, ...]:
     """The shrinking radii of a local walk, down to `last`."""
-    return (*(r for r in RADII if r > last), last)
+    return (*(r for r in FIRST_RADII if r > last), last)
 
 
 def starts(search: Search, member: str) -> Iterator[Tensor]:
@@ -45,15 +46,14 @@ def starts(search: Search, member: str) -> Iterator[Tensor]:
     game = search.game
     generator = search.generator(member)
     shape = (game.n_senders, game.n_states)
-    many = min(DRAWN, search.at_once)
-    for index in range(STARTS):
+    many = min(PROFILES_PER_START, search.at_once)
+    for index in range(MOST_WALKS):
         if search.budget.over:
             return
         random = game.sample_policies(1 if index % 3 == 0 else many, generator)
         if index % 3 == 2:
             labels = torch.randint(game.n_signals, (many, *shape), generator=generator)
-            pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
-            random = 0.95 * pure + 0.05 * random
+            random = near_pure(labels, random, 0.05)
         yield random[search.welfare(random).argmax()]
 
 
@@ -66,15 +66,15 @@ def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Prop
         seen = {canonical(policies)}
         quiet = steps = 0
         share = 1.0 if radius is None else min(1.0, 10 * radius)
-        margin = max(MARGIN * share, 0.5 * search.allowed(radius))
-        while quiet < game.n_senders and steps < STEPS * game.n_senders:
-            if search.budget.left * PACE <= size:
+        margin = max(LEAST_GAIN * share, 0.5 * search.allowed(radius))
+        while quiet < game.n_senders and steps < RESPONSES_PER_RADIUS * game.n_senders:
+            if search.budget.left * ENTRIES_PER_SECOND <= size:
                 search.cut = True
                 return
             n = steps % game.n_senders
             steps += 1
-            budget = search.budget.at_most(SECONDS)
-            tolerance = max(0.3 * margin, COARSE * share) if radius else 0.3 * margin
+            budget = search.budget.at_most(SECONDS_PER_RESPONSE)
+            tolerance = max(0.3 * margin, COARSE_TOLERANCE * share) if radius else 0.3 * margin
             response = respond(game, exact_rows(policies), n, radius, budget, tolerance)
             search.cut |= response.status == Status.TIME_LIMIT
             if response.gain <= margin * game.payoff_range[n].item():

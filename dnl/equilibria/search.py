@@ -7,19 +7,21 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from dnl.equilibria.verification import decide
+from dnl.equilibria.single_moves import best_move
+from dnl.equilibria.verification import Verdict, decide
+from dnl.exact.deviation import SLACK
+from dnl.exact.tie_breaking import resolve_ties
 from dnl.exact.tolerance import TOLERANCE, allowed_gain
 from dnl.exact.welfare_ceiling import WelfareCeiling, own_ceilings, welfare_ceiling
 from dnl.runtime.budget import Budget
 from games import PersuasionGame
-from games.persuasion.simulation import TIE_TOLERANCE, joint_weights, optimal_action
 from games.randomness import stream
 
 Proposals = Iterator[Tensor | None]  # profiles (N, S, M); None where a step found nothing
 
-WORK = 2e8  # products (joint signals x states x actions) between two looks at the clock: 0.1 s
-AT_ONCE = 5_000  # most profiles that are simulated together
-TESTED = 32  # simulations that take as long as the cheap test of one profile
+PRODUCTS_PER_LOOK = 2e8  # joint signals x states x actions between two looks at the clock: 0.1 s
+PROFILES_AT_ONCE = 5_000  # most profiles that are simulated together
+SIMULATIONS_PER_TEST = 32  # simulations that take as long as the cheap test of one profile
 CEILING_SHARE = 0.1  # of the time, that the ceilings may take
 
 
@@ -90,7 +92,9 @@ class Search:
         n_senders, n_signals, n_states, n_actions = self.game.shape
         work = n_signals**n_senders * n_states * n_actions
         memory = 8 * n_states * (n_senders * n_signals + n_actions)
-        return max(1, min(AT_ONCE, int(WORK // work), self.budget.rows(4 * memory)))
+        return max(
+            1, min(PROFILES_AT_ONCE, int(PRODUCTS_PER_LOOK // work), self.budget.rows(4 * memory))
+        )
 
     def utilities(self, policies: Tensor) -> Tensor:
         """Every sender's utility: `(B, N, S, M) -> (B, N)`.
@@ -126,7 +130,7 @@ class Search:
         passed = torch.zeros(len(policies), dtype=torch.bool)
         n_senders, n_signals, n_states, n_actions = game.shape
         memory = 64 * n_signals**n_senders * max(n_states, n_actions)
-        step = min(max(1, self.at_once // TESTED), self.budget.rows(memory))
+        step = min(max(1, self.at_once // SIMULATIONS_PER_TEST), self.budget.rows(memory))
         for start in range(0, len(policies), step):
             if self.budget.over:
                 self.cut = True
@@ -134,37 +138,9 @@ class Search:
             part = policies[start : start + step]
             kept = torch.ones(len(part), dtype=torch.bool)
             for n in range(n_senders):
-                kept &= self._best_move(part, n) <= self.most(self.radius)[n]
+                kept &= best_move(game, part, n, self.radius) <= self.most(self.radius)[n]
             passed[start : start + step] = kept
         return passed
-
-    def _best_move(self, policies: Tensor, sender: int) -> Tensor:
-        """The most that `sender` gains by such a move: `(B, N, S, M) -> (B,)`.
-
-        Its utility is a sum over its signals of one and the same function of the signal's column
-        (the probabilities with which the states send it), and a move changes two columns.
-        """
-        game, n_signals = self.game, self.game.n_signals
-        column = _Column(game, policies, sender, self.radius)
-        moved = policies[:, sender].clamp_max(self.radius)  # (B, S, M): others have room for it
-        gain = policies.new_full((len(policies),), -float("inf"))
-        if n_signals == 1:
-            return gain
-        for state in range(game.n_states):
-            mass = moved[:, state]  # (B, M)
-            less = column.gain(state, -mass)
-            more = less
-            for source in range(n_signals):
-                some = mass[:, source]
-                if not (some > 0).any():
-                    continue
-                # Most signals have as much to move as the one before.
-                if source == 0 or more is less or not torch.equal(some, mass[:, source - 1]):
-                    more = column.gain(state, some.unsqueeze(1).expand_as(mass))
-                others = [m for m in range(n_signals) if m != source]
-                best = less[:, source] + more[:, others].amax(1)
-                gain = torch.where(some > 0, torch.maximum(gain, best), gain)
-        return gain
 
     def certifies(self, policies: Tensor, radius: float | None, share: float) -> bool:
         """Whether it is proven that nobody gains by deviating from `policies (N, S, M)`.
@@ -181,8 +157,8 @@ class Search:
         verdict = decide(self.game, policies, radius, self.tolerance, limit)
         # A sender may use its part of the limit only.
         late = time.perf_counter() - began >= 0.9 * limit / self.game.n_senders
-        self.cut |= verdict == "undecided" and late
-        return verdict == "certified"
+        self.cut |= verdict is Verdict.UNDECIDED and late
+        return verdict is Verdict.CERTIFIED
 
     def at_most(self, policies: Tensor) -> Tensor:
         """`(N,)`: no deviation gains a sender more than this, since nobody exceeds its ceiling."""
@@ -198,76 +174,20 @@ class Search:
         return self.allowed(radius) * self.game.payoff_range
 
 
-class _Column:
-    """What a sender earns with each of its signals, and with a little more or less of a state.
-
-    Where the receiver clearly prefers its action, such a change moves nothing but the weight of
-    what there is. Only at the other joint signals is the receiver asked again.
-    """
-
-    def __init__(self, game: PersuasionGame, policies: Tensor, sender: int, radius: float) -> None:
-        others = [n for n in range(game.n_senders) if n != sender]
-        self.weights = game.prior.expand(len(policies), 1, -1)  # (B, J, S)
-        if others:
-            self.weights = joint_weights(policies[:, others]) * game.prior
-        joint = policies[:, sender].mT.unsqueeze(2) * self.weights.unsqueeze(1)  # (B, M, J, S)
-        v, self.utility = game.receiver_utility, game.sender_utility[sender]
-        self.tables = [v, self.utility]
-        if game.tie_break == "senders":
-            self.tables.insert(1, game.sender_utility.sum(0))
-        self.slacks = [TIE_TOLERANCE[v.dtype] * unit for unit in game.tie_units(v.dtype)]
-        scores = joint @ v  # (B, M, J, A)
-        self.action = scores.argmax(-1)  # (B, M, J), right where the receiver is clear
-        best = scores.topk(min(2, game.n_actions), -1).values
-        reach = (self.weights * (v.amax(1) - v.amin(1))).amax(-1) * radius  # (B, J)
-        reach += 4 * self.slacks[0] * (self.weights.sum(-1))
-        asked = best[..., 0] - best[..., -1] <= 1.01 * reach.unsqueeze(1)
-        if game.n_actions == 1:
-            asked = torch.zeros_like(asked)
-        asked &= (self.weights.sum(-1) > 0).unsqueeze(1)
-        self.clear = ~asked
-        self.profile, self.signal, self.other = asked.nonzero().T  # (T,) each
-        there = joint[self.profile, self.signal, self.other]  # (T, S)
-        self.mass = there.sum(-1)
-        self.expected = [there @ table for table in self.tables]  # (T, A) each
-        self.nearby = self.weights[self.profile, self.other]  # (T, S)
-        self.present = self._at(self.mass, self.expected)
-
-    def gain(self, state: int, change: Tensor) -> Tensor:
-        """`(B, M)`: what each signal earns more after a `change (B, M)` of one state."""
-        clear = self.utility[state][self.action] * self.weights[:, None, :, state] * self.clear
-        gain = change * clear.sum(-1)
-        more = change[self.profile, self.signal] * self.nearby[:, state]  # (T,)
-        expected = [
-            e + more.unsqueeze(1) * table[state]
-            for e, table in zip(self.expected, self.tables, strict=True)
-        ]
-        asked = self._at(self.mass + more, expected) - self.present
-        index = self.profile * gain.shape[1] + self.signal
-        return gain.flatten().index_add(0, index, asked).view_as(gain)
-
-    def _at(self, mass: Tensor, expected: list[Tensor]) -> Tensor:
-        """`(T,)`: what is earned at joint signals of this mass and expected utilities `(T, A)`."""
-        bars = [slack * mass.clamp_min(0) for slack in self.slacks]
-        action = optimal_action(list(zip(expected[:-1], bars, strict=True)), -1)
-        return expected[-1].gather(-1, action.unsqueeze(-1)).squeeze(-1)
-
-
 def without_unused(game: PersuasionGame) -> PersuasionGame:
-    """The game without the actions that the receiver never takes.
+    """The game without the actions that the receiver's tie rule never takes.
 
     Those are the actions for which there is another one that is at least as good for the receiver
-    in every state that happens, and that the tie rule prefers. Policies mean the same in both.
+    in every state that happens, and that the rule prefers. Policies mean the same in both.
     """
-    v, index = game.receiver_utility[game.prior > 0], torch.arange(game.n_actions)
-    as_good = (v.unsqueeze(2) <= v.unsqueeze(1)).all(0)  # (A, A): the second for the first
-    preferred = index.unsqueeze(1) > index
-    if game.tie_break == "senders":
-        welfare = game.sender_utility.sum(0)[game.prior > 0]
-        ahead = (welfare.unsqueeze(1) - welfare.unsqueeze(2)).amin(0)  # (A, A) of the second
-        clear = ahead > 2 * TIE_TOLERANCE[welfare.dtype] * (welfare.amax() - welfare.amin())
-        preferred = (ahead >= 0) & (preferred | clear)
-    kept = ~(as_good & preferred).any(1)
+    units = [unit or 1.0 for unit in game.tie_units(game.prior.dtype)]
+    value, *ranks = [t.numpy() / unit for t, unit in zip(game.criteria, units, strict=True)]
+    happens = game.prior.numpy() > 0
+    ties = resolve_ties(value, ranks[0] if ranks else None, happens[None])
+    kept = torch.from_numpy(ties.taken[0])
+    for rank in ranks:
+        lead = (rank[happens][:, None, :] - rank[happens][:, :, None]).min(0)  # (A, A): the second
+        kept &= torch.from_numpy(~(ties.ranked[0] & (lead > SLACK)).any(1))
     if kept.all():
         return game
     v, u = game.receiver_utility[:, kept], game.sender_utility[..., kept]

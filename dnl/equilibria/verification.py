@@ -7,7 +7,8 @@ finds is a *lower* bound on what a sender can gain, so it can refute a profile a
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from enum import StrEnum
 from typing import Any
 
 import torch
@@ -25,35 +26,24 @@ from games.surroundings import own_surroundings
 METHODS = ("exact", "sampled")
 
 
-@dataclass(frozen=True, eq=False)
-class Verification:
-    """What verification found for one profile, or (with the axis `B`) for a batch.
+class Verdict(StrEnum):
+    """What verification says of a profile.
 
-    Attributes:
-        gain: `(N,)` or `(B, N)`, at least 0, in units of utility. `"exact"`: no deviation of the
-            sender gains more; ties go by the game's rule. `"sampled"`: the most that one was
-            found to gain, a lower bound.
-        relative_gain: `gain` as a fraction of the sender's payoff range; 0 where that is 0.
-        verdict: `"certified"`, `"refuted"` or `"undecided"` (exact), `"refuted"` or
-            `"not refuted"` (sampled); a tuple of `B` of them for a batch.
-        witness: `(N, S, M)` or `(B, N, S, M)`: row n is sender n's best deviation found, its own
-            policy where none gains.
-        witness_gain: `gain`'s shape: what the witness gains in the simulator.
-        status: of the exact computation per sender (`dnl.exact.status.Status`), a tuple of `N`, or
-            a tuple of `B` of them; `"complete"` for sampling.
-        seconds: `gain`'s shape: time per sender (sampling: the batch's, shared equally).
-        game, method, radius, tolerance, seed: what was asked; `radius` is the largest entry-wise
-            change of a policy, None for any.
-        deviations: the number tried per sender; 0 for `"exact"`.
+    The exact method certifies, refutes or leaves undecided; sampling refutes or does not.
     """
 
-    gain: Tensor
-    relative_gain: Tensor
-    verdict: str | tuple[str, ...]
-    witness: Tensor
-    witness_gain: Tensor
-    status: tuple[str, ...] | tuple[tuple[str, ...], ...]
-    seconds: Tensor
+    CERTIFIED = "certified"
+    REFUTED = "refuted"
+    UNDECIDED = "undecided"
+    NOT_REFUTED = "not refuted"
+
+    __repr__ = str.__repr__  # a tuple of verdicts prints as one of strings
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Asked:
+    """What was asked of a verification."""
+
     game: str
     method: str
     radius: float | None
@@ -61,12 +51,69 @@ class Verification:
     deviations: int
     seed: int
 
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Verification(_Asked):
+    """What verification found for one profile.
+
+    Attributes:
+        gain: `(N,)`, at least 0, in units of utility. `"exact"`: no deviation of the sender gains
+            more; ties go by the game's rule. `"sampled"`: the most that one was found to gain, a
+            lower bound.
+        relative_gain: `(N,)`: `gain` as a fraction of the sender's payoff range; 0 where that is 0.
+        verdict: compares with and prints as its text, for example `"certified"`.
+        witness: `(N, S, M)`: row n is sender n's best deviation found, its own policy where none
+            gains.
+        witness_gain: `(N,)`: what the witness gains in the simulator.
+        status: `N` of the exact computation (`dnl.exact.status.Status`); `"complete"` for sampling.
+        seconds: `(N,)`: time per sender (sampling: the batch's, shared equally).
+        game, method, radius, tolerance, seed: what was asked; `game` is the game's identity and
+            `radius` the largest entry-wise change of a policy, None for any.
+        deviations: the number tried per sender; 0 for `"exact"`.
+    """
+
+    gain: Tensor
+    relative_gain: Tensor
+    verdict: Verdict
+    witness: Tensor
+    witness_gain: Tensor
+    status: tuple[str, ...]
+    seconds: Tensor
+
     @property
-    def is_equilibrium(self) -> bool | Tensor:
-        """Whether the verdict is `"certified"` (bool, or `(B,)`); sampling never certifies."""
-        if isinstance(self.verdict, str):
-            return self.verdict == "certified"
-        return torch.tensor([verdict == "certified" for verdict in self.verdict])
+    def is_equilibrium(self) -> bool:
+        """Whether the profile is certified; sampling never certifies."""
+        return self.verdict is Verdict.CERTIFIED
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Verifications(_Asked):
+    """What verification found for `B` profiles; `found[b]` is the `Verification` of one.
+
+    Attributes as there, with a first axis `B`: `gain`, `relative_gain`, `witness_gain` and
+    `seconds` are `(B, N)`, `witness` is `(B, N, S, M)`, `verdict` and `status` are tuples of `B`.
+    """
+
+    gain: Tensor
+    relative_gain: Tensor
+    verdict: tuple[Verdict, ...]
+    witness: Tensor
+    witness_gain: Tensor
+    status: tuple[tuple[str, ...], ...]
+    seconds: Tensor
+
+    def __len__(self) -> int:
+        return len(self.verdict)
+
+    def __getitem__(self, index: int) -> Verification:
+        asked = {field.name for field in fields(_Asked)}
+        values = vars(self).items()
+        return Verification(**{k: value if k in asked else value[index] for k, value in values})
+
+    @property
+    def is_equilibrium(self) -> Tensor:
+        """`(B,)`: whether each profile is certified."""
+        return torch.tensor([verdict is Verdict.CERTIFIED for verdict in self.verdict])
 
 
 @own_surroundings()
@@ -81,7 +128,7 @@ def verify(
     *,
     deviations: int | None = None,
     workers: int = 1,
-) -> Verification:
+) -> Verification | Verifications:
     """Decide whether a sender can gain by deviating within `radius` (Definition 3 of the paper).
 
     Args:
@@ -98,9 +145,10 @@ def verify(
             results do not depend on it.
 
     Returns:
-        A `Verification` in the dtype and on the device of `policies`. Exact: *certified* where the
-        bound of every sender's gain is within the tolerance, *refuted* where a witness gains more
-        than that in the simulator, else *undecided* (see `status`).
+        A `Verification` of one profile, `Verifications` of many, in the dtype and on the device of
+        `policies`. Exact: *certified* where the bound of every sender's gain is within the
+        tolerance, *refuted* where a witness gains more than that in the simulator, else *undecided*
+        (see `status`).
 
     Raises:
         ValueError: for a bad argument.
@@ -128,9 +176,7 @@ def verify(
         found = _exact(game, batch, radius, allowed, time_limit, workers)
     else:
         found = _sampled(game, batch, radius, allowed, seed, deviations)
-    if policies.ndim == 3:
-        found = {name: value[0] for name, value in found.items()}
-    return Verification(
+    verified = Verifications(
         **found,
         game=game.identity,
         method=method,
@@ -139,6 +185,22 @@ def verify(
         deviations=0 if method == "exact" else deviations,
         seed=seed,
     )
+    return verified[0] if policies.ndim == 3 else verified
+
+
+def verify_profile(
+    game: PersuasionGame,
+    policies: Tensor,
+    radius: float | None,
+    *,
+    tolerance: float = TOLERANCE,
+    time_limit: float = 60.0,
+) -> Verification:
+    """`verify`, by the exact method, of one profile `(N, S, M)`."""
+    found = verify(game, policies, radius, tolerance=tolerance, time_limit=time_limit)
+    if isinstance(found, Verifications):
+        raise ValueError(f"policies must be one profile (N, S, M), got {tuple(policies.shape)}")
+    return found
 
 
 @own_surroundings()
@@ -148,7 +210,7 @@ def decide(
     radius: float | None = 0.005,
     tolerance: float = TOLERANCE,
     time_limit: float = 60.0,
-) -> str:
+) -> Verdict:
     """The exact verdict on one profile `(N, S, M)`, without tight bounds: as `verify`, but quicker.
 
     Arguments, unchecked, as in `verify`. Ends at the first sender that refutes the profile, and
@@ -159,7 +221,7 @@ def decide(
     rows = exact_rows(profile)
     budget = Budget.within(time_limit)
     outcomes = outcomes_of(judge, rows)
-    verdict = "certified"
+    verdict = Verdict.CERTIFIED
     for n in range(game.n_senders):
         turn = budget.part(1 / (game.n_senders - n))
         found = respond(
@@ -167,9 +229,9 @@ def decide(
         )
         most = allowed * judge.payoff_range[n].item()
         if found.gain > most:
-            return "refuted"
+            return Verdict.REFUTED
         if not found.most <= most:
-            verdict = "undecided"
+            verdict = Verdict.UNDECIDED
     return verdict
 
 
@@ -179,10 +241,10 @@ def decide_many(
     radius: float | None = 0.005,
     time_limit: float = 60.0,
     workers: int = 1,
-) -> list[str]:
+) -> list[Verdict]:
     """`decide` on each of `profiles`, `(N, S, M)` all, up to `workers` at once."""
 
-    def verdict(profile: Tensor) -> str:
+    def verdict(profile: Tensor) -> Verdict:
         return decide(game, profile, radius, time_limit=time_limit)
 
     return spread(verdict, profiles, workers)
@@ -196,7 +258,7 @@ def _exact(
     time_limit: float,
     workers: int,
 ) -> dict[str, Any]:
-    """The fields of a batch's `Verification` by best responses with proven bounds."""
+    """The fields of `Verifications` by best responses with proven bounds."""
 
     judge = game.to("cpu", torch.float64)
 
@@ -214,7 +276,8 @@ def _exact(
     gain = batch.new_zeros(batch.shape[:2])
     witness_gain, seconds = torch.zeros_like(gain), torch.zeros_like(gain)
     witness = batch.clone()
-    status, verdict = [], []
+    status: list[tuple[str, ...]] = []
+    verdict: list[Verdict] = []
     ranges = judge.payoff_range
     profiles = [exact_rows(profile) for profile in batch]
     found = spread(respond_all, profiles, workers)
@@ -228,7 +291,8 @@ def _exact(
                 witness[b, n], witness_gain[b, n] = response.policy.to(batch), response.gain
             statuses.append(str(response.status))
         status.append(tuple(statuses))
-        verdict.append("certified" if certified else "refuted" if refuted else "undecided")
+        doubtful = Verdict.REFUTED if refuted else Verdict.UNDECIDED
+        verdict.append(Verdict.CERTIFIED if certified else doubtful)
     return _fields(game, gain, witness, witness_gain, status, seconds, verdict)
 
 
@@ -240,7 +304,7 @@ def _sampled(
     seed: int,
     deviations: int,
 ) -> dict[str, Any]:
-    """The fields of a batch's `Verification` by random deviations."""
+    """The fields of `Verifications` by random deviations."""
     began = time.perf_counter()
     gain, witness = best_sampled(game, batch, radius, seed, deviations)
     refuted = (gain > allowed * game.payoff_range.to(batch)).any(1)
@@ -251,7 +315,7 @@ def _sampled(
         gain.clone(),
         [("complete",) * game.n_senders] * len(batch),
         torch.full_like(gain, (time.perf_counter() - began) / max(gain.numel(), 1)),
-        ["refuted" if bad else "not refuted" for bad in refuted.tolist()],
+        [Verdict.REFUTED if bad else Verdict.NOT_REFUTED for bad in refuted.tolist()],
     )
 
 
@@ -262,7 +326,7 @@ def _fields(
     witness_gain: Tensor,
     status: list[tuple[str, ...]],
     seconds: Tensor,
-    verdict: list[str],
+    verdict: list[Verdict],
 ) -> dict[str, Any]:
     ranges = game.payoff_range.to(gain)
     return {

@@ -1,4 +1,4 @@
-"""Best response of one sender, with a proven bound: `dnl.best_response`."""
+"""Best response of one sender while the others keep their policies, with a proven bound."""
 
 import time
 from dataclasses import dataclass
@@ -10,14 +10,16 @@ from dnl.exact.deviation import deviation
 from dnl.exact.global_response import GlobalResponse
 from dnl.exact.linear_program import Array
 from dnl.exact.local_response import LocalResponse
+from dnl.exact.response_search import Decided
 from dnl.exact.status import Status
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, checks
 from games.surroundings import own_surroundings
 
-MISSED = 1e-6  # of the payoff range: what a policy inside a cell may lose to its boundary
-ROUNDING = 1e-9  # of the payoff range: what float64 may take from a bound
-ATTAINED = 1e-8  # of the payoff range: how close to its bound a supremum counts as reached
+# Fractions of the payoff range.
+MARGIN_LOSS = 1e-6  # that a policy inside a region may lose to the limit at its boundary
+ROUNDING_OF_UTILITY = 1e-9  # by which a simulated utility may exceed a bound
+ATTAINED_GAP = 1e-8  # up to which a bound counts as attained
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,20 +27,19 @@ class BestResponse:
     """The best deviation found, and what no deviation reaches.
 
     Attributes:
-        policy: `(S, M)`, within the radius; the sender's own where none is better.
-        utility: what the simulator gives the sender for it.
+        policy: `(S, M)`, within the radius; the sender's own if none is better.
+        utility: the sender's utility from it in the simulator.
         upper_bound: no deviation within the radius gets more; at least `utility`.
-        is_attained: whether `utility` is the bound itself, within 1e-8 of the payoff range. Often
-            the best is a limit only: the receiver is indifferent there, and its rule decides
-            against the sender. With the status `"optimal"` the policy comes within 2e-6 of the
-            limit.
+        is_attained: whether `utility` equals the bound, within 1e-8 of the payoff range. Often the
+            supremum is a limit only: the receiver is indifferent there, and its tie rule decides
+            against the sender. With the status `"optimal"` the policy comes within 2e-6 of it.
         status: `"optimal"`, or why the bound may be loose (`Status`, with `.advice`).
-        dual: `(S,)` where `radius` is None, else None: the certificate. With
-            `f(c) = sum_j q_j . u` what an own signal with column `c` earns, at most as a limit,
+        dual: `(S,)`, the certificate if `radius` is None, else None. Let `f(c) = sum_j q_j . u` be
+            the utility from an own signal with column `c`, ties in the sender's favour. Then
             `f(c) <= dual . c` for all `c >= 0`, so no policy earns more than `dual.sum()`. With one
-            signal there is only `c = 1`, and the inequality holds there.
-        sender, radius: what was asked.
-        seconds: the time it took.
+            signal the inequality holds at `c = 1`, the only column.
+        sender, radius: the arguments.
+        seconds: wall-clock time.
     """
 
     policy: Tensor
@@ -62,15 +63,15 @@ def best_response(
     *,
     tolerance: float = 1e-6,
 ) -> BestResponse:
-    """The best policy of `sender` while the others keep theirs, and a proof.
+    """The best policy of `sender` while the others keep theirs, with a proven bound.
 
     Args:
         game: the true game.
         policies: `(N, S, M)`.
-        sender: who responds.
+        sender: index of the responding sender.
         radius: largest entry-wise change of its policy, above 0; None for any policy.
-        time_limit: seconds; when it is over the bound is still valid.
-        tolerance: where bound and value are this close the search ends, as a fraction of the
+        time_limit: seconds; the bound stays valid when they are over.
+        tolerance: gap between bound and utility at which the search ends, as a fraction of the
             sender's payoff range.
 
     Returns:
@@ -99,7 +100,7 @@ def best_response(
         policy=found.policy.to(policies),
         utility=found.lowest + found.reached,
         upper_bound=found.lowest + found.bound,
-        is_attained=found.bound - found.reached <= ATTAINED * judge.payoff_range[sender].item(),
+        is_attained=found.bound - found.reached <= ATTAINED_GAP * judge.payoff_range[sender].item(),
         status=found.status,
         dual=None if found.dual is None else found.dual.to(policies),
         sender=sender,
@@ -110,12 +111,12 @@ def best_response(
 
 @dataclass(frozen=True, eq=False)
 class Response:
-    """A best response in utilities above `lowest`, so that nothing is rounded to what all share.
+    """A best response, in utilities above `lowest`: a large constant costs no precision.
 
     Attributes:
         policy: `(S, M)`, float64.
-        present: what the sender's own policy gets in the simulator.
-        reached: what `policy` gets.
+        present: utility from the sender's own policy in the simulator.
+        reached: utility from `policy`.
         bound: no deviation gets more.
         lowest: `sum_s mu(s) min_a u(s, a)`.
         status, dual, seconds: as in `BestResponse`.
@@ -132,12 +133,12 @@ class Response:
 
     @property
     def gain(self) -> float:
-        """What `policy` gains."""
+        """The gain of `policy`."""
         return self.reached - self.present
 
     @property
     def most(self) -> float:
-        """What no deviation gains more than, at least 0."""
+        """Upper bound of every deviation's gain, at least 0."""
         return max(self.bound - self.present, 0.0)
 
 
@@ -151,74 +152,75 @@ def respond(
     enough: float | None = None,
     outcomes: Tensor | None = None,
 ) -> Response:
-    """`best_response`, unchecked.
+    """`best_response` without checks.
 
     Args:
         game: in float64 on the CPU.
         profile: `(N, S, M)`, rows exact.
-        sender, radius, tolerance: as there.
+        sender, radius, tolerance: as in `best_response`.
         budget: time and memory.
-        outcomes: `outcomes_of` the profile if known: the same for all senders.
-        enough: stop as soon as it is known whether the gain, in units of the payoff range, is at
-            most this or more.
+        enough: stop as soon as it is known whether the gain, as a fraction of the payoff range,
+            exceeds this.
+        outcomes: `outcomes_of(game, profile)` if known: the same for all senders.
     """
     began = time.perf_counter()
     worth = _Worth(game, sender)
     own = torch.from_numpy(profile[sender].copy())
     present = worth.of(outcomes_of(game, profile) if outcomes is None else outcomes)
-    prior = game.prior
-    dual = None
-    fixed = worth.payoff_range == 0 or game.n_signals == 1  # nothing can change
+
+    def response(
+        policy: Tensor, reached: float, bound: float, status: Status, dual: Tensor | None
+    ) -> Response:
+        seconds = time.perf_counter() - began
+        return Response(policy, present, reached, bound, worth.lowest, status, dual, seconds)
+
+    prior, payoff_range = game.prior, worth.payoff_range
+    fixed = payoff_range == 0 or game.n_signals == 1  # nothing can change
     if fixed or budget.over:
         status, above = Status.OPTIMAL, torch.full_like(worth.base, present)
         if not fixed:  # the sender's best action, state by state
             status, above = Status.TIME_LIMIT, worth.above[:, game.possible_actions].amax(1)
         dual = prior * (worth.base + above) if radius is None else None
-        bound = max(present, float(prior @ above))
-        seconds = time.perf_counter() - began
-        return Response(own, present, present, bound, worth.lowest, status, dual, seconds)
+        return response(own, present, max(present, float(prior @ above)), status, dual)
     problem = deviation(game, profile, sender)
-    decided = None
-    if enough is not None:
-        start = present / worth.payoff_range
-
-        def decided(best: float, bound: float) -> bool:
-            # A value on a boundary need not be reached: ask for a little more than needed.
-            return bound <= start + enough or best > start + 2 * enough + MISSED
-
+    decided = None if enough is None else _decided(present / payoff_range, enough)
     search: GlobalResponse | LocalResponse
     if radius is None:
         search = GlobalResponse(problem, tolerance, budget, decided)
-        scaled = torch.from_numpy(worth.payoff_range * search.dual)
-        dual = scaled + prior * worth.base
+        dual = torch.from_numpy(payoff_range * search.dual) + prior * worth.base
     else:
-        search = LocalResponse(problem, radius, tolerance, budget, decided)
+        search, dual = LocalResponse(problem, radius, tolerance, budget, decided), None
     policy, reached = own, present
-    if search.attained > present / worth.payoff_range:
+    if search.attained > present / payoff_range:
         changed = profile.copy()
         changed[sender] = search.witness
         if (simulated := worth.of(outcomes_of(game, changed))) > present:
             policy, reached = torch.from_numpy(search.witness.copy()), simulated
-    # The sender's best action state by state bounds what no search had time to bound.
+    # If the search had no time for a bound: the sender's best action, state by state.
     most = min(search.bound, float(problem.prior @ problem.utility.max(1)))
-    bound, status = most * worth.payoff_range, search.status
+    bound, status = most * payoff_range, search.status
     if reached > bound:
-        if reached > bound + ROUNDING * worth.payoff_range:
+        if reached > bound + ROUNDING_OF_UTILITY * payoff_range:
             status = Status.SUSPECT
         bound = reached
-    missed = bound - reached > (tolerance + MISSED) * worth.payoff_range
+    missed = bound - reached > (tolerance + MARGIN_LOSS) * payoff_range
     if status is Status.OPTIMAL and missed and enough is None:
         status = Status.NOT_ATTAINED
-    return Response(
-        policy, present, reached, bound, worth.lowest, status, dual, time.perf_counter() - began
-    )
+    return response(policy, reached, bound, status, dual)
+
+
+def _decided(start: float, enough: float) -> Decided:
+    """Whether the gain over `start` is known to be at most `enough`, or more; normalised."""
+
+    def decided(best: float, bound: float) -> bool:
+        # A value on a boundary need not be reached: require a little more than needed.
+        return bound <= start + enough or best > start + 2 * enough + MARGIN_LOSS
+
+    return decided
 
 
 class _Worth:
-    """What outcomes are worth to a sender.
-
-    Above `base (S,)`, the least that the receiver's action leaves the sender in each state.
-    """
+    """A sender's utility above `base (S,)`, the least that it can get in each state."""
 
     def __init__(self, game: PersuasionGame, sender: int) -> None:
         utility = game.sender_utility[sender]
@@ -228,7 +230,7 @@ class _Worth:
         self.payoff_range = game.payoff_range[sender].item()
 
     def of(self, outcomes: Tensor) -> float:
-        """The utility of outcomes `(S, A)`, above `lowest`."""
+        """Utility of outcomes `(S, A)`, above `lowest`."""
         return float((outcomes * self.above).sum())
 
 
@@ -241,7 +243,7 @@ def outcomes_of(game: PersuasionGame, profile: Array) -> Tensor:
 def exact_rows(policies: Tensor) -> Array:
     """A profile in float64 whose rows sum to 1 up to rounding: `(N, S, M)`.
 
-    Rows that do already keep their bits: next to a tie the last digit may decide.
+    Rows that already do are not changed: near a tie the last digit may decide.
     """
     rows = policies.detach().double().cpu().clamp_min(0)
     total = rows.sum(-1, keepdim=True)

@@ -1,13 +1,13 @@
-"""The best and the worst decision of a single leader whose follower best-responds.
+"""Commitment: the best and the worst decision of a single leader whose follower best-responds.
 
-Where the follower is known to take choice a, the leader's utility and the conditions that no other
-choice is better are linear in the decision. So one linear program per choice gives the optimum
+Fix the follower's choice a. The leader's utility, and the conditions that no other choice is better
+for the follower, are linear in the decision. So one linear program per choice gives the optimum
 (Conitzer and Sandholm, 2006, "Computing the optimal strategy to commit to").
 
-Optima of such games need not be attained: at them the follower is typically indifferent, and it may
-resolve that against the leader. Bounds are therefore of the closure, where it may resolve it
-either way; witnesses leave it a small margin. A choice that the follower's rule never takes, since
-one of lower index is as good wherever it is optimal, does not count.
+The optimum need not be attained: the follower is typically indifferent there, and its tie rule may
+decide against the leader. So bounds let the follower break ties either way, and witnesses leave it
+a small margin. A choice that the follower's rule never takes does not count: a choice of lower
+index is as good wherever this one is optimal.
 
 Shapes: `A` choices of the follower, `D` numbers that make up the leader's decision.
 """
@@ -23,7 +23,6 @@ from torch import Tensor
 
 from dnl.exact.deviation import MARGINS, SLACK
 from dnl.exact.linear_program import Array, LinearProgram, Solution
-from dnl.exact.sparse import csr_matrix
 from dnl.runtime.budget import FOREVER
 from games.followers.contracts import ContractGame
 from games.followers.security import SecurityGame
@@ -36,9 +35,9 @@ class Optimum:
 
     Attributes:
         policies: `(1, S, M)`, float64 on the CPU.
-        utility: what the simulator gives the leader for it.
-        upper_bound: no decision is worth more; at least `utility`, and above it by no more than
-            about a millionth of the payoff range.
+        utility: the leader's utility from it in the simulator.
+        upper_bound: no decision is worth more; at least `utility`, and at most about a millionth of
+            the payoff range above it.
         action: the follower's choice.
     """
 
@@ -50,7 +49,7 @@ class Optimum:
 
 @dataclass(frozen=True, eq=False)
 class Worst:
-    """A leader's worst decision; what the follower does is still the best for the follower.
+    """A leader's worst decision; the follower still best-responds.
 
     Attributes:
         policies, utility, action: as in `Optimum`.
@@ -67,11 +66,11 @@ class Worst:
 def follower_optimum(game: ContractGame | SecurityGame) -> Optimum:
     """The best decision of a game's only leader, with a proven bound: `A` linear programs.
 
-    Computed in float64 on the CPU whatever the game's dtype. A poor choice for games of hundreds of
-    follower choices: the programs are solved one by one, each from scratch.
+    Computed in float64 on the CPU whatever the game's dtype. A poor choice if the follower has
+    hundreds of choices: the programs are solved one by one, each from scratch.
 
     Raises:
-        ValueError: if the game is no contract or security game.
+        ValueError: if the game is neither a contract game nor a security game.
         ImportError: if highspy is not installed.
 
     Example:
@@ -88,10 +87,10 @@ def follower_optimum(game: ContractGame | SecurityGame) -> Optimum:
 def follower_worst(game: ContractGame | SecurityGame) -> Worst:
     """The worst decision of a game's only leader, with a proven bound: `A` linear programs.
 
-    With it a utility has a place between worst and best: `(reached - worst) / (optimum - worst)`.
+    It puts a utility on a scale from worst to best: `(utility - worst) / (optimum - worst)`.
 
     Raises:
-        ValueError: if the game is no contract or security game.
+        ValueError: if the game is neither a contract game nor a security game.
         ImportError: if highspy is not installed.
     """
     policies, utility, bound, action = _extreme(game, -1.0)
@@ -126,13 +125,13 @@ class _Commitment:
     """A leader's decision `x (D,)` in [0, 1] with `sum(x) <= budget`, as linear programs.
 
     Attributes:
-        score, score_at_zero: `(A, D)`, `(A,)`: the follower's scores over their range are
+        score, score_at_zero: `(A, D)`, `(A,)`: the follower's scores, over their range, are
             `score @ x + score_at_zero`.
-        utility, utility_at_zero: `(A, D)`, `(A,)`: likewise the leader's over its payoff range.
+        utility, utility_at_zero: `(A, D)`, `(A,)`: the same for the leader, over its payoff range.
         budget: as above.
         payoff_range: the unit of `utility`.
-        policies: `x` and a choice that is optimal at `x` -> `(S, M)` with the same utility, at
-            which that choice is optimal by at least as much.
+        policies: maps `x` and a choice that is optimal at `x` to policies `(S, M)` of the same
+            utility, at which the choice leads by at least as much.
     """
 
     score: Array
@@ -144,19 +143,17 @@ class _Commitment:
     policies: Callable[[Tensor, int], Tensor]
 
     def is_taken(self, action: int) -> bool:
-        """Whether the follower takes `action` at some `x`: better than all of lower index."""
+        """Whether the follower takes `action` at some `x`, where all of lower index are worse."""
         score, at_zero, before = self._leads(action)
         n_decisions = score.shape[1]
         lead = LinearProgram(
             np.append(np.zeros(n_decisions), 1.0),
             np.ones(n_decisions + 1),
-            csr_matrix(
-                np.vstack(
-                    [
-                        np.column_stack([score, -before.astype(np.float64)]),
-                        np.append(np.ones(n_decisions), 0.0),
-                    ]
-                )
+            np.vstack(
+                [
+                    np.column_stack([score, -before.astype(np.float64)]),
+                    np.append(np.ones(n_decisions), 0.0),
+                ]
             ),
             np.append(-at_zero, -np.inf),
             np.append(np.full(len(at_zero), np.inf), self.budget),
@@ -164,16 +161,16 @@ class _Commitment:
         return not before.any() or lead.bound > SLACK
 
     def _leads(self, action: int) -> tuple[Array, Array, NDArray[np.bool_]]:
-        """By how much `action` is ahead: `(A - 1, D)`, `(A - 1,)` at zero; which come before it."""
+        """Leads of `action`: `(A - 1, D)`, `(A - 1,)` at zero; which rivals have lower index."""
         rivals = np.flatnonzero(np.arange(len(self.score)) != action)
         score = self.score[action] - self.score[rivals]
         return score, self.score_at_zero[action] - self.score_at_zero[rivals], rivals < action
 
     def solve(self, action: int, sign: float, margin: float) -> Solution:
-        """The highest `sign * utility` of `x` where the follower takes `action`.
+        """The highest `sign * utility`, without its constant, if the follower takes `action`.
 
-        The part of the utility that is constant is left out. A `margin` above 0 is asked for over
-        choices of lower index only, which win ties; one below 0 is granted over all others.
+        A `margin` above 0 is required over choices of lower index only, as they win ties. One below
+        0 is a slack over all others.
         """
         score, at_zero, before = self._leads(action)
         least = np.where(before, margin, min(margin, 0.0)) - at_zero
@@ -181,7 +178,7 @@ class _Commitment:
         return LinearProgram(
             sign * self.utility[action],
             np.ones(n_decisions),
-            csr_matrix(np.vstack([score, np.ones(n_decisions)])),
+            np.vstack([score, np.ones(n_decisions)]),
             np.append(least, -np.inf),
             np.append(np.full(len(least), np.inf), self.budget),
         ).solve(FOREVER)
@@ -210,14 +207,14 @@ def _commitment(game: ContractGame | SecurityGame) -> _Commitment:
 
 
 def _contract(game: ContractGame) -> tuple[Array, Array, Array, Array]:
-    """Scores and utilities, each with its constant; a decision is the wages over the highest."""
+    """Scores and utilities, each with its constant; a decision is wages over `max_wage`."""
     probabilities, costs, rewards = _numpy(game.outcome_probabilities, game.costs, game.rewards)
-    wage = game.max_wage * probabilities  # (A, O): expected, where paid in full
+    wage = game.max_wage * probabilities  # (A, O): expected, if paid in full
     return wage, -costs, -wage, probabilities @ rewards
 
 
 def _wage_shares(shares: Tensor, action: int) -> Tensor:
-    """`(O,) -> (O, 2)`."""
+    """Shares of the highest wage `(O,)` as policies `(O, 2)`."""
     return torch.stack([shares, 1 - shares], 1)
 
 
@@ -234,9 +231,9 @@ def _security(game: SecurityGame) -> tuple[Array, Array, Array, Array]:
 
 
 def _allocation(coverage: Tensor, attacked: int, n_resources: int) -> Tensor:
-    """`(T,) -> (R, T)`: resources that are left over guard targets that are not attacked anyway.
+    """Coverage `(T,)` as allocations `(R, T)`; spare resources guard the targets not attacked.
 
-    That makes those less attractive still, so the same target stays the best.
+    These become even less attractive, so the attacked target stays the best one.
     """
     others = torch.arange(len(coverage)) != attacked
     room = (1 - coverage) * others

@@ -1,14 +1,15 @@
-"""Full revelation: the comparison value of every table, and as an equilibrium profile.
+"""Full revelation: its utilities, and an equilibrium profile that brings it about.
 
-Theorem 4 of the paper: a code of joint signals that are pairwise at Hamming distance at least 2
-tells the receiver its optimal action, and no single sender can hide it.
+Theorem 4 of the paper: let a code of joint signals, pairwise at Hamming distance at least 2, tell
+the receiver its optimal action. Then no single sender can hide the action.
 
-The paper asks for a unique optimal action in every state. Under the tie rules here that is not
-needed. Let the code tell which action the receiver takes in the state. Whatever one sender does,
-the others' signals leave only states possible in which that action a is taken, so a is optimal at
-every belief over them. Another action b that is optimal there, too, ties with a in each state of
-positive probability. There the rule took a: b has a higher index, or, under `"senders"`, no higher
-sum of utilities and where the sums are equal a higher index. So a is taken at the belief.
+The paper assumes a unique optimal action in every state. The tie rules here need no such
+assumption. Let the code tell which action a the receiver takes in the state. Whatever one sender
+does, the others' signals leave only states possible in which a is taken, so a is optimal at every
+belief over them. If another action b is also optimal at such a belief, it ties with a in each state
+of positive probability. In these states the rule takes a: b has a higher index, or, under
+`"senders"`, a lower sum of utilities, or the same sum and a higher index. So the rule takes a at
+the belief, too.
 """
 
 from dataclasses import dataclass
@@ -20,19 +21,23 @@ from games import PersuasionGame, checks
 from games.persuasion.simulation import TIE_TOLERANCE, Scratch
 from games.surroundings import contract, own_surroundings
 
+# As fractions of the simulator's tie tolerance: an action this close to the best one is as good;
+# one further from it than this is never taken.
+EQUAL, CLEARLY_WORSE = 1e-3, 1.5
+
 
 @dataclass(frozen=True, eq=False)
 class FullRevelation:
-    """What the senders get, and how, when the receiver always learns its optimal action.
+    """The senders' utilities when the receiver always learns its optimal action.
 
     Attributes:
-        policies: `(N, S, M)`, a pure profile that reveals the optimal action, or None where the
-            senders have too few joint signals.
+        policies: `(N, S, M)`, a pure profile that reveals the optimal action; None if the senders
+            have too few joint signals.
         utilities: `(N,)`, `sum_s mu(s) u_n(s, a*(s))`.
-        is_equilibrium: `policies` is a global Nash equilibrium by Theorem 4: the joint signals used
-            are pairwise at Hamming distance at least 2, and in no state of positive probability an
-            action is worse than another by so little that only the tolerance makes them tie. False
-            means that the theorem does not apply, not that the profile is known to fail.
+        is_equilibrium: whether `policies` is a global Nash equilibrium by Theorem 4: the joint
+            signals used are pairwise at Hamming distance at least 2, and in no state of positive
+            probability do actions tie within the tolerance only. False means that the theorem does
+            not apply, not that the profile is no equilibrium.
     """
 
     policies: Tensor | None
@@ -44,9 +49,9 @@ class FullRevelation:
 def full_revelation(game: PersuasionGame) -> FullRevelation:
     """Full revelation of the optimal action in `game`.
 
-    The profile uses the code "last symbol = sum of the others modulo M" where it has room for all
-    optimal actions (`M**(N-1)` at least their number), else plain joint signals, which reveal but
-    can be deviated from, else there is no profile.
+    If the optimal actions are at most `M**(N-1)`, the profile uses the code "last symbol = sum of
+    the others modulo M". If they are at most `M**N`, it uses plain joint signals, which reveal the
+    action but need not be an equilibrium. Otherwise there is no profile.
     """
     checks.instance("game", game, PersuasionGame)
     action = _action_in_each_state(game)  # (S,)
@@ -59,7 +64,7 @@ def full_revelation(game: PersuasionGame) -> FullRevelation:
     if not robust and len(distinct) > game.n_signals**game.n_senders:
         return FullRevelation(None, utilities, False)
 
-    # States of probability zero send what the first optimal action sends: nobody ever sees it.
+    # States of probability 0 send the code of the first optimal action.
     index = (action.unsqueeze(1) == distinct).to(torch.int64).argmax(1)  # (S,)
     free = game.n_senders - 1 if robust else game.n_senders
     symbols = [index // game.n_signals**place % game.n_signals for place in range(free)]
@@ -73,6 +78,12 @@ def full_revelation(game: PersuasionGame) -> FullRevelation:
     return FullRevelation(policies, utilities, robust and _is_clear(game, possible))
 
 
+def best_baseline_welfare(game: PersuasionGame) -> float:
+    """The higher of the senders' summed utilities: under full revelation or no information."""
+    revealed, silent = full_revelation(game).utilities, game.no_information()
+    return max(revealed.sum().item(), silent.sum().item())
+
+
 def _action_in_each_state(game: PersuasionGame) -> Tensor:
     """The receiver's action in every state `(S,)`, by the game's own rule."""
     certain = torch.eye(game.n_states, dtype=game.prior.dtype, device=game.prior.device)
@@ -84,9 +95,9 @@ def _action_in_each_state(game: PersuasionGame) -> Tensor:
 
 
 def _is_clear(game: PersuasionGame, possible: Tensor) -> bool:
-    """Whether actions in every possible state are either equally good, or clearly not."""
+    """Whether in every possible state any action is either optimal or clearly worse."""
     v = game.receiver_utility[possible]
     short = v.amax(1, keepdim=True) - v
     unit = game.tie_units(v.dtype)[0]
-    equal = short <= 1e-3 * TIE_TOLERANCE[v.dtype] * unit
-    return bool((equal | (short > 1.5 * TIE_TOLERANCE[v.dtype] * unit)).all())
+    equal = short <= EQUAL * TIE_TOLERANCE[v.dtype] * unit
+    return bool((equal | (short > CLEARLY_WORSE * TIE_TOLERANCE[v.dtype] * unit)).all())

@@ -1,43 +1,50 @@
-"""Linear programs on HiGHS, with bounds that do not trust the solver.
+"""Solve linear programs with HiGHS; bound their optima without trusting it.
 
-A maximum is bounded by weak duality: for *any* row prices `y` (with the right sign at one-sided
-rows) and bounded variables,
+Weak duality bounds a maximum. For *any* row prices `y` (of the right sign at one-sided rows) and
+bounded variables,
 
     max c.x  <=  sum_i max(y_i l_i, y_i u_i) + sum_j max(r_j lower_j, r_j upper_j),  r = c - A'y.
 
-The solver's duals are only a good choice of `y`. Whatever its tolerances, its scaling, or the tiny
-coefficients it drops, the bound is evaluated on the data as stated, so only float64 rounding is
-left; `ROUNDING` is added for that. An infeasible program is believed infeasible only where a dual
-ray gives a negative bound for c = 0. (Neumaier and Shcherbina, "Safe bounds in linear and
+The solver's dual values are only a good choice of `y`. The bound is evaluated on the data as
+stated, so the solver's tolerances, scaling and dropped coefficients do not matter. Only float64
+rounding does, and `BOUND_ROUNDING` is added for it. A program counts as infeasible only where a
+dual ray gives a negative bound for c = 0. (Neumaier and Shcherbina, "Safe bounds in linear and
 mixed-integer linear programming", 2004.)
+
+Other modules import scipy's sparse matrices from here.
 """
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dnl.exact.sparse import csr_matrix
 from dnl.runtime.budget import Budget
 from dnl.runtime.parallel import check_wanted
 
+with warnings.catch_warnings():  # scipy.sparse adds a filter; importing dnl must change no setting
+    from scipy.sparse import coo_matrix, csr_matrix, hstack, vstack
+
+__all__ = ["Array", "LinearProgram", "Solution", "coo_matrix", "csr_matrix", "hstack", "vstack"]
+
 Array = NDArray[np.float64]
-ROUNDING = 1e-12  # of the sum of absolute terms of a bound
-ITERATIONS = 20_000  # simplex iterations before a warm start is given up
-FEASIBILITY = 1e-9
-UNPROVEN = 1e-8  # by how much duals may fail to prove what a point reaches
+BOUND_ROUNDING = 1e-12  # float64 rounding of a bound, relative to the sum of its absolute terms
+MAX_ITERATIONS = 20_000  # simplex iterations before a warm start is given up
+FEASIBILITY_TOLERANCE = 1e-9  # of the solver, absolute: for rows, variables and dual values
+MAX_DUALITY_GAP = 1e-8  # relative gap between point and bound above which we solve again
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What a linear program gave.
+    """The solution of a linear program.
 
     Attributes:
         point: `(n,)` the solver's optimum within its tolerances; None where there is none.
         bound: safe upper bound of the maximum; minus infinity where proven infeasible.
         prices: `(rows,)` dual values with which `bound` was computed.
-        solved: the solver calls the program solved; the bound is valid anyway.
+        solved: whether the solver calls the program solved; the bound is valid either way.
     """
 
     point: Array | None
@@ -47,11 +54,11 @@ class Solution:
 
 
 class LinearProgram:
-    """`max cost.x` over `row_lower <= A x <= row_upper`, `0 <= x <= upper`; warm starts.
+    """`max cost.x` over `row_lower <= A x <= row_upper`, `0 <= x <= upper`, with warm starts.
 
     Args:
         cost, upper: `(n,)`, upper finite.
-        matrix: `(rows, n)`.
+        matrix: `(rows, n)`, dense or sparse.
         row_lower, row_upper: `(rows,)`, may be infinite on one side.
 
     Raises:
@@ -59,7 +66,12 @@ class LinearProgram:
     """
 
     def __init__(
-        self, cost: Array, upper: Array, matrix: csr_matrix, row_lower: Array, row_upper: Array
+        self,
+        cost: Array,
+        upper: Array,
+        matrix: csr_matrix | Array,
+        row_lower: Array,
+        row_upper: Array,
     ) -> None:
         try:
             import highspy
@@ -69,6 +81,7 @@ class LinearProgram:
             raise ImportError("exact methods need the solver HiGHS: pip install highspy") from error
         self._status = highspy.HighsModelStatus
         self.cost, self.upper = cost.copy(), upper.copy()
+        matrix = csr_matrix(matrix)
         self.matrix, self.transposed = matrix, matrix.T.tocsr()
         self.row_lower, self.row_upper = row_lower, row_upper
         model = highspy.HighsLp()
@@ -87,29 +100,29 @@ class LinearProgram:
         for name, value in {
             "output_flag": False,
             "threads": 1,
-            "primal_feasibility_tolerance": FEASIBILITY,
-            "dual_feasibility_tolerance": FEASIBILITY,
-            "simplex_iteration_limit": ITERATIONS,
+            "primal_feasibility_tolerance": FEASIBILITY_TOLERANCE,
+            "dual_feasibility_tolerance": FEASIBILITY_TOLERANCE,
+            "simplex_iteration_limit": MAX_ITERATIONS,
         }.items():
             self._highs.setOptionValue(name, value)
         self._highs.passModel(model)
 
     def set_cost(self, cost: Array) -> None:
-        """New costs of the first `len(cost)` variables."""
+        """Replace the costs of the first `len(cost)` variables."""
         self.cost[: len(cost)] = cost
         self._highs.changeColsCost(len(cost), np.arange(len(cost), dtype=np.int32), cost)
 
     def set_upper(self, upper: Array) -> None:
-        """New upper bounds `(n,)`; 0 takes a variable out."""
+        """Replace the upper bounds `(n,)`; 0 removes a variable."""
         changed = np.flatnonzero(upper != self.upper).astype(np.int32)
         self.upper = upper.copy()
         self._highs.changeColsBounds(len(changed), changed, np.zeros(len(changed)), upper[changed])
 
     def solve(self, budget: Budget) -> Solution:
-        """Solve from the last basis; once more from scratch where the solver gets stuck.
+        """Solve from the last basis, and again from scratch if the solver gets stuck.
 
-        Where the duals do not prove what the point reaches (presolve may spoil them where rows hold
-        coefficients near the solver's tolerances), the program is solved again without presolve.
+        Presolve may spoil the dual values where coefficients are near the solver's tolerances. If
+        the bound stays above the point's value, the program is solved again without presolve.
         """
         check_wanted()
         best: Solution | None = None
@@ -128,7 +141,7 @@ class LinearProgram:
                 if best is None or bound < best.bound:
                     best = Solution(point, bound, prices, True)
                 reached = float(self.cost @ point)
-                if best.bound <= reached + UNPROVEN * (1 + abs(reached)) or attempt == 2:
+                if best.bound <= reached + MAX_DUALITY_GAP * (1 + abs(reached)) or attempt == 2:
                     break
                 self._without_presolve()
                 continue
@@ -146,12 +159,12 @@ class LinearProgram:
         return Solution(None, self.bound(self.cost, prices), prices, False)
 
     def _without_presolve(self) -> None:
-        """Forget the basis, and solve what comes next as it is stated."""
+        """Forget the basis and turn presolve off."""
         self._highs.clearSolver()
         self._highs.setOptionValue("presolve", "off")
 
     def bound(self, cost: Array, prices: Array) -> float:
-        """Weak duality's bound of `max cost.x` at these prices; valid for any prices."""
+        """Upper bound of `max cost.x` by weak duality, valid for any prices."""
         y = np.where(np.isinf(self.row_upper), np.minimum(prices, 0.0), prices)
         y = np.where(np.isinf(self.row_lower), np.maximum(y, 0.0), y)
         finite_lower = np.where(np.isinf(self.row_lower), self.row_upper, self.row_lower)
@@ -161,11 +174,11 @@ class LinearProgram:
         columns = np.maximum(cost - priced, 0.0) * self.upper
         # |A|'|y| bounds the rounding of each reduced cost.
         doubt = (abs(self.transposed) @ np.abs(y) + np.abs(cost)) @ self.upper
-        bound = float(rows.sum() + columns.sum() + ROUNDING * (np.abs(rows).sum() + doubt))
+        bound = float(rows.sum() + columns.sum() + BOUND_ROUNDING * (np.abs(rows).sum() + doubt))
         return np.inf if np.isnan(bound) else bound
 
     def _ray(self) -> Array:
-        """A dual ray of an infeasible program, signed so that `bound` at cost 0 is negative."""
+        """A dual ray of an infeasible program, with the sign of the lower `bound` at cost 0."""
         _, found, values = self._highs.getDualRay()
         ray = np.array(values, dtype=np.float64)
         if not found or ray.shape != self.row_lower.shape:
@@ -174,6 +187,6 @@ class LinearProgram:
 
 
 def _by_ctrl_c(error: BaseException) -> bool:
-    """Whether Ctrl-C ended an import: of a compiled module, that is an ImportError with a cause."""
+    """Whether Ctrl-C ended an import; a compiled module then raises ImportError with a cause."""
     cause = error.__cause__ or error.__context__
     return cause is not None and (isinstance(cause, KeyboardInterrupt) or _by_ctrl_c(cause))

@@ -1,54 +1,41 @@
-"""Best response within a radius, and for any radius where signals are scarcer than states.
+"""Best response within a radius, and within any radius if signals are scarcer than states.
 
-The program is the hull relaxation over the box of columns around the policy; where nothing can flip
-it is the linear program itself, else branch and bound closes it. Every node's actions are tried as
-a cell of their own, and from the best cell own signals exchange their columns, which is what makes
-incumbents good: where many joint signals can flip, they come late otherwise, not the bound.
+The program is the hull relaxation over the box of columns around the policy. If no action can
+change in the box, it is the exact linear program; otherwise branch and bound closes it. With many
+joint signals good policies are found late, not the bound. So the search also solves the action
+region of every node, and improves the best one by local search over own signals.
 
-A first search lets the receiver favour the sender on the boundaries of cells. What the game's own
-receiver grants comes close to that nearly always: columns a little inside of the cell. Where it
-does not, a second search counts only cells that the receiver's rule reaches.
+The first search lets the receiver favour the sender on boundaries of regions. The game's own tie
+rule nearly always grants almost as much to columns slightly inside. If not, a second search counts
+only regions that the tie rule reaches.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dnl.exact.action_regions import ActionRegions
 from dnl.exact.branch_and_bound import Outcome, maximise
-from dnl.exact.cells import Cells
 from dnl.exact.deviation import MARGINS, Deviation
+from dnl.exact.hull_relaxation import HullRelaxation, Node
+from dnl.exact.lagrangian import OwnSignals
 from dnl.exact.linear_program import Array
-from dnl.exact.relaxation import Hull, Node
-from dnl.exact.signal_exchange import exchange
-from dnl.exact.signals import Signals
+from dnl.exact.local_search import local_search
+from dnl.exact.response_search import INWARD_STEPS, Decided, ResponseSearch
 from dnl.exact.status import Status
 from dnl.runtime.budget import Budget
 
-POLISHES = 3  # times that a cell's optimum is looked at again: its closure may favour another cell
-EXACT = 0.3  # of the gap, that the own signals' bounds may leave
-# Parts of the way to the inside of a cell that witnesses go.
-INWARDS = (1e-7, 1e-6, 1e-5, 1e-4, 1e-2, 0.1, 1.0)
-
-Decided = Callable[[float, float], bool]
+MAX_REGION_STEPS = 3  # times that we move on to the region that an optimum's ties favour
+LAGRANGIAN_GAP = 0.3  # share of the root's gap that the own signals' bounds may leave
+INNER_REGIONS = 3  # best regions in whose inside witnesses are sought
 
 
-class LocalResponse:
+class LocalResponse(ResponseSearch):
     """Search for the best columns within `radius` of `deviation.own`.
 
     Args:
-        deviation: the sender's program.
+        deviation, gap, budget, decided: as in `ResponseSearch`.
         radius: of the box.
-        gap: between value and bound where the search ends, normalised.
-        budget: time and memory.
-        decided: `(attained, bound) -> bool`: stop early.
-        starts: `(M, J)` each, actions whose cells are tried first.
-
-    Attributes:
-        witness: the best policy found `(S, M)`, as the game plays.
-        attained: what it is worth as the game plays, normalised.
-        bound: of all policies in the box, normalised.
-        status: how the search ended.
+        starts: `(M, J)` each, actions whose regions are tried first.
     """
 
     def __init__(
@@ -60,32 +47,31 @@ class LocalResponse:
         decided: Decided | None = None,
         starts: tuple[NDArray[np.int64], ...] = (),
     ) -> None:
-        self.deviation, self.gap, self.budget, self.decided = deviation, gap, budget, decided
-        self.attained, self.witness = -np.inf, deviation.own.T
+        super().__init__(deviation, gap, budget, decided)
         self._found: dict[bytes, tuple[float, NDArray[np.int64], Array]] = {}
         self._keep(deviation.own)
         low, width = deviation.box(radius)
         unit = min(radius, 1.0)
         candidates = deviation.candidates(low, low + width, budget)
         self.bound, self.status = np.inf, Status.TIME_LIMIT
-        if candidates is None or not Hull.fits(candidates, low.shape[1], budget):
+        if candidates is None or not HullRelaxation.fits(candidates, low.shape[1], budget):
             return
         self.candidates = candidates
-        self.hull = Hull(deviation, low, width, candidates, total="policy", unit=unit)
+        self.hull = HullRelaxation(deviation, low, width, candidates, total="policy", unit=unit)
         pairs = np.stack([self.hull.pair_own, self.hull.pair_other], 1)
         open_to = candidates[self.hull.pair_own, self.hull.pair_other]
-        self.cells = Cells(deviation, low, width, pairs, open_to, unit)
-        self._signals: Signals | None = None
-        self._exchanged = -np.inf
+        self.regions = ActionRegions(deviation, low, width, pairs, open_to, unit)
+        self._signals: OwnSignals | None = None
+        self._searched = -np.inf
         self._seen: set[bytes] = set()
         for actions in starts:
-            self._polish(actions)
-        self._take(
+            self._follow(actions)
+        self._end(
             maximise(self.hull, gap, budget, self._improve, self._best(), decided, self._ceiling)
         )
         self._move_inwards()
         if not self._is_settled() and self.status is Status.OPTIMAL:
-            self._take(
+            self._end(
                 maximise(
                     self.hull,
                     gap,
@@ -93,73 +79,67 @@ class LocalResponse:
                     self._improve_attained,
                     self.attained,
                     decided,
-                    reached=lambda actions: self.cells.is_reached(actions, budget),
+                    reached=lambda actions: self.regions.is_reached(actions, budget),
                 )
             )
 
-    def _take(self, outcome: Outcome) -> None:
+    def _end(self, outcome: Outcome) -> None:
+        """Keep the bound and status with which a search ended."""
         self.bound, self.status = min(self.bound, outcome.bound), outcome.status
 
-    def _is_settled(self) -> bool:
-        """Whether what is attained meets the bound, or decides what was asked."""
-        if self.decided is not None and self.decided(self.attained, self.bound):
-            return True
-        return self.bound <= self.attained + self.gap
+    # ------------------------------------------ first search: ties favour the sender
 
-    # ------------------------------------------------------- boundaries in the sender's favour
-
-    def _improve(self, hull: Hull, node: Node) -> float:
+    def _improve(self, hull: HullRelaxation, node: Node) -> float:
+        """Learn from a node; return the best value known."""
         if node.columns is not None:
             self._keep(node.columns)
             if hull.n_pairs:
-                self._polish(node.actions)
-                self._polish(hull.actions_of(node))
-                self._walk(node.bound)
+                self._follow(node.actions)
+                self._follow(hull.actions_of(node))
+                self._improve_signals(node.bound)
         return self._best()
 
-    def _walk(self, bound: float) -> None:
-        """Exchange columns from the best cell on, unless that was done or `bound` is met."""
+    def _improve_signals(self, bound: float) -> None:
+        """Local search from the best region, unless it was done or `bound` is met."""
         value, actions, _ = max(self._found.values(), key=lambda found: found[0])
-        if value <= self._exchanged or self._closed(bound):
+        if value <= self._searched or self._is_closed(self._best(), bound):
             return
         signals = self._own_signals()
-        for columns in exchange(self.cells, signals, actions, bound, self.budget):
+        for columns in local_search(self.regions, signals, actions, bound, self.budget):
             self._keep(columns)
-            if self._closed(bound):
+            if self._is_closed(self._best(), bound):
                 break
-        self._exchanged = self._best()
+        self._searched = self._best()
 
     def _ceiling(self, root: Node, best: float) -> float:
-        """The bound of the own signals alone at the prices of the root."""
-        if self._closed(root.bound) or self.budget.over:
+        """Lagrangian bound from the own signals, at the prices of the root relaxation."""
+        if self._is_closed(best, root.bound) or self.budget.over:
             return root.bound
-        left = EXACT * (root.bound - best)
-        return self._own_signals().bound(self.hull.row_prices(root), left, self.budget)
+        gap = LAGRANGIAN_GAP * (root.bound - best)
+        return self._own_signals().bound(self.hull.row_prices(root), gap, self.budget)
 
-    def _own_signals(self) -> Signals:
+    def _own_signals(self) -> OwnSignals:
         if self._signals is None:  # often not needed
             hull = self.hull
-            self._signals = Signals(
+            self._signals = OwnSignals(
                 self.deviation, hull.low, hull.width, self.candidates, hull.unit
             )
         return self._signals
 
-    def _closed(self, bound: float) -> bool:
-        best = self._best()
-        return bound <= best + self.gap or (self.decided is not None and self.decided(best, bound))
-
-    def _polish(self, actions: NDArray[np.int64]) -> None:
-        for _ in range(POLISHES):
+    def _follow(self, actions: NDArray[np.int64]) -> None:
+        """Solve the region of `actions (M, J)`, then those that its optimum's ties favour."""
+        for _ in range(MAX_REGION_STEPS):
             key = actions.tobytes()
             if key in self._seen or self.budget.over:
                 return
             self._seen.add(key)
-            optimum = self.cells.best(actions, 0.0, self.budget)
+            optimum = self.regions.best(actions, 0.0, self.budget)
             if optimum is None:
                 return
             actions = self._keep(optimum.columns)
 
     def _keep(self, columns: Array) -> NDArray[np.int64]:
+        """Remember columns `(M, S)`; return the actions that the sender favours at their ties."""
         self._attain(columns)
         utilities, actions = self.deviation.closure(columns)
         key, value = actions.tobytes(), float(utilities.sum())
@@ -168,44 +148,41 @@ class LocalResponse:
         return actions
 
     def _best(self) -> float:
+        """The best value found if ties favour the sender."""
         return max(value for value, _, _ in self._found.values())
 
-    # ------------------------------------------------------------------- as the game plays
-
-    def _attain(self, columns: Array) -> None:
-        """Remember `columns (M, S)` if the game's receiver makes them the best so far."""
-        policy = columns.T / columns.sum(0)[:, None]
-        worth = float(self.deviation.played(policy.T).sum())
-        if worth > self.attained:
-            self.attained, self.witness = worth, policy
+    # ------------------------------------------ second search: the game's own tie rule
 
     def _move_inwards(self) -> None:
-        """Look for columns inside the best cells, where the receiver's rule decides nothing."""
+        """Look for columns inside the best regions, where no tie rule is needed."""
         ranked = sorted(self._found.values(), key=lambda found: -found[0])
-        for value, actions, columns in ranked[:3]:
+        for value, actions, columns in ranked[:INNER_REGIONS]:
             if value <= self.attained + 0.1 * self.gap or self.budget.over:
                 return
-            self._enter(actions, columns)
+            self._try_inside(actions, columns)
 
-    def _enter(self, actions: NDArray[np.int64], columns: Array) -> None:
+    def _try_inside(self, actions: NDArray[np.int64], columns: Array) -> None:
+        """Try columns inside the region of `actions`: with margins, and inwards from `columns`."""
         free = columns.sum(1) <= 0
         for margin in MARGINS:
-            optimum = self.cells.best(actions, margin, self.budget, free)
+            optimum = self.regions.best(actions, margin, self.budget, free)
             if optimum is not None:
                 self._attain(optimum.columns)
-        inside = self.cells.inside(actions, self.budget)
+        inside = self.regions.inside(actions, self.budget)
         if inside is not None and inside[0] > 0:
-            for share in INWARDS:
+            for share in INWARD_STEPS:
                 self._attain(columns + share * (inside[1] - columns))
 
-    def _improve_attained(self, hull: Hull, node: Node) -> float:
-        if node.columns is not None:
-            self._attain(node.columns)
-        if node.columns is not None and hull.n_pairs:
-            for actions in (node.actions, hull.actions_of(node)):
-                if (key := b"entered" + actions.tobytes()) not in self._seen:
-                    self._seen.add(key)
-                    optimum = self.cells.best(actions, 0.0, self.budget)
-                    if optimum is not None:
-                        self._enter(actions, optimum.columns)
+    def _improve_attained(self, hull: HullRelaxation, node: Node) -> float:
+        """Learn from a node; return the best value by the game's tie rule."""
+        if node.columns is None:
+            return self.attained
+        self._attain(node.columns)
+        for actions in (node.actions, hull.actions_of(node)) if hull.n_pairs else ():
+            key = b"inside" + actions.tobytes()
+            if key not in self._seen:
+                self._seen.add(key)
+                optimum = self.regions.best(actions, 0.0, self.budget)
+                if optimum is not None:
+                    self._try_inside(actions, optimum.columns)
         return self.attained

@@ -1,11 +1,11 @@
-"""The best that one sender can do who knows its receiver: `dnl.optimal_persuasion`."""
+"""Optimal Bayesian persuasion: the best policy of one sender that knows its receiver."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dnl.exact.best_response import ATTAINED, MISSED, best_response
+from dnl.exact.best_response import ATTAINED_GAP, MARGIN_LOSS, best_response
 from dnl.exact.deviation import MARGINS
 from dnl.exact.recommendation import Recommendation
 from dnl.exact.status import Status
@@ -14,19 +14,20 @@ from games import PersuasionGame, checks
 from games.persuasion.game import of_one_sender
 from games.surroundings import own_surroundings
 
-ROUNDING = 1e-9  # of probabilities: what a solver may leave where it means none
+MIN_PROBABILITY = 1e-9  # smaller ones are the solver's rounding of 0
+LEVEL_ROUNDING = 1e-9  # relative to a utility, whose level all actions may share
 
 
 @dataclass(frozen=True, eq=False)
 class OptimalPersuasion:
-    """The best policy found, and what no policy reaches.
+    """The best policy found, and a proven bound.
 
     Attributes:
         policies: `(1, S, M)`.
-        utility: what the simulator gives the sender for it.
+        utility: the sender's utility from it in the simulator.
         upper_bound: no policy gets more; at least `utility`.
-        is_attained: whether `utility` is the bound itself, within 1e-8 of the payoff range. Often
-            the best is a limit only: the receiver is indifferent there, and its rule decides
+        is_attained: whether `utility` equals the bound, within 1e-8 of the payoff range. Often the
+            supremum is a limit only: the receiver is indifferent there, and its tie rule decides
             against the sender. With the status `"optimal"` the policy comes within 2e-6 of it.
         status: `"optimal"`, or why the bound may be loose (`Status`, with `.advice`).
     """
@@ -42,17 +43,17 @@ class OptimalPersuasion:
 def optimal_persuasion(game: PersuasionGame, time_limit: float = 60.0) -> OptimalPersuasion:
     """Optimal Bayesian persuasion by a single sender.
 
-    With a signal for every action that the receiver may take, one linear program over
+    With a signal for every action that the receiver may take, this is one linear program over
     recommendations (Kamenica and Gentzkow 2011, proposition 1; "Learning to Persuade", program 5).
-    With fewer it is NP-hard (Dughmi, Kempe and Qiang 2016): then the best policy and bound within
-    the time limit (`best_response`).
+    With fewer signals the problem is NP-hard (Dughmi, Kempe and Qiang 2016): the result is then the
+    best policy and bound that `best_response` finds within the time limit.
 
     Args:
-        game: of one sender.
+        game: a game of one sender.
         time_limit: seconds, above 0.
 
     Returns:
-        In float64 on the CPU.
+        An `OptimalPersuasion`, in float64 on the CPU.
 
     Raises:
         ValueError: for a game of several senders or a bad limit.
@@ -71,28 +72,28 @@ def optimal_persuasion(game: PersuasionGame, time_limit: float = 60.0) -> Optima
     utilities = [game.ex_ante_utility(plan).item() for plan in plans]
     best = max(range(len(plans)), key=utilities.__getitem__)
     policies, utility = plans[best], utilities[best]
-    noise = 1e-9 * abs(bound)  # of utilities that all actions share
+    noise = LEVEL_ROUNDING * abs(bound)
     status = Status.OPTIMAL
-    if bound - utility > MISSED * unit + noise:
+    if bound - utility > MARGIN_LOSS * unit + noise:
         left = max(budget.left, 1e-3)
-        found = best_response(game, policies, 0, None, left, tolerance=MISSED / 10)
+        found = best_response(game, policies, 0, None, left, tolerance=MARGIN_LOSS / 10)
         status, bound = found.status, min(bound, found.upper_bound)
         if found.utility > utility:
             policies, utility = found.policy.unsqueeze(0), found.utility
-        if bound - utility <= 2 * MISSED * unit + noise:
+        if bound - utility <= 2 * MARGIN_LOSS * unit + noise:
             status = Status.OPTIMAL
     bound = max(bound, utility)
-    attained = bound - utility <= ATTAINED * unit + noise
+    attained = bound - utility <= ATTAINED_GAP * unit + noise
     return OptimalPersuasion(policies, utility, bound, attained, status)
 
 
 def _told(game: PersuasionGame, margin: float, budget: Budget) -> Tensor | None:
-    """The best recommendation `(1, S, M)` that the receiver's own tie rule obeys.
+    """The best recommendation `(1, S, M)` that the receiver obeys under its own tie rule.
 
     Args:
-        game: of one sender, with a signal for every action that the receiver may take.
+        game: a game of one sender, with a signal for every action that the receiver may take.
         margin: by which an action must be better than those that the rule prefers at a tie.
-        budget: to solve the program.
+        budget: time and memory.
     """
     worth = game.sender_utility[0].numpy()
     program = Recommendation(game, worth, slack=0.0, margin=margin)
@@ -104,10 +105,10 @@ def _told(game: PersuasionGame, margin: float, budget: Budget) -> Tensor | None:
 
 
 def _policies(told: Tensor, n_signals: int) -> Tensor:
-    """Recommendations `(S, A)` by the signals of the same numbers: `(1, S, M)`."""
+    """Recommendations `(S, A)` as policies `(1, S, M)`: signal a recommends action a."""
     policies = told.new_zeros(1, len(told), n_signals)
     policies[0, :, : told.shape[1]] = told.clamp_min(0)
-    policies[policies < ROUNDING] = 0.0  # a message sent by a solver's rounding is not meant
+    policies[policies < MIN_PROBABILITY] = 0.0
     return policies / policies.sum(-1, keepdim=True)
 
 
@@ -115,12 +116,11 @@ def obeyed(game: PersuasionGame, margin: float) -> Tensor | None:
     """The best recommendation of actions that the receiver prefers by a margin: `(1, S, M)`.
 
     Args:
-        game: of one sender, with a signal for every action: signal a recommends action a.
-        margin: in units of the receiver's ties; below 0, recommendations that it would follow if
-            another action were better by as much.
+        game: a game of one sender, with a signal for every action: signal a recommends action a.
+        margin: in units of the receiver's ties; below 0, other actions may be better by as much.
 
     Returns:
-        None where no recommendation can be followed.
+        None if no recommendation is obeyed.
     """
     plan = Recommendation(game, game.sender_utility[0].numpy(), slack=-margin).best(
         tuple(range(game.n_actions))

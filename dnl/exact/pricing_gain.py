@@ -1,8 +1,8 @@
-"""What each seller can gain by another price, exactly.
+"""The most that a seller can gain by another price, exactly.
 
 With the other prices fixed, a type of buyers buys from seller n up to a highest price: its value of
-n's product less what its best alternative leaves it. So demand is a step function with at most `T`
-steps, and profit rises up to each: the best price is at a step, or the highest allowed.
+n's product less its surplus from the best alternative. So demand is a step function with at most
+`T` steps, and profit rises between them. The best price is at a step, or the highest allowed one.
 
 Shapes: `B` profiles, `N` sellers, `T` types of buyers.
 """
@@ -19,9 +19,9 @@ from games.surroundings import own_surroundings
 def pricing_gain(game: PricingGame, policies: Tensor) -> Tensor:
     """The most that each seller gains by any price while the others keep theirs.
 
-    A supremum, up to the simulator's tolerance of ties: at the best price some type is typically
-    indifferent. No tie rule grants more, and prices a little lower (higher, where sales lose money)
-    come as close as wanted, unless sales lose money even at `max_price`.
+    A supremum, up to the simulator's tie tolerance: at the best price some type is typically
+    indifferent. No tie rule grants more, and slightly lower prices (higher ones, if sales lose
+    money) come arbitrarily close, unless sales lose money even at `max_price`.
 
     Args:
         game: computed in float64 whatever its dtype.
@@ -31,7 +31,7 @@ def pricing_gain(game: PricingGame, policies: Tensor) -> Tensor:
         `(B, N)` or `(N,)`, at least 0; float64 on the CPU.
 
     Raises:
-        ValueError: if `policies` has the wrong shape or holds rows that are no distributions.
+        ValueError: if `policies` has a wrong shape or rows that are no distributions.
 
     Example:
         >>> game = PricingGame([[1, 1]], [1], [0.2, 0.2], max_price=1)
@@ -53,9 +53,9 @@ def _best_profit(game: PricingGame, prices: Tensor, seller: int) -> Tensor:
     """Supremum of a seller's profit over its prices, `prices (B, N) -> (B,)`."""
     values, weights, costs = (t.double().cpu() for t in (game.values, game.weights, game.costs))
     surplus = values - prices.unsqueeze(1)  # (B, T, N)
-    surplus[..., seller] = 0.0  # to buy nothing is an alternative too
+    surplus[..., seller] = 0.0  # buying nothing is an alternative too
     step, order = (values[:, seller] - surplus.amax(-1)).sort(-1, descending=True)  # (B, T)
-    demand = weights[order].cumsum(-1)  # (B, T): of all types up to this one
+    demand = weights[order].cumsum(-1)  # (B, T): of the types up to this one
     # A step below price 0 loses more than any step above it, so it does no harm.
     beyond = step > game.max_price
     at_steps = ((step - costs[seller]) * demand).masked_fill(beyond, float("-inf")).amax(-1)

@@ -1,13 +1,13 @@
 """Persuasion as a linear program over recommendations.
 
-Whatever several senders tell the receiver together, one could tell it alone by recommending the
-action that the receiver then takes; it obeys if no other action is better given the recommendation.
-So the best recommendation is worth at least as much as any profile of policies (Kamenica and
-Gentzkow 2011, proposition 1).
+A planner sees the state and recommends an action. The receiver obeys if no other action is better
+given the recommendation. Whatever several senders tell the receiver, a planner could recommend the
+action that it then takes. So the best recommendation is worth at least as much as any profile of
+policies (Kamenica and Gentzkow 2011, proposition 1).
 
-Where an action is as good as another in every possible state, the receiver's tie rule decides:
-what it never takes is not recommended, and where it goes by the senders' welfare that is a
-condition of obedience (`dnl.exact.ties`).
+If an action is as good as another in every possible state, the receiver's tie rule decides. An
+action that it never takes is not recommended; if it goes by the senders' welfare, that is another
+condition of obedience (`dnl.exact.tie_breaking`).
 
 Variables: `y (S, A)`, the probability of recommending each action in each state.
 """
@@ -15,24 +15,26 @@ Variables: `y (S, A)`, the probability of recommending each action in each state
 import numpy as np
 import torch
 
-from dnl.exact.deviation import SLACK, Deviation, unheard
-from dnl.exact.linear_program import Array, LinearProgram
-from dnl.exact.sparse import csr_matrix, vstack
+from dnl.exact.deviation import SLACK, Deviation, receiver_side
+from dnl.exact.linear_program import Array, LinearProgram, csr_matrix, vstack
 from dnl.runtime.budget import FOREVER, Budget
 from games import PersuasionGame
 
 
 class Recommendation:
-    """The program of a planner who recommends actions and wants the highest `worth`.
+    """The program of a planner who recommends actions to maximise expected `worth`.
 
     Args:
-        game: its prior, the receiver's utility and tie rule matter.
-        worth: `(S, A)` what the planner gets.
-        slack: the receiver obeys where another action is better by up to this much, in units of its
-            ties; below 0, only where the recommended one is better by as much.
-        least: pairs of a table `(S, A)` and the least expected value that it must have.
+        game: only its prior, the receiver's utility and the tie rule matter.
+        worth: `(S, A)` the planner's utility.
+        slack: the receiver obeys even if another action is better by up to this much, in its unit
+            of ties; below 0, only if the recommended one is better by as much.
+        least: pairs of a table `(S, A)` and a lower bound of its expected value.
         margin: by which the recommended action must be better than those that the tie rule prefers,
-            in units of its ties; 0 where any tie will do.
+            in the unit of ties; 0 if a tie suffices.
+
+    Attributes:
+        taken: `(T,)` actions that the receiver may take.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Recommendation:
         margin: float = 0.0,
     ) -> None:
         game = game.to("cpu", torch.float64)
-        problem = unheard(game)
+        problem = receiver_side(game)
         self.prior = game.prior.numpy()
         possible = np.flatnonzero(game.possible_actions.numpy())
         self.taken = possible[problem.ties.taken[0]]  # (T,)
@@ -71,23 +73,23 @@ class Recommendation:
         self.program = LinearProgram(
             (scaled * self.prior[:, None]).ravel(),
             np.ones(index.size),
-            vstack([sums, obeyed, floors]).tocsr(),
+            vstack([sums, obeyed, floors]),
             np.concatenate([np.ones(n_states), np.zeros(obeyed.shape[0]), np.array(limits)]),
             np.concatenate([np.ones(n_states), np.full(obeyed.shape[0] + len(limits), np.inf)]),
         )
 
     def _above(self, table: Array) -> tuple[Array, float]:
-        """Of the actions taken, `(S, T)` above the lowest in each state; what that is worth."""
+        """Columns `taken` above their lowest in each state `(S, T)`; the expected lowest."""
         mine = table[:, self.taken]
         lowest = mine.min(1)
         return mine - lowest[:, None], float(self.prior @ lowest)
 
     def _obeyed(self, problem: Deviation, slack: float, margin: float) -> csr_matrix:
-        """`(C, S T)`: no other action is better than the recommended one."""
+        """Rows `(C, S T)`: no other action is better than the recommended one."""
         taken = np.flatnonzero(problem.ties.taken[0])
         ranked, strict = (t[np.ix_(taken, taken)] for t in (problem.ties.ranked[0], problem.strict))
         ahead, rank_ahead = (t[np.ix_(taken, taken)] for t in (problem.ahead, problem.rank_ahead))
-        first, second = np.nonzero(~np.eye(len(taken), dtype=bool))  # (C,) obeyed and rival
+        first, second = np.nonzero(~np.eye(len(taken), dtype=bool))  # (C,) recommended and rival
         by_rank = ranked[first, second]
         asked = np.where(by_rank, max(slack, 0.0), slack - margin * strict[first, second])
         lead = ahead[first, second] + asked[:, None]
@@ -105,12 +107,12 @@ class Recommendation:
         )
 
     def bound(self, budget: Budget = FOREVER) -> float:
-        """Safe upper bound of the best value; minus infinity where nothing is feasible."""
+        """Safe upper bound of the best value; minus infinity if nothing is feasible."""
         bound = self.program.solve(budget).bound
         return bound if bound == -np.inf else self.lowest + self.range * min(bound, 1.0)
 
     def best(self, actions: tuple[int, ...], budget: Budget = FOREVER) -> Array | None:
-        """Best recommendation out of `actions` only, `(S, A)`; None where none is obeyed."""
+        """Best recommendation `(S, A)` of `actions` only; None if none is obeyed."""
         allowed = np.zeros((self.shape[0], len(self.taken)))
         allowed[:, np.isin(self.taken, actions)] = 1.0
         self.program.set_upper(allowed.ravel())

@@ -1,10 +1,10 @@
-"""How an exact computation ended."""
+"""How an exact computation ended, and what a caller can do about it."""
 
 from enum import StrEnum
 
 
 class Status(StrEnum):
-    """End of an exact computation; `advice` says what to do about it. Bounds are always valid."""
+    """How an exact computation ended. Bounds are valid whatever the status."""
 
     OPTIMAL = "optimal"
     NOT_ATTAINED = "not attained"
@@ -14,7 +14,7 @@ class Status(StrEnum):
 
     @property
     def advice(self) -> str:
-        """One sentence: what a caller can do."""
+        """What a caller can do, in one sentence."""
         return _ADVICE[self]
 
 

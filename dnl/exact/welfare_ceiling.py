@@ -1,4 +1,4 @@
-"""What no profile can exceed: how much welfare there is to be found at all."""
+"""Upper bounds of welfare: what no profile, and no global equilibrium, can exceed."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,21 @@ from dnl.exact.full_revelation import full_revelation
 from dnl.exact.linear_program import Array
 from dnl.exact.recommendation import Recommendation
 from dnl.exact.tolerance import TOLERANCE
-from dnl.runtime.budget import Budget
+from dnl.runtime.budget import FOREVER, Budget
 from games import PersuasionGame, checks
 from games.surroundings import own_surroundings
+
+ROUNDING_OF_SUM = 1e-12  # of a sum over the states, relative to the largest utility
 
 
 @dataclass(frozen=True)
 class WelfareCeiling:
-    """Proven bounds of the senders' summed utilities.
+    """Proven upper bounds of the senders' summed utilities.
 
     Attributes:
-        any_profile: no profile of policies has a higher welfare.
-        global_equilibrium: no profile that `verify(..., radius=None)` certifies at its usual
-            tolerance has a higher welfare. At most `any_profile`.
+        any_profile: of all profiles of policies.
+        global_equilibrium: of all profiles that `verify(..., radius=None)` certifies at its default
+            tolerance. At most `any_profile`.
     """
 
     any_profile: float
@@ -29,24 +31,23 @@ class WelfareCeiling:
 
 
 @own_surroundings()
-def welfare_ceiling(game: PersuasionGame, budget: Budget | None = None) -> WelfareCeiling:
+def welfare_ceiling(game: PersuasionGame, budget: Budget = FOREVER) -> WelfareCeiling:
     """Bound welfare by the best recommendation of a planner who knows the state.
 
-    Computed, like certificates, for the game in float64 whatever its dtype.
+    Computed, like certificates, in float64 whatever the game's dtype.
 
-    In a global equilibrium no sender gets less than under full revelation if it could bring that
-    about alone, which it can where it has a signal for each action that is optimal in some state
-    (Gentzkow and Kamenica 2017). The planner of `global_equilibrium` must grant that.
+    A sender that has a signal for each action optimal in some state can reveal everything alone.
+    So in a global equilibrium it gets at least its utility under full revelation (Gentzkow and
+    Kamenica 2017). The planner of `global_equilibrium` must grant that.
 
     Args:
         game: the game.
-        budget: None for no limit. When the time is over the bounds are valid, but loose.
+        budget: time and memory. When the time is over the bounds are loose but valid.
 
     Raises:
         ImportError: if highspy is not installed.
     """
     checks.instance("game", game, PersuasionGame)
-    budget = budget or Budget()
     game = game.to("cpu", torch.float64)
     welfare = game.sender_utility.sum(0).numpy()
     any_profile = planned(game, welfare, budget)
@@ -57,20 +58,19 @@ def welfare_ceiling(game: PersuasionGame, budget: Budget | None = None) -> Welfa
     return WelfareCeiling(any_profile, min(bound, any_profile))
 
 
-def own_ceilings(game: PersuasionGame, budget: Budget | None = None) -> Tensor:
-    """What each sender cannot exceed, whatever all senders do: `(N,)`.
+def own_ceilings(game: PersuasionGame, budget: Budget = FOREVER) -> Tensor:
+    """Upper bounds `(N,)` of each sender's utility over all profiles.
 
-    A profile that gives every sender this much is a global equilibrium. With a single signal
-    nobody can say anything, and a sender's ceiling is what it gets.
+    A profile that gives every sender this much is a global equilibrium. With a single signal nobody
+    can say anything, and the bound is each sender's utility without information.
 
     Args:
         game: the game.
-        budget: None for no limit. When the time is over the bounds are valid, but loose.
+        budget: time and memory. When the time is over the bounds are loose but valid.
 
     Raises:
         ImportError: if highspy is not installed.
     """
-    budget = budget or Budget()
     game = game.to("cpu", torch.float64)
     if game.n_signals == 1:
         return game.no_information()
@@ -81,7 +81,7 @@ def own_ceilings(game: PersuasionGame, budget: Budget | None = None) -> Tensor:
 def participation(game: PersuasionGame) -> tuple[tuple[Array, float], ...]:
     """What each sender can secure by revealing everything alone: tables `(S, A)` and values.
 
-    Less than that by the tolerance of certificates. Empty where a sender has too few signals.
+    Values are lower by the tolerance of certificates. Empty if senders have too few signals.
     """
     u = game.sender_utility
     alone = PersuasionGame(
@@ -100,16 +100,15 @@ def participation(game: PersuasionGame) -> tuple[tuple[Array, float], ...]:
 def planned(
     game: PersuasionGame, worth: Array, budget: Budget, least: tuple[tuple[Array, float], ...] = ()
 ) -> float:
-    """Safe upper bound of what a planner can get who recommends actions.
+    """Safe upper bound of the value of a planner who recommends actions.
 
     Args:
-        game: float64 on the CPU.
-        worth: `(S, A)` what the planner gets.
+        game: in float64 on the CPU.
+        worth: `(S, A)` the planner's utility.
         budget: when the time is over, the bound is that of the best action in each state.
         least: as in `Recommendation`.
     """
-    informed = float(game.prior.numpy() @ worth.max(1))
-    rounding = 1e-12 * float(abs(worth).max())
+    informed = float(game.prior.numpy() @ worth.max(1)) + ROUNDING_OF_SUM * float(abs(worth).max())
     if budget.over:
-        return informed + rounding
-    return min(Recommendation(game, worth, least=least).bound(budget), informed + rounding)
+        return informed
+    return min(Recommendation(game, worth, least=least).bound(budget), informed)

@@ -13,8 +13,7 @@ smooth in between. That is a discontinuous network whose activation pattern is a
     torch.Size([5, 2])
 """
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -176,14 +175,12 @@ class FollowerChoice(nn.Module):
 class FollowerNetwork(nn.Module):
     """DNL whose activation pattern is a follower's choice: `(..., in) -> (..., out)`.
 
-    With several followers the pattern is all their choices; without hidden layers such a network is
-    the sum of one per follower, as is what sellers get from several buyers.
+    It is affine wherever the choices stay. With several followers the pattern is all their choices,
+    and the network is the sum of one per follower, as is what sellers get from several buyers.
 
     Args:
         in_features, out_features: of the whole network.
         n_choices: of a follower.
-        upper: widths of hidden layers between the input and the output, all emitted by the choice;
-            with none, the network is affine wherever the choices stay.
         scorer, n_followers: see `FollowerChoice`.
     """
 
@@ -192,45 +189,35 @@ class FollowerNetwork(nn.Module):
         in_features: int,
         out_features: int,
         n_choices: int,
-        upper: Sequence[int] = (),
         scorer: nn.Module | None = None,
         n_followers: int = 1,
     ) -> None:
         super().__init__()
         _check_sizes(out_features=out_features)
-        if any(type(width) is not int or width < 1 for width in upper):
-            raise ValueError(f"upper must hold widths of at least 1, got {upper!r}")
         self.choice = FollowerChoice(in_features, n_choices, scorer, n_followers)
-        self.hidden = tuple(upper)
-        widths = [in_features, *upper, out_features]
-        context = n_followers * n_choices
-        self.upper = nn.ModuleList(EmittedLinear(a, b, context) for a, b in pairwise(widths))
+        head = EmittedLinear(in_features, out_features, n_followers * n_choices)
+        self.upper = nn.ModuleList([head])  # a list, for the names of its values in saved files
 
     def forward(self, x: Tensor) -> Tensor:
         """`(..., in_features) -> (..., out_features)`."""
-        pattern = self.choice(x)
-        for layer in self.upper[:-1]:
-            x = functional.relu(layer(x, pattern))
-        result: Tensor = self.upper[-1](x, pattern)
+        result: Tensor = self.head(x, self.choice(x))
         return result
 
     def features(self, x: Tensor) -> Tensor:
         """`(..., in_features) -> (..., n_followers * n_choices, in_features + 1)`.
 
-        The input and a one at each follower's choice, zero elsewhere: without hidden layers the
-        network is linear in them.
+        The input and a one at each follower's choice, zero elsewhere: the network is linear in
+        them.
         """
         return self.choice(x).unsqueeze(-1) * extended(x).unsqueeze(-2)
 
     def refit(self, x: Tensor, y: Tensor) -> None:
-        """Set the head by least squares: the choices stay. Nothing is done with hidden layers.
+        """Set the head by least squares: the choices stay.
 
         Args:
             x: `(B, in_features)`.
             y: `(B, out_features)`.
         """
-        if self.hidden:
-            return
         if self.choice.n_followers == 1:
             planes = piecewise_least_squares(self.choice(x), extended(x), y)
         else:
@@ -241,21 +228,23 @@ class FollowerNetwork(nn.Module):
     def planes(self) -> Tensor:
         """What the network is where the choice stays: `(n_choices, in_features + 1, out_features)`.
 
-        The last row is the constant. Of one follower without hidden layers.
+        The last row is the constant. Of one follower.
         """
-        head = self._head()
+        head = self.head
         each = torch.eye(self.choice.n_choices, dtype=head.weight.dtype, device=head.weight.device)
         weight, bias = head.emit(each)
         return torch.cat([weight, bias.unsqueeze(-1)], -1).mT
 
     @torch.no_grad()
     def set_planes(self, planes: Tensor) -> None:
-        """Set the head, without hidden layers: `(n_followers * n_choices, in + 1, out)`."""
-        head, values = self._head(), planes.movedim(-1, 0)
+        """Set the head: `(n_followers * n_choices, in + 1, out)`."""
+        head, values = self.head, planes.movedim(-1, 0)
         head.weight.zero_()[:, 1:] = values[..., :-1]
         head.bias.zero_()[:, 1:] = values[..., -1]
 
-    def _head(self) -> EmittedLinear:
+    @property
+    def head(self) -> EmittedLinear:
+        """The linear layer that the choice emits."""
         (head,) = self.upper
         assert isinstance(head, EmittedLinear)
         return head

@@ -6,12 +6,10 @@ homogeneous of degree 1, and linear wherever the receiver's action stays the sam
 depend on the names of the signals.
 """
 
-from collections.abc import Callable, Sequence
-
 import torch
 from torch import Tensor, nn
 
-from dnl.layers import EmittedLinear, FollowerNetwork, least_squares
+from dnl.layers import FollowerNetwork, least_squares
 
 BLOCK_ENTRIES = 2**22  # scores held at a time, per network
 
@@ -20,15 +18,12 @@ class PosteriorNetwork(nn.Module):
     """All senders' utilities from a joint policy, flattened: `(..., N * S * M) -> (..., N)`.
 
     One `FollowerNetwork`, the receiver and a head per sender, sees the normalised posterior of each
-    joint signal and is weighted by the joint signal's probability.
+    joint signal and is weighted by the joint signal's probability. The prior need not be known: any
+    positive weights of the states do, scores and heads make up for them.
 
     Args:
         n_senders, n_signals, n_states: sizes of the game.
         n_choices: actions that the receiver may be given; more than there are do no harm.
-        upper: widths of hidden layers in the upper part; with none, the utility is linear wherever
-            the action stays, as it is in every persuasion game.
-        prior: `(S,)`; None where it is to be learned: any positive weights of the states do, scores
-            and heads make up for them.
 
     Attributes:
         signals: indices `(K',)` of the joint signals to sum over, as an estimate of the sum over
@@ -41,17 +36,12 @@ class PosteriorNetwork(nn.Module):
         n_signals: int,
         n_states: int,
         n_choices: int,
-        upper: Sequence[int] = (),
-        prior: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.shape = (n_senders, n_states, n_signals)
-        self.follower = FollowerNetwork(n_states, n_senders, n_choices, upper)
+        self.follower = FollowerNetwork(n_states, n_senders, n_choices)
         self.signals: Tensor | None = None
-        if prior is not None and prior.shape != (n_states,):
-            raise ValueError(f"prior must have shape ({n_states},), got {tuple(prior.shape)}")
-        weights = torch.ones(n_states) if prior is None else prior.detach().clone()
-        self.register_buffer("prior", weights)
+        self.register_buffer("prior", torch.ones(n_states))
         self.prior: Tensor
 
     @property
@@ -59,16 +49,31 @@ class PosteriorNetwork(nn.Module):
         """`K = M**N`."""
         return self.shape[2] ** self.shape[0]
 
+    def set_prior(self, prior: Tensor) -> None:
+        """Tell the network the game's prior, `(S,)`."""
+        if prior.shape != self.prior.shape:
+            expected = tuple(self.prior.shape)
+            raise ValueError(f"prior must have shape {expected}, got {tuple(prior.shape)}")
+        self.prior.copy_(prior)
+
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        if self.follower.hidden:
-            return self._sum(x, self._utility)
         # Summed before they are multiplied: the heads see a few features, not all posteriors.
         return torch.einsum("...cs,ncs->...n", self.features(x), self._values())
 
     def features(self, x: Tensor) -> Tensor:
         """`(..., C, S)`: the posteriors' sum over the joint signals that lead to each choice."""
-        return self._sum(x, self._chosen)
+        policies = x.unflatten(-1, self.shape)
+        index = self.signals
+        if index is None:
+            index = torch.arange(self.n_joint, device=x.device)
+        per_signal = x.shape[:-1].numel() * max(self.follower.choice.n_choices, self.shape[1])
+        total = sum(
+            self._chosen(self._posteriors(policies, block))
+            for block in index.split(max(1, BLOCK_ENTRIES // max(per_signal, 1)))
+        )
+        assert isinstance(total, Tensor)
+        return total * (self.n_joint / len(index))
 
     def reaction(self, posteriors: Tensor, prior: Tensor) -> Tensor:
         """The receiver's choice, as it was learned, at posteriors `(..., S) -> (...)` int64.
@@ -84,57 +89,30 @@ class PosteriorNetwork(nn.Module):
         return weight.argmax(-1)
 
     def game(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The persuasion game that this network is: prior `(S,)`, `v (S, C)`, `u (N, S, C)`.
-
-        Raises:
-            ValueError: with hidden layers, where utilities are no longer linear in posteriors.
-        """
-        if self.follower.hidden:
-            raise ValueError(f"upper must be empty, got {self.follower.hidden}")
+        """The persuasion game that this network is: prior `(S,)`, `v (S, C)`, `u (N, S, C)`."""
         mass = self.prior.sum()
         with torch.no_grad():
             return self.prior / mass, self.follower.choice.weight.mT, self._values().mT * mass
 
     def refit(self, x: Tensor, y: Tensor) -> None:
-        """Set the heads by least squares: the choices stay. Nothing is done with hidden layers.
+        """Set the heads by least squares: the choices stay.
 
         Args:
             x: `(B, N * S * M)`.
             y: `(B, N)` utilities.
         """
-        if self.follower.hidden:
-            return
-        head = self._head()
+        head = self.follower.head
         values = least_squares(self.features, x, y).movedim(-1, 0)  # (N, C, S)
         with torch.no_grad():
             head.bias.zero_()
             head.weight.zero_()[:, 1:] = values
 
-    def _head(self) -> EmittedLinear:
-        (head,) = self.follower.upper
-        assert isinstance(head, EmittedLinear)
-        return head
-
     def _values(self) -> Tensor:
         """`(N, C, S)`: what a unit of each state is worth at each choice."""
-        head = self._head()
+        head = self.follower.head
         weight = head.weight[:, :1] + head.weight[:, 1:]
         bias = head.bias[:, :1] + head.bias[:, 1:]
         return weight + bias.unsqueeze(-1)
-
-    def _sum(self, x: Tensor, term: Callable[[Tensor], Tensor]) -> Tensor:
-        """`term` of the posteriors, summed over joint signals, some of them at a time."""
-        policies = x.unflatten(-1, self.shape)
-        index = self.signals
-        if index is None:
-            index = torch.arange(self.n_joint, device=x.device)
-        per_signal = x.shape[:-1].numel() * max(self.follower.choice.n_choices, self.shape[1])
-        total = sum(
-            term(self._posteriors(policies, block))
-            for block in index.split(max(1, BLOCK_ENTRIES // max(per_signal, 1)))
-        )
-        assert isinstance(total, Tensor)
-        return total * (self.n_joint / len(index))
 
     def _posteriors(self, policies: Tensor, index: Tensor) -> Tensor:
         """Unnormalised posteriors `(..., S, K')` of the joint signals `index (K',)`."""
@@ -146,15 +124,6 @@ class PosteriorNetwork(nn.Module):
         return joint
 
     def _chosen(self, joint: Tensor) -> Tensor:
-        posterior, _ = _normalised(joint)
-        return self.follower.choice.columns(posterior) @ joint.mT
-
-    def _utility(self, joint: Tensor) -> Tensor:
-        posterior, mass = _normalised(joint)
-        return (self.follower(posterior.mT) * mass.mT).sum(-2)
-
-
-def _normalised(joint: Tensor) -> tuple[Tensor, Tensor]:
-    """Posteriors `(..., S, K')` and probabilities `(..., 1, K')`; zeros where those are 0."""
-    mass = joint.sum(-2, keepdim=True)
-    return joint / mass.clamp_min(torch.finfo(joint.dtype).tiny), mass
+        """Unnormalised posteriors `(..., S, K')` summed by the choice that each leads to."""
+        mass = joint.sum(-2, keepdim=True).clamp_min(torch.finfo(joint.dtype).tiny)
+        return self.follower.choice.columns(joint / mass) @ joint.mT

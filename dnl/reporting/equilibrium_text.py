@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dnl.equilibria import Equilibrium
 from dnl.equilibria.verification import Verification
-from dnl.exact.full_revelation import full_revelation
+from dnl.exact.full_revelation import best_baseline_welfare, full_revelation
 from dnl.exact.status import Status
 from dnl.exact.welfare_ceiling import welfare_ceiling
 from games import PersuasionGame
@@ -128,8 +128,8 @@ def nothing_found(game: PersuasionGame, radius: float, time_limit: float) -> str
 def _header(equilibrium: Equilibrium) -> str:
     game, local = equilibrium.game, equilibrium.verification
     everywhere = equilibrium.global_verification
-    here, full, none = outcomes(equilibrium)["welfare"]
-    above = here - max(full, none)
+    here = equilibrium.welfare
+    above = here - best_baseline_welfare(game)
     if equilibrium.exceeds_baselines:
         place = f"above both full revelation and no information, by {_number(above)}"
     elif above >= -ROUNDING * float(game.payoff_range.sum()):

@@ -153,12 +153,11 @@ def separating_scores(x: Tensor, piece: Tensor, n_pieces: int) -> Tensor:
 
 
 def is_affine(network: nn.Module) -> TypeGuard[FollowerNetwork]:
-    """Whether `settle` knows such networks: one follower of linear scores, no hidden layers."""
+    """Whether `settle` knows such networks: those of one follower with linear scores."""
     return (
         isinstance(network, FollowerNetwork)
         and network.choice.n_followers == 1
         and network.choice.scorer is None
-        and not network.hidden
     )
 
 
@@ -167,7 +166,7 @@ def settle(network: FollowerNetwork, x: Tensor, y: Tensor, generator: torch.Gene
     """Replace a fitted network by exact pieces where these predict better; whether they did.
 
     Args:
-        network: of one follower of linear scores without hidden layers, on the CPU like all else.
+        network: of one follower with linear scores, on the CPU like all else.
         x: `(B, in_features)`.
         y: `(B, out_features)`, of size 1, without noise. The tolerance is that of its dtype.
         generator: of the search for pieces.
@@ -177,9 +176,8 @@ def settle(network: FollowerNetwork, x: Tensor, y: Tensor, generator: torch.Gene
     """
     if not is_affine(network):
         raise ValueError(
-            "network must have one follower of linear scores and no hidden layers, got "
-            f"n_followers={network.choice.n_followers}, scorer={network.choice.scorer}, "
-            f"upper={network.hidden}"
+            "network must have one follower with linear scores, got "
+            f"n_followers={network.choice.n_followers}, scorer={network.choice.scorer}"
         )
     before = _error(network, x, y)
     learned = {name: value.clone() for name, value in network.state_dict().items()}

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from dnl.runtime.devices import pick_device
-from dnl.surrogates.registry import Architecture
-from dnl.training.recipes import RECIPES, Recipe
+from dnl.surrogates.registry import SURROGATES, Architecture
+from dnl.training.recipes import RECIPE_NAMES, Recipe
 from games import checks
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -42,7 +42,7 @@ class FitConfig:
 
     def __post_init__(self) -> None:
         if not isinstance(self.recipe, Recipe):
-            checks.one_of("recipe", self.recipe, tuple(RECIPES))
+            checks.one_of("recipe", self.recipe, RECIPE_NAMES)
         for name in ("samples", "test_samples"):
             checks.positive_integer(name, getattr(self, name), least=2)
         checks.positive_integer("epochs", self.epochs)
@@ -57,7 +57,7 @@ class FitConfig:
         """The recipe for one kind of networks, with what this configuration says otherwise."""
         recipe = self.recipe
         if not isinstance(recipe, Recipe):
-            recipe = RECIPES[recipe][surrogate]
+            recipe = SURROGATES[surrogate].recipes[recipe]
         said: dict[str, Any] = {
             "lr": self.lr,
             "batch_size": self.batch_size,

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dnl.gradients.own_gradient import Utility, own_gradient
 from dnl.layers import ActivationPattern, FollowerChoice
-from dnl.layers.posterior import PosteriorNetwork
 from dnl.layers.stack import NetworkStack, concatenate
 from dnl.surrogates import storage
 from dnl.surrogates.config import DTYPES, FitConfig
@@ -22,6 +22,17 @@ __all__ = ["DTYPES", "FitConfig", "FittedSurrogate", "stack_surrogates"]
 
 SUPPORT = 0.001  # of random profiles: what rarer choices are worth was learned from a handful
 PROFILES = 1_000  # random ones, at which a learned choice must occur
+
+
+@runtime_checkable
+class LearnsReceiver(Protocol):
+    """A network that learns a receiver's choices and what each is worth to the senders."""
+
+    def game(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What it has learned as a persuasion game: prior `(S,)`, `v (S, C)`, `u (N, S, C)`."""
+
+    def reaction(self, posteriors: Tensor, prior: Tensor) -> Tensor:
+        """The choices `(...)` at posteriors `(..., S)`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,12 +110,12 @@ class FittedSurrogate:
             have put it right.
 
         Raises:
-            ValueError: if the surrogate sees no posteriors, has hidden layers, or support is
-                negative or leaves no choice.
+            ValueError: if the surrogate learns no receiver, or support is negative or leaves no
+                choice.
         """
         checks.positive_number("support", support, allow_zero=True)
-        network = self._posterior_network().double().cpu()
-        prior, v, u = network.game()
+        network = self.networks.network(0).double().cpu()
+        prior, v, u = self._receiver(network).game()
         utility = u * self.scale.to(u)[:, None, None] + self.mean.to(u)[:, None, None]
         game = PersuasionGame(prior, v, utility, self.shape[1])
         policies = game.sample_policies(PROFILES, stream("learned game", self.game))
@@ -121,19 +132,20 @@ class FittedSurrogate:
         See `dnl.layers.posterior.PosteriorNetwork.reaction`.
 
         Raises:
-            ValueError: if the surrogate sees no posteriors, or for a wrong number of states.
+            ValueError: if the surrogate learns no receiver, or for a wrong number of states.
         """
-        network = self._posterior_network()
+        network = self._receiver(self.networks.network(0))
         for name, value in (("posteriors", posteriors), ("prior", prior)):
             if value.shape[-1:] != (self.shape[2],):
                 shape = tuple(value.shape)
                 raise ValueError(f"{name} must hold {self.shape[2]} states, got shape {shape}")
         return network.reaction(posteriors.to(self.networks.dtype), prior.to(self.networks.dtype))
 
-    def _posterior_network(self) -> PosteriorNetwork:
-        network = self.networks.network(0)
-        if not isinstance(network, PosteriorNetwork):
-            raise ValueError(f"surrogate must be 'posterior-dnl', got {self.surrogate!r}")
+    def _receiver(self, network: nn.Module) -> LearnsReceiver:
+        if not isinstance(network, LearnsReceiver):
+            raise ValueError(
+                f"surrogate must learn a receiver, as 'posterior-dnl' does, got {self.surrogate!r}"
+            )
         return network
 
     @own_surroundings()

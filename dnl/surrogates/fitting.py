@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from dnl.layers.posterior import PosteriorNetwork
 from dnl.layers.stack import NetworkStack
 from dnl.runtime.devices import pick_device
-from dnl.surrogates.affine_pieces import is_affine, settle
 from dnl.surrogates.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
 from dnl.surrogates.registry import (
+    SURROGATES,
     Architecture,
     check_surrogate,
     make_surrogate,
@@ -37,6 +37,22 @@ from games.surroundings import own_surroundings
 CONSTANT_SPREAD = 1e-9
 ROUNDING = 1e-13
 EVALUATION_ROWS = 8192
+
+
+@runtime_checkable
+class SettlesExactly(Protocol):
+    """A network whose values exact pieces can replace after training."""
+
+    def settle(self, x: Tensor, y: Tensor, generator: torch.Generator) -> bool:
+        """Find exact pieces of `x (B, in)`, `y (B, out)`; keep them (True) if they fit better."""
+
+
+@runtime_checkable
+class TakesPrior(Protocol):
+    """A network that may be told the game's prior."""
+
+    def set_prior(self, prior: Tensor) -> None:
+        """Take the prior `(S,)`."""
 
 
 def fit(
@@ -184,10 +200,10 @@ def _check_games(games: Sequence[FollowerGame], surrogate: str, architecture: Ar
             "games must share their class, and shape (N, M, S, A) as far as networks of "
             f"{surrogate!r} depend on it, got {kinds}"
         )
-    if surrogate == "posterior-dnl" and not isinstance(games[0], PersuasionGame):
+    reason = SURROGATES[surrogate].refusal(games[0])
+    if reason is not None:
         raise ValueError(
-            "surrogate must be another than 'posterior-dnl', which is for persuasion games only, "
-            f"got game={games[0]!r}"
+            f"surrogate must be another than {surrogate!r}, which {reason}, got game={games[0]!r}"
         )
 
 
@@ -218,10 +234,10 @@ def _initialise(
                 recipe.prepare(network)
                 if (
                     architecture.prior == "given"
-                    and isinstance(network, PosteriorNetwork)
+                    and isinstance(network, TakesPrior)
                     and isinstance(game, PersuasionGame)
                 ):
-                    network.prior.copy_(game.prior)
+                    network.set_prior(game.prior)
                 networks.append(network)
     return NetworkStack(networks).to(DTYPES[config.dtype])
 
@@ -243,9 +259,9 @@ def _settle(
     """
     for g, (game, index) in enumerate(zip(games, chosen, strict=True)):
         network = networks.network(index)
-        if is_affine(network):
+        if isinstance(network, SettlesExactly):
             generator = stream("initialisation", seed, game.identity, "pieces")
-            if settle(network, profiles[g].flatten(1).cpu(), targets[g].cpu(), generator):
+            if network.settle(profiles[g].flatten(1).cpu(), targets[g].cpu(), generator):
                 networks.set_network(index, network)
 
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from dnl.exact.linear_program import LinearProgram
-from dnl.exact.sparse import csr_matrix
 from dnl.runtime.budget import FOREVER
 from dnl.surrogates.affine_pieces import is_affine
 from dnl.surrogates.fitted import SUPPORT, FittedSurrogate
@@ -34,7 +33,7 @@ def learned_optimum(
     poor choice where few samples were to be had: the prediction at an optimum errs upwards.
 
     Args:
-        fitted: `"follower-dnl"` of a game of one leader, with one follower and no hidden layers.
+        fitted: `"follower-dnl"` of a game of one leader, with one follower.
         margin: Euclidean, between profiles; any decision nearer leads to the same learned choice.
         profiles: `(B, 1, S, M)`, such as it was fitted to; None for 10,000 uniform ones.
 
@@ -51,7 +50,7 @@ def learned_optimum(
     n_leaders, n_entries, n_rows, _ = fitted.shape
     if n_leaders != 1 or not is_affine(network):
         raise ValueError(
-            "fitted must be a 'follower-dnl' of one leader and one follower without hidden layers, "
+            "fitted must be a 'follower-dnl' of one leader and one follower, "
             f"got {fitted.surrogate!r} of shape {fitted.shape}"
         )
     if profiles is None:
@@ -74,7 +73,7 @@ def learned_optimum(
             LinearProgram(
                 value[choice].numpy(),
                 np.ones(score.shape[1]),
-                csr_matrix(np.vstack([ahead.numpy(), rows])),
+                np.vstack([ahead.numpy(), rows]),
                 np.append(margin * steepness.numpy(), np.ones(n_rows)),
                 np.append(np.full(len(score), np.inf), np.ones(n_rows)),
             )

@@ -1,37 +1,35 @@
-"""Networks for senders' ex-ante utilities, by name.
+"""The registry of surrogates: networks that predict senders' ex-ante utilities from their policies.
 
-The paper's three map a flattened joint policy `(..., N * S * M)` to one utility `(..., 1)`, so a
-game takes one for each sender; `"posterior-dnl"`, for persuasion games, and `"follower-dnl"`, for
-any game with followers, map it to all `(..., N)`. Standard sizes are
-the paper's (section 5.1): three hidden layers of 64 ReLU units; DNL's lower part is the first, and
-its hyper-network has two hidden layers of 32. Same widths are not same sizes: DNL has many times
-the parameters of ReLU, so report `parameter_count` beside every comparison.
+A surrogate is one value: how its networks are built and trained, which games it accepts, and how
+figures show it. To add one, write it in a file of its own under `dnl/surrogates/networks/` and
+list it in that folder's `__init__.py`, or call `register` from anywhere; the benchmark, the
+figures and the contract tests then know it.
+
+Standard sizes are the paper's (section 5.1): three hidden layers of 64 ReLU units; DNL's lower part
+is the first, and its hyper-network has two hidden layers of 32. Equal widths are not equal sizes:
+DNL has many times the parameters of ReLU, so report `parameter_count` beside every comparison.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from dnl.layers import (
-    PATTERN_GRADIENTS,
-    DiscontinuousMLP,
-    FollowerNetwork,
-    Linear,
-    PatternBias,
-    PatternedMLP,
-    relu_mlp,
-)
-from dnl.layers.posterior import PosteriorNetwork
-from games import checks
+from dnl.layers import PATTERN_GRADIENTS
+from dnl.training.recipes import RECIPE_NAMES, Recipe
+from games import FollowerGame, checks
+from games.checks import shown
 from games.surroundings import single_by_default
 
 Shape = tuple[int, int, int, int]  # N, M, S, A
 PRIORS = ("learned", "given")
-FOLLOWERS = 12  # of several leaders; the shape of a game does not tell how many there are
+PAPER_SURROGATES = ("relu", "delu", "dnl")  # those that the paper compares
+REQUIRED: Any = None  # of a field that has no default: checked when the value is made
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,7 @@ class Architecture:
             for the recipe's.
         choices: posterior-dnl and follower-dnl: actions that a follower may be given; None for
             four more than twice those of the game.
-        upper: of these two: widths of hidden layers in the upper part; none is a linear one.
-        followers: follower-dnl: None for one where there is one leader, else `FOLLOWERS`.
+        followers: follower-dnl: number of followers; None for 1 where there is one leader, else 12.
         prior: posterior-dnl: `"learned"`, or `"given"`: the network is told the game's.
     """
 
@@ -56,7 +53,6 @@ class Architecture:
     hyper: tuple[int, ...] = (32, 32)
     pattern_gradient: str | None = None
     choices: int | None = None
-    upper: tuple[int, ...] = ()
     followers: int | None = None
     prior: str = "learned"
 
@@ -83,92 +79,80 @@ class Architecture:
         if self.followers is not None:
             checks.positive_integer("followers", self.followers)
         checks.one_of("prior", self.prior, PRIORS)
-        object.__setattr__(self, "upper", tuple(self.upper))
-        if any(type(width) is not int or width < 1 for width in self.upper):
-            raise ValueError(f"upper must hold widths of at least 1, got {self.upper!r}")
+
+    def choices_of(self, shape: Shape) -> int:
+        """The actions that a learned follower may be given in games of `shape`."""
+        return 2 * shape[3] + 4 if self.choices is None else self.choices
 
 
-class ReLUNetwork(nn.Sequential):
-    """Fully connected, `(..., in_features) -> (..., 1)`: continuous and piecewise linear."""
-
-    stackable = True
-
-    def __init__(self, in_features: int, hidden: Sequence[int] = (64, 64, 64)) -> None:
-        super().__init__(relu_mlp([in_features, *hidden]), Linear(hidden[-1], 1))
+def any_game(game: FollowerGame) -> str | None:
+    """No reason to refuse a game."""
+    return None
 
 
-class DeLUNetwork(nn.Module):
-    """A ReLU network whose last bias depends on its activation pattern (Wang et al., 2024a).
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Surrogate:
+    """One kind of network that can be fitted to games.
 
-    Discontinuous, but linear inside each piece.
+    Attributes:
+        name: what users call it.
+        build: from a game's shape (N, M, S, A) and the sizes to a network. Its input is a flattened
+            joint policy `(..., N * S * M)`, its output one utility `(..., 1)` if `per_sender`, else
+            those of all senders `(..., N)`. A network may have methods that fitting asks for:
+            see `dnl.training.regression` and `dnl.surrogates.fitting`.
+        recipes: how it is trained: `"paper"` and `"tuned"`, which may be the same.
+        per_sender: whether a game takes one network for each sender, or one for all.
+        refusal: why it cannot be fitted to a game ("is for ... only"); None where it can.
+        label, colour, marker: in figures; the colour as "#RRGGBB", the marker as matplotlib's.
+
+    Raises:
+        ValueError: for a field that is missing or of a wrong kind.
     """
 
-    stackable = True
+    name: str = REQUIRED
+    build: Callable[[Shape, Architecture], nn.Module] = REQUIRED
+    recipes: Mapping[str, Recipe] = REQUIRED
+    per_sender: bool = REQUIRED
+    refusal: Callable[[FollowerGame], str | None] = any_game
+    label: str = REQUIRED
+    colour: str = REQUIRED
+    marker: str = REQUIRED
 
-    def __init__(
-        self,
-        in_features: int,
-        hidden: Sequence[int] = (64, 64, 64),
-        bias_hidden: Sequence[int] = (32, 32),
-        pattern_gradient: str = "none",
-    ) -> None:
-        super().__init__()
-        self.hidden = PatternedMLP([in_features, *hidden], pattern_gradient)
-        self.output = Linear(hidden[-1], 1, bias=False)
-        self.bias = PatternBias(self.hidden.pattern_features, 1, bias_hidden)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(..., in_features) -> (..., 1)`."""
-        x, pattern = self.hidden(x)
-        return self.output(x) + self.bias(pattern)
-
-
-def _features(shape: Shape) -> int:
-    n_senders, n_signals, n_states, _ = shape
-    return n_senders * n_states * n_signals
-
-
-def _relu(shape: Shape, a: Architecture) -> nn.Module:
-    return ReLUNetwork(_features(shape), a.hidden)
-
-
-def _delu(shape: Shape, a: Architecture) -> nn.Module:
-    return DeLUNetwork(_features(shape), a.hidden, a.hyper, a.pattern_gradient or "none")
+    def __post_init__(self) -> None:
+        for field in ("name", "label", "colour", "marker"):
+            value = getattr(self, field)
+            if not isinstance(value, str) or not value:
+                raise ValueError(f"{field} must be a string that is not empty, got {shown(value)}")
+        if not re.fullmatch("#[0-9A-Fa-f]{6}", self.colour):
+            raise ValueError(f"colour must be '#RRGGBB', got {self.colour!r}")
+        for field in ("build", "refusal"):
+            if not callable(getattr(self, field)):
+                raise ValueError(f"{field} must be a function, got {shown(getattr(self, field))}")
+        checks.instance("per_sender", self.per_sender, bool)
+        if not isinstance(self.recipes, Mapping) or {
+            name: type(recipe) for name, recipe in self.recipes.items()
+        } != dict.fromkeys(RECIPE_NAMES, Recipe):
+            raise ValueError(
+                f"recipes must hold a Recipe for each of {RECIPE_NAMES}, got {shown(self.recipes)}"
+            )
 
 
-def _dnl(shape: Shape, a: Architecture) -> nn.Module:
-    lower, upper = a.hidden[: a.split], a.hidden[a.split :]
-    gradient = a.pattern_gradient or "none"
-    return DiscontinuousMLP(_features(shape), 1, lower, upper, a.hyper, gradient)
+_registered: dict[str, Surrogate] = {}
+SURROGATES: Mapping[str, Surrogate] = MappingProxyType(_registered)
 
 
-def _posterior(shape: Shape, a: Architecture) -> nn.Module:
-    n_senders, n_signals, n_states, n_actions = shape
-    choices = 2 * n_actions + 4 if a.choices is None else a.choices
-    return PosteriorNetwork(n_senders, n_signals, n_states, choices, a.upper)
+def register(surrogate: Surrogate) -> None:
+    """Make a surrogate known by its name, in this process.
+
+    Raises:
+        ValueError: if it is no `Surrogate`, or the name is taken.
+    """
+    checks.instance("surrogate", surrogate, Surrogate)
+    if surrogate.name in _registered:
+        raise ValueError(f"name must be a new one, got {surrogate.name!r}, which is registered")
+    _registered[surrogate.name] = surrogate
 
 
-def _follower(shape: Shape, a: Architecture) -> nn.Module:
-    n_leaders, _, _, n_choices = shape
-    followers = (1 if n_leaders == 1 else FOLLOWERS) if a.followers is None else a.followers
-    choices = 2 * n_choices + 4 if a.choices is None else a.choices
-    return FollowerNetwork(_features(shape), n_leaders, choices, a.upper, n_followers=followers)
-
-
-# Adding a network here enrols it in the benchmark's choices and in the contract tests.
-SURROGATES: Mapping[str, Callable[[Shape, Architecture], nn.Module]] = MappingProxyType(
-    {
-        "relu": _relu,
-        "delu": _delu,
-        "dnl": _dnl,
-        "posterior-dnl": _posterior,
-        "follower-dnl": _follower,
-    }
-)
-PAPER_SURROGATES = ("relu", "delu", "dnl")
-
-
-@single_by_default()
 def make_surrogate(name: str, shape: Shape, architecture: Architecture | None = None) -> nn.Module:
     """The network called `name` for games of `shape`; initialised from torch's global seed.
 
@@ -183,10 +167,14 @@ def make_surrogate(name: str, shape: Shape, architecture: Architecture | None = 
         ValueError: for an unknown name.
     """
     check_surrogate(name)
-    return SURROGATES[name](shape, architecture or Architecture())
+    return _built(SURROGATES[name], shape, architecture or Architecture())
 
 
-@cache
+@single_by_default()
+def _built(surrogate: Surrogate, shape: Shape, architecture: Architecture) -> nn.Module:
+    return surrogate.build(shape, architecture)
+
+
 def network_shape(name: str, shape: Shape, architecture: Architecture) -> tuple[object, ...]:
     """What games must share to have their networks called `name` trained as one stack.
 
@@ -194,15 +182,23 @@ def network_shape(name: str, shape: Shape, architecture: Architecture) -> tuple[
     relu, delu and dnl do not depend on the number of actions; posterior-dnl and follower-dnl do,
     unless `architecture.choices` is given.
     """
+    check_surrogate(name)
+    return _network_shape(SURROGATES[name], shape, architecture)
+
+
+@cache
+def _network_shape(
+    surrogate: Surrogate, shape: Shape, architecture: Architecture
+) -> tuple[object, ...]:
     with torch.device("meta"):  # no values, and no random numbers drawn
-        network = make_surrogate(name, shape, architecture)
+        network = _built(surrogate, shape, architecture)
     values = tuple((key, tuple(value.shape)) for key, value in network.state_dict().items())
     return *shape[:3], values
 
 
 def networks_per_game(name: str, n_senders: int) -> int:
     """One network for each sender, or one for all."""
-    return n_senders if name in PAPER_SURROGATES else 1
+    return n_senders if SURROGATES[name].per_sender else 1
 
 
 def check_surrogate(name: str, argument: str = "surrogate") -> None:

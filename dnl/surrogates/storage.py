@@ -173,10 +173,11 @@ def _tensor(name: str, value: object, size: tuple[int, ...], most: int) -> Tenso
 def _config(content: object) -> FitConfig:
     """The configuration, its device "auto"."""
     options = {"recipe": "paper", "architecture": {}} | _options("config", content, FitConfig)
+    sizes = options["architecture"]
+    if isinstance(sizes, dict) and sizes.get("upper") == ():
+        del sizes["upper"]  # version 0.1 could hold hidden layers there, and wrote that it had none
     with _naming("config.architecture"):
-        architecture = Architecture(
-            **_options("config.architecture", options["architecture"], Architecture)
-        )
+        architecture = Architecture(**_options("config.architecture", sizes, Architecture))
     recipe = options["recipe"]
     if isinstance(recipe, dict):
         with _naming("config.recipe"):
@@ -218,7 +219,7 @@ def _networks(
     if not isinstance(state, dict):
         _refuse("networks", "a dictionary of tensors", state)
     architecture = config.architecture
-    layers = len(architecture.hidden) + len(architecture.hyper) + len(architecture.upper)
+    layers = len(architecture.hidden) + len(architecture.hyper)
     if layers > 64 + len(state):  # each has values of its own where it is used
         _refuse("config.architecture", f"as deep as its {len(state)} tensors", layers)
     with _naming("config.architecture"):

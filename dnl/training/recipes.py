@@ -1,17 +1,18 @@
-"""How networks are trained: the paper's way, and the ways that measurement found.
+"""A recipe: how networks are trained, the paper's way or as measurement found best.
 
 `python -m experiments.recipes` measures; results/recipes holds what it has found so far.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from torch import nn
 
 from dnl.layers import PATTERN_GRADIENTS, ActivationPattern, EmittedLinear, PatternBias
 from games import checks
+
+RECIPE_NAMES = ("paper", "tuned")
 
 
 def cosine(last: float) -> Callable[[float], float]:
@@ -105,42 +106,3 @@ class Recipe:
 
 
 PAPER = Recipe(lr=0.01)  # Adam at a constant rate (appendix B); the batch size is ours
-FOLLOWER = Recipe(
-    lr=0.02,
-    last=0.005,
-    batch_size=256,
-    posteriors=2**14,
-    temperature=(0.05, 0.001),
-    refit=200,
-    restarts=4,
-)
-# Small batches and a hot start halve the error on contracts and security games.
-FLAT_FOLLOWER = Recipe(
-    lr=0.02,
-    last=0.005,
-    batch_size=64,
-    temperature=(0.2, 0.001),
-    refit=800,
-    restarts=4,
-    settle=True,
-)
-# At the paper's rate networks of 200 inputs, N = 2 and (10, 10, 10), learn nothing, and at a
-# tenth of it 40 %; of 8 inputs, (2, 2, 2), that rate with a cosine is best for ReLU and DeLU.
-RECIPES: Mapping[str, Mapping[str, Recipe]] = MappingProxyType(
-    {
-        "paper": {
-            "relu": PAPER,
-            "delu": PAPER,
-            "dnl": PAPER,
-            "posterior-dnl": FOLLOWER,
-            "follower-dnl": FLAT_FOLLOWER,
-        },
-        "tuned": {
-            "relu": Recipe(lr=0.01, lr_inputs=0.2, last=0.01),
-            "delu": Recipe(lr=0.01, lr_inputs=0.2, last=0.01, pattern_gradient="straight-through"),
-            "dnl": Recipe(lr=0.003, lr_inputs=0.2, last=0.01, pattern_gradient="straight-through"),
-            "posterior-dnl": FOLLOWER,  # it has one recipe: the paper knows no such network
-            "follower-dnl": FLAT_FOLLOWER,  # nor this one
-        },
-    }
-)

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from dnl.layers import FollowerChoice, FollowerNetwork
-from dnl.layers.posterior import PosteriorNetwork
+from dnl.layers import FollowerChoice
 from dnl.layers.stack import NetworkStack
 from dnl.training.recipes import Recipe
 from games.randomness import stream
@@ -15,6 +15,25 @@ from games.randomness import stream
 JOINT_SIGNALS = 2_048  # more of them are subsampled in every step
 REFITS = 20  # in between, at least
 JUDGED = 5_000  # samples by which the best of several restarts is chosen
+
+
+@runtime_checkable
+class Refittable(Protocol):
+    """A network with a linear head that least squares can set."""
+
+    def refit(self, x: Tensor, y: Tensor) -> None:
+        """Set the head to fit outputs `y (B, out)` at inputs `x (B, in)`."""
+
+
+@runtime_checkable
+class SumOverSignals(Protocol):
+    """A network that is a sum over joint signals, of which `signals` may choose some."""
+
+    signals: Tensor | None
+
+    @property
+    def n_joint(self) -> int:
+        """The number of joint signals."""
 
 
 class Regression(nn.Module):
@@ -48,7 +67,7 @@ class Regression(nn.Module):
         self.lr = recipe.beginning(inputs.shape[-1])
         network = stack.template
         self.choices = [m for m in network.modules() if isinstance(m, FollowerChoice)]
-        self.n_joint = network.n_joint if isinstance(network, PosteriorNetwork) else 1
+        self.n_joint = network.n_joint if isinstance(network, SumOverSignals) else 1
         self.batch_size = recipe.rows(self.n_joint)
         self.batches = math.ceil(inputs.shape[1] / self.batch_size)  # of an epoch
         self.steps = epochs * self.batches
@@ -74,7 +93,7 @@ class Regression(nn.Module):
         the square of one is not.
         """
         network = self.stack.template
-        if not isinstance(network, PosteriorNetwork) or network.n_joint <= JOINT_SIGNALS:
+        if not isinstance(network, SumOverSignals) or network.n_joint <= JOINT_SIGNALS:
             error = self._error(x, y)
             return error, error
         errors = []
@@ -112,16 +131,14 @@ class Regression(nn.Module):
             least: samples at least.
             joint_signals: that samples may have, if those are more.
         """
-        template = self.stack.template
-        follower = template.follower if isinstance(template, PosteriorNetwork) else template
-        if not isinstance(follower, FollowerNetwork) or follower.hidden:
-            return  # no head is linear: no network need be copied to find that out
+        if not isinstance(self.stack.template, Refittable):
+            return
         samples = max(least, joint_signals // self.n_joint)
         per_group = len(self.stack) // len(self.inputs)
         for index in range(len(self.stack)):
             network = self.stack.network(index)
-            if isinstance(network, FollowerNetwork | PosteriorNetwork):
-                group = index // per_group
-                x, y = self.inputs[group, :samples], self.targets[group, :, :samples]
-                network.refit(x, y.mT)
-                self.stack.set_network(index, network)
+            assert isinstance(network, Refittable)
+            group = index // per_group
+            x, y = self.inputs[group, :samples], self.targets[group, :, :samples]
+            network.refit(x, y.mT)
+            self.stack.set_network(index, network)

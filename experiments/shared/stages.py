@@ -20,8 +20,13 @@ from dnl.layers.posterior import PosteriorNetwork
 from dnl.runtime.records import Row
 from dnl.runtime.tables import Key
 from dnl.surrogates.fitted import stack_surrogates
-from dnl.surrogates.registry import PAPER_SURROGATES, Shape, make_surrogate, parameter_count
-from dnl.training.recipes import RECIPES
+from dnl.surrogates.registry import (
+    PAPER_SURROGATES,
+    SURROGATES,
+    Shape,
+    make_surrogate,
+    parameter_count,
+)
 from dnl.training.regression import JOINT_SIGNALS
 from games import PersuasionGame, stack, synthetic_game
 from games.randomness import stream
@@ -80,7 +85,7 @@ def estimation(games: Games, count: int) -> Run:
 
 def training(surrogate: str, games: Games, count: int) -> Run:
     """One pass over `count` samples of each game: no restarts, no least squares."""
-    recipe = replace(RECIPES["paper"][surrogate], restarts=1, refit=0)
+    recipe = replace(SURROGATES[surrogate].recipes["paper"], restarts=1, refit=0)
     config = FitConfig(recipe, samples=count, epochs=1, test_samples=100, device="cpu")
 
     def run() -> Row:

@@ -8,8 +8,7 @@ choices of the follower, `T` followers where there are several.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -18,9 +17,8 @@ from games.persuasion.simulation import TIE_TOLERANCE, optimal_action
 from games.surroundings import full_precision
 from games.value import GameValue
 
-CONTESTED_PROFILES = 1024
-CONTESTED_SHARE = 0.01
-MAX_DRAWS = 1000
+CONTESTED_SHARE = 0.01  # of random profiles: not the most frequent choice, in a contested game
+MAX_DRAWS = 1000  # of games until one is contested
 
 
 @runtime_checkable
@@ -109,21 +107,11 @@ class BaseFollowerGame(GameValue):
         return optimal_action([(scores, slack)], dim=-1)
 
 
-Game = TypeVar("Game", bound=BaseFollowerGame)
+def is_contested(game: BaseFollowerGame, policies: Tensor) -> bool:
+    """Whether a follower's choice depends on the leaders, as far as `policies (B, N, S, M)` show.
 
-
-def contested(draw: Callable[[], Game], generator: torch.Generator) -> Game:
-    """The first game that `draw` gives in which a follower's choice depends on the leaders.
-
-    That is, some follower makes its most frequent choice in at most 99 % of 1,024 random profiles.
-
-    Raises:
-        ValueError: if 1,000 draws give none.
+    That is, some follower makes its most frequent choice in at most 99 % of them.
     """
-    for _ in range(MAX_DRAWS):
-        game = draw()
-        action = game.follower_action(game.sample_policies(CONTESTED_PROFILES, generator))
-        shares = torch.nn.functional.one_hot(action, game.shape[-1]).double().mean(0)  # ([T,] A)
-        if (shares.amax(-1) <= 1 - CONTESTED_SHARE).any():
-            return game
-    raise ValueError(f"no contested game in {MAX_DRAWS} draws, the last was {game}")
+    action = game.follower_action(policies)
+    shares = torch.nn.functional.one_hot(action, game.shape[-1]).double().mean(0)  # ([T,] A)
+    return bool((shares.amax(-1) <= 1 - CONTESTED_SHARE).any())

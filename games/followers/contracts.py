@@ -14,7 +14,8 @@ from torch import Tensor
 
 from games import checks
 from games.checks import Array
-from games.followers.base import BaseFollowerGame, contested
+from games.contested import first_contested
+from games.followers.base import MAX_DRAWS, BaseFollowerGame, is_contested
 from games.randomness import stream
 from games.surroundings import contract
 
@@ -145,4 +146,4 @@ def random_contract_game(n_actions: int, n_outcomes: int, seed: int) -> Contract
         costs = shares * (product - product.amin())
         return ContractGame(probabilities, costs, rewards, rewards.amax().item())
 
-    return contested(draw, generator)
+    return first_contested(draw, is_contested, generator, MAX_DRAWS)

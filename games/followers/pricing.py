@@ -14,7 +14,8 @@ from torch import Tensor
 
 from games import checks
 from games.checks import Array
-from games.followers.base import BaseFollowerGame, contested
+from games.contested import first_contested
+from games.followers.base import MAX_DRAWS, BaseFollowerGame, is_contested
 from games.randomness import stream, uniform_distributions
 
 COST_SCALE = 0.5  # highest cost, where values and prices lie in [0, 1]
@@ -137,4 +138,4 @@ def random_pricing_game(n_sellers: int, n_types: int, seed: int) -> PricingGame:
         weights = uniform_distributions((n_types,), generator)
         return PricingGame(values, weights, costs, max_price=1.0)
 
-    return contested(draw, generator)
+    return first_contested(draw, is_contested, generator, MAX_DRAWS)

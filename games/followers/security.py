@@ -14,7 +14,8 @@ from torch import Tensor
 
 from games import checks
 from games.checks import Array
-from games.followers.base import BaseFollowerGame, contested
+from games.contested import first_contested
+from games.followers.base import MAX_DRAWS, BaseFollowerGame, is_contested
 from games.randomness import stream
 
 PAYOFF_SCALE = 10.0
@@ -151,4 +152,4 @@ def random_security_game(n_targets: int, n_resources: int, seed: int) -> Securit
         size = PAYOFF_SCALE * torch.rand(4, n_targets, dtype=torch.float64, generator=generator)
         return SecurityGame(size[0], -size[1], -size[2], size[3], n_resources)
 
-    return contested(draw, generator)
+    return first_contested(draw, is_contested, generator, MAX_DRAWS)

@@ -8,6 +8,7 @@ signals in row-major order, sender 0 slowest.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -151,10 +152,44 @@ class PersuasionGame(GameValue):
         prior, v, u = self._arrays()
         kept = self.possible_actions.cpu().numpy()
         tables = [v] if self.tie_break == "first" else [v, u.sum(0)]
-        tolerance, eps = simulation.TIE_TOLERANCE[dtype], torch.finfo(dtype).eps
-        return tuple(
-            optimal_actions.tie_unit(prior, table[:, kept], tolerance, eps) for table in tables
-        )
+        return tuple(optimal_actions.tie_unit(prior, table[:, kept], dtype) for table in tables)
+
+    @cached_property
+    def criteria(self) -> tuple[Tensor, ...]:
+        """What the receiver compares in turn, `(S, A)` each.
+
+        First its own utility, then, with the rule `"senders"`, the sum of theirs.
+        """
+        if self.tie_break == "first":
+            return (self.receiver_utility,)
+        return self.receiver_utility, self.sender_utility.sum(0)
+
+    @cached_property
+    def tie_slacks(self) -> tuple[float, ...]:
+        """How far from the best an action ties, for each of `criteria`, at a certain signal."""
+        dtype = self.prior.dtype
+        return tuple(simulation.TIE_TOLERANCE[dtype] * unit for unit in self.tie_units(dtype))
+
+    def action_at(self, mass: Tensor) -> Tensor:
+        """The receiver's action at joint signals, in the game's dtype and by its tie rule.
+
+        Args:
+            mass: `(..., S)`: probability of each state together with the joint signal.
+
+        Returns:
+            `(...)` int64.
+        """
+        return self.action_of([mass @ table for table in self.criteria], mass.sum(-1))
+
+    def action_of(self, scores: Sequence[Tensor], mass: Tensor) -> Tensor:
+        """`action_at`, from what is known of the joint signals.
+
+        Args:
+            scores: `(..., A)` for each of `criteria`, expected values times `mass`.
+            mass: `(...)`, probability of each joint signal.
+        """
+        slacks = [slack * mass.clamp_min(0) for slack in self.tie_slacks]
+        return simulation.optimal_action(list(zip(scores, slacks, strict=True)), -1)
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Prior, receiver's and senders' utilities in float64 for numpy; the prior sums to 1."""

@@ -10,7 +10,10 @@ Shapes: `S` possible states, `A` actions.
 import warnings
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from games.persuasion.simulation import TIE_TOLERANCE
 
 Array = NDArray[np.float64]
 
@@ -40,13 +43,13 @@ def expected_size(prior: Array, table: Array) -> float:
     return float(prior @ np.abs(table).max(1))
 
 
-def tie_unit(prior: Array, table: Array, tolerance: float = 1e-9, eps: float = 2**-52) -> float:
-    """What `tolerance` is a fraction of, where actions tie: their expected range, or rounding.
+def tie_unit(prior: Array, table: Array, dtype: torch.dtype = torch.float64) -> float:
+    """What the tie tolerance is a fraction of: the actions' expected range, or rounding to `dtype`.
 
     Entries that are equal but for `8 * eps` of their size tie, too.
     """
-    rounding = 8 * eps * expected_size(prior, table)
-    return max(expected_range(prior, table), rounding / tolerance)
+    rounding = 8 * torch.finfo(dtype).eps * expected_size(prior, table)
+    return max(expected_range(prior, table), rounding / TIE_TOLERANCE[dtype])
 
 
 def ever_optimal(prior: Array, utility: Array) -> NDArray[np.bool_]:

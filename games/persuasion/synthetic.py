@@ -3,14 +3,14 @@
 import torch
 
 from games import checks
+from games.contested import first_contested
 from games.persuasion.game import PersuasionGame
 from games.randomness import stream, uniform_distributions
 
 LAWS = ("paper", "contested")
 UTILITY_SCALE = 10.0  # standard deviation: the paper's variance is 100
-CONTESTED_PROFILES = 1024
-CONTESTED_SHARE = 1e-3
-MAX_DRAWS = 10_000
+CONTESTED_SHARE = 1e-3  # of a sender's utility range: its least standard deviation
+MAX_DRAWS = 10_000  # of games until one is contested
 
 
 def synthetic_game(
@@ -46,38 +46,31 @@ def synthetic_game(
     checks.positive_integer("seed", seed, least=0)
     checks.one_of("law", law, LAWS)
     generator = stream("game", law, n_senders, n_signals, n_states, n_actions, seed)
-    if law == "paper":
-        return _draw(n_senders, n_signals, n_states, n_actions, law, generator)
-    for name in ("n_signals", "n_states", "n_actions"):
-        if sizes[name] == 1:
-            raise ValueError(f"{name} must be at least 2 under law 'contested', got 1")
-    for _ in range(MAX_DRAWS):
-        game = _draw(n_senders, n_signals, n_states, n_actions, law, generator)
-        profiles = game.sample_policies(CONTESTED_PROFILES, generator)
-        spread, u = game.ex_ante_utility(profiles).std(0), game.sender_utility
-        if (spread >= CONTESTED_SHARE * (u.amax((1, 2)) - u.amin((1, 2)))).all():
-            return game
-    raise ValueError(f"no contested game in {MAX_DRAWS} draws for sizes {sizes}, seed {seed}")
 
-
-def _draw(
-    n_senders: int,
-    n_signals: int,
-    n_states: int,
-    n_actions: int,
-    law: str,
-    generator: torch.Generator,
-) -> PersuasionGame:
     def normal(*size: int) -> torch.Tensor:
         return UTILITY_SCALE * torch.randn(*size, dtype=torch.float64, generator=generator)
 
+    def draw() -> PersuasionGame:
+        if law == "paper":
+            prior = normal(n_states).softmax(0)
+        else:
+            prior = uniform_distributions((n_states,), generator)
+        return PersuasionGame(
+            prior,
+            receiver_utility=normal(n_states, n_actions),
+            sender_utility=normal(n_senders, n_states, n_actions),
+            n_signals=n_signals,
+        )
+
     if law == "paper":
-        prior = normal(n_states).softmax(0)
-    else:
-        prior = uniform_distributions((n_states,), generator)
-    return PersuasionGame(
-        prior,
-        receiver_utility=normal(n_states, n_actions),
-        sender_utility=normal(n_senders, n_states, n_actions),
-        n_signals=n_signals,
-    )
+        return draw()
+    for name in ("n_signals", "n_states", "n_actions"):
+        if sizes[name] == 1:
+            raise ValueError(f"{name} must be at least 2 under law 'contested', got 1")
+    return first_contested(draw, _is_contested, generator, MAX_DRAWS)
+
+
+def _is_contested(game: PersuasionGame, policies: torch.Tensor) -> bool:
+    """Whether every sender's utility depends on `policies (B, N, S, M)`."""
+    spread, u = game.ex_ante_utility(policies).std(0), game.sender_utility
+    return bool((spread >= CONTESTED_SHARE * (u.amax((1, 2)) - u.amin((1, 2)))).all())

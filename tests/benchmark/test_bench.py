@@ -256,7 +256,14 @@ def test_interrupted_and_resumed(
 
 
 @pytest.mark.usefixtures("no_figures")
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGINT, marks=pytest.mark.whole_run),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.whole_run),
+    ],
+)
 def test_a_process_that_is_stopped_can_be_resumed(
     kind: signal.Signals, uninterrupted: pd.DataFrame, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def deadly(mark: Path, again: bool) -> Callable[[Key], PersuasionGame]:
     return kill
 
 
+@pytest.mark.whole_run
 def test_two_workers_of_which_one_is_killed(
     alone: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +86,7 @@ def test_two_workers_of_which_one_is_killed(
     pd.testing.assert_frame_equal(table(folder), alone)
 
 
+@pytest.mark.whole_run
 def test_rows_as_they_finish(
     alone: pd.DataFrame,
     scheduler: Scheduler,
@@ -107,6 +109,7 @@ def test_rows_as_they_finish(
     assert "4/4 games, 8/8 rows" in capfd.readouterr().err
 
 
+@pytest.mark.whole_run
 def test_a_worker_of_several_threads_does_one_task_at_a_time(
     alone: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +132,7 @@ def test_a_worker_of_several_threads_does_one_task_at_a_time(
     pd.testing.assert_frame_equal(table(tmp_path), alone)
 
 
+@pytest.mark.whole_run
 def test_interrupted_and_resumed_elsewhere(
     alone: pd.DataFrame,
     scheduler: Scheduler,
@@ -157,6 +161,7 @@ def test_interrupted_and_resumed_elsewhere(
     pd.testing.assert_frame_equal(table(tmp_path), alone)
 
 
+@pytest.mark.whole_run
 def test_a_task_that_kills_its_workers_is_rows_and_the_run_goes_on(
     alone: pd.DataFrame, scheduler: Scheduler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +187,7 @@ def test_a_task_that_kills_its_workers_is_rows_and_the_run_goes_on(
     pd.testing.assert_frame_equal(table(tmp_path), alone)
 
 
+@pytest.mark.whole_run
 def test_a_worker_of_this_machine_keeps_memory_for_its_next_operation(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -191,6 +197,7 @@ def test_a_worker_of_this_machine_keeps_memory_for_its_next_operation(
         assert list(client.run(os.environ.get, cluster.TRIM).values()) == [None]
 
 
+@pytest.mark.whole_run
 def test_a_worker_that_dask_gives_up_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     # Dask gives a worker up whose replacement is not there by then.
     monkeypatch.setattr(cluster, "START_SECONDS", 0.05)
@@ -205,6 +212,7 @@ def test_a_worker_that_dask_gives_up_comes_back(monkeypatch: pytest.MonkeyPatch)
         assert client.submit(int, "3", pure=False).result(timeout=60) == 3
 
 
+@pytest.mark.whole_run
 def test_a_run_whose_workers_stay_away_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -228,6 +236,7 @@ def on_these(client: Client) -> Any:
     return functools.partial(cluster.on_workers, client)
 
 
+@pytest.mark.whole_run
 def test_an_interruption_while_workers_start_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,6 +263,7 @@ def complain() -> None:
             logging.getLogger("distributed.worker").error("heartbeat", exc_info=True)
 
 
+@pytest.mark.whole_run
 def test_workers_complain_of_faults_and_not_of_the_end(capfd: pytest.CaptureFixture[str]) -> None:
     with cluster.local_workers(1) as client:
         client.run(complain)
@@ -262,6 +272,7 @@ def test_workers_complain_of_faults_and_not_of_the_end(capfd: pytest.CaptureFixt
     assert "gone" not in err
 
 
+@pytest.mark.whole_run
 def test_nobody_else_on_the_network_is_answered(scheduler: Scheduler) -> None:
     for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
         for connection in process.net_connections("inet"):
@@ -312,6 +323,7 @@ def test_what_is_no_scheduler_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.whole_run
 def test_a_worker_in_the_place_of_a_scheduler_is_refused(
     scheduler: Scheduler, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -337,6 +349,7 @@ def with_library() -> None:
     del sys.modules["dnl.benchmark.cluster"]
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize(
     ("before", "after", "got"),
     [
@@ -374,6 +387,7 @@ class Unloadable:
         return operator.truediv, (1, 0)
 
 
+@pytest.mark.whole_run
 def test_tasks_that_cannot_be_loaded_end_the_run(
     scheduler: Scheduler,
     tmp_path: Path,
@@ -403,6 +417,7 @@ def test_a_bad_address_is_refused_before_any_work(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.whole_run
 def test_a_scheduler_of_another_version_is_refused_before_any_work(
     scheduler: Scheduler,
     tmp_path: Path,
@@ -434,6 +449,7 @@ def test_without_dask_the_extra_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.whole_run
 def test_dask_is_not_loaded_unless_asked_for(tmp_path: Path) -> None:
     program = (
         "import sys\nfrom dnl import bench\nfrom dnl.runtime import cli\n"

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from games import PersuasionGame, synthetic_game
+from games.randomness import near_pure
 from tests.references import best_response as reference
 
 TIE_BREAKS = ["first", "senders"]
@@ -21,8 +22,8 @@ def contested(sizes: Sizes, seed: int, tie_break: str = "first") -> PersuasionGa
 
 def profile(game: PersuasionGame, kind: str, seed: int = 0) -> Tensor:
     mixed, other = game.sample_policies(2, torch.Generator().manual_seed(seed))
-    pure = torch.nn.functional.one_hot(other.argmax(-1), game.n_signals).to(mixed)
-    return {"random": mixed, "near-pure": 0.95 * pure + 0.05 * mixed, "pure": pure}[kind]
+    noise = {"random": 1.0, "near-pure": 0.05, "pure": 0.0}[kind]
+    return near_pure(other.argmax(-1), mixed, noise)
 
 
 def tables(game: PersuasionGame, policies: Tensor, sender: int) -> Tables:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from dnl import Equilibrium, find_equilibria
+from dnl import Equilibrium, Verification, find_equilibria, verify
 from dnl.equilibria.search import Search
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, synthetic_game
@@ -86,6 +87,13 @@ def groups(n_senders: int, n_groups: int, n_pairs: int, n_signals: int) -> Persu
     utility = torch.tensor(u).permute(1, 2, 0).double()  # (N, S, A)
     prior = torch.full((n_states,), 1 / n_states, dtype=torch.float64)
     return PersuasionGame(prior, torch.tensor(v).T.double(), utility, n_signals)
+
+
+def verified(game: PersuasionGame, policies: Tensor, *args: Any, **more: Any) -> Verification:
+    """What `verify` says of one profile."""
+    found = verify(game, policies, *args, **more)
+    assert isinstance(found, Verification)
+    return found
 
 
 @cache

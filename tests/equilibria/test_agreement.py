@@ -8,7 +8,7 @@ from torch import Tensor
 
 import dnl
 from dnl.equilibria.agreement import Cells, agreement, revealed
-from dnl.equilibria.blocks import partitions_of
+from dnl.equilibria.partitions import partitions_of
 from games import PersuasionGame, synthetic_game
 from tests.cases.finding import Sizes, contested, groups, searching, tensors
 from tests.equilibria.test_division import partition, spoiled
@@ -43,7 +43,7 @@ def test_the_finder_agrees(sizes: tuple[int, int, int, int], welfare: float) -> 
 
 def test_more_states_than_can_be_enumerated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cells of at most two states, sets that matter, and what small changes make of them."""
-    monkeypatch.setattr("dnl.equilibria.agreement.CELLS", 100)
+    monkeypatch.setattr("dnl.equilibria.agreement.MOST_CELLS", 100)
     game = groups(2, 2, 3, 6)  # 12 states
     search = searching(game)
     assert not Cells(search).complete
@@ -55,7 +55,7 @@ def test_large_cells_are_reached_by_small_changes(
     size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All senders want ignorance, and cells of one state are all that is looked at first."""
-    monkeypatch.setattr("dnl.equilibria.agreement.CELLS", size)
+    monkeypatch.setattr("dnl.equilibria.agreement.MOST_CELLS", size)
     monkeypatch.setattr("dnl.equilibria.agreement.questions", lambda game: [])
     identity = torch.eye(4, dtype=torch.float64)
     v = torch.cat([identity, torch.full((4, 1), 0.4).double()], 1)

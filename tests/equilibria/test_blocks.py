@@ -11,15 +11,10 @@ import torch
 from torch import Tensor
 
 import dnl
-from dnl.equilibria.blocks import (
-    count_partitions,
-    is_enumerated,
-    partitions_of,
-    settle,
-    spreads,
-    unpooled,
-)
+from dnl.equilibria.blocks import is_enumerated
 from dnl.equilibria.members import MEMBERS
+from dnl.equilibria.partitions import count_partitions, partitions_of, spreads
+from dnl.equilibria.resting import settle, unpooled
 from dnl.equilibria.search import Search, canonical
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, synthetic_game
@@ -192,8 +187,8 @@ def test_settling_ends_at_the_deadline() -> None:
 def test_fixed_points_are_proposed_where_there_are_too_many_to_enumerate(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("dnl.equilibria.blocks.ENUMERATED", 1)
-    monkeypatch.setattr("dnl.equilibria.blocks.ROUNDS", 2)
+    monkeypatch.setattr("dnl.equilibria.blocks.MOST_PARTITIONS", 1)
+    monkeypatch.setattr("dnl.equilibria.blocks.MOST_BATCHES", 2)
     game = contested((2, 3, 3, 3), seed=1)
     search = searching(game)
     proposed = [p for p in MEMBERS["blocks"](search) if p is not None]
@@ -282,9 +277,9 @@ def test_the_best_certified_block_profile_is_found(sizes: Sizes, seed: int) -> N
 def test_the_whole_portfolio_is_at_least_as_good(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dnl.equilibria.response_walks.STARTS", 2)
-    monkeypatch.setattr("dnl.equilibria.gradient_ascent.STARTS", 4)
-    monkeypatch.setattr("dnl.equilibria.gradient_ascent.FINISHED", 1)
+    monkeypatch.setattr("dnl.equilibria.response_walks.MOST_WALKS", 2)
+    monkeypatch.setattr("dnl.equilibria.gradient_ascent.MOST_ASCENTS", 4)
+    monkeypatch.setattr("dnl.equilibria.gradient_ascent.MOST_FINISHED", 1)
     game = contested((2, 2, 2, 2), seed)
     slack = 1e-6 * game.payoff_range.sum().item()
     found = dnl.find_equilibria(game, time_limit=20.0)
@@ -331,7 +326,7 @@ def test_pairs_of_states_may_come_in_any_number(
     game = contested((2, 3, 4, 3), seed=1)
     labels = torch.randint(3, (64, 2, 4), generator=torch.Generator().manual_seed(0))
     expected = unpooled(game, labels, 0.005, 1e-5)
-    monkeypatch.setattr("dnl.equilibria.blocks.PAIRED", paired)
+    monkeypatch.setattr("dnl.equilibria.resting.MOST_PAIR_ENTRIES", paired)
     assert torch.equal(unpooled(game, labels, 0.005, 1e-5), expected)
     assert 0 < expected.sum() < 64
 

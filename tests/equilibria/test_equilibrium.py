@@ -14,14 +14,14 @@ import dnl
 from dnl import Equilibrium, full_revelation, verify
 from games import PersuasionGame, didactic_game, prosecutor_game
 from games.persuasion.gambit import save_nfg
-from tests.cases.finding import GAMES, IDENTITY, Sizes, assert_equal, found_in
+from tests.cases.finding import GAMES, IDENTITY, Sizes, assert_equal, found_in, verified
 from tests.references import simulation as reference
 
 pytestmark = pytest.mark.usefixtures("few_starts")
 
 
 def equilibrium_of(game: PersuasionGame, policies: Tensor) -> Equilibrium:
-    local, everywhere = verify(game, policies), verify(game, policies, None)
+    local, everywhere = verified(game, policies), verified(game, policies, None)
     return Equilibrium(game, policies, local, everywhere, "by hand", "complete")
 
 

@@ -8,6 +8,7 @@ import dnl
 from dnl import full_revelation, verify
 from games import PersuasionGame, prosecutor_game
 from tests.cases.exact import KINDS, Sizes, contested, profile, tables
+from tests.cases.finding import verified
 from tests.references import best_response as reference
 
 HALF = torch.full((2, 3, 2), 0.5).double()
@@ -73,13 +74,13 @@ def assert_refuted(
     "sizes", [(2, 2, 2, 2), (2, 4, 4, 4), (4, 2, 2, 2), (2, 6, 4, 5), (3, 3, 4, 3)]
 )
 def test_silence_with_all_signals_in_use_is_usually_certified(sizes: Sizes) -> None:
-    verdicts = []
+    verdicts: list[str] = []
     for seed in range(10):
         game = contested(sizes, seed)
         row = torch.rand(sizes[0], 1, sizes[1], generator=torch.Generator().manual_seed(seed)) + 0.5
         policies = (row / row.sum(-1, keepdim=True)).double().repeat(1, sizes[2], 1)
         policies = policies / policies.sum(-1, keepdim=True)
-        result = verify(game, policies)
+        result = verified(game, policies)
         verdicts.append(result.verdict)
         if result.verdict != "certified":
             assert_refuted(game, policies, result, 0.005, 1e-5)
@@ -115,15 +116,18 @@ def test_a_batch_is_its_profiles(radius: float | None) -> None:
     silent = torch.full((2, 3, 2), 0.5).double()
     policies = torch.stack([*(profile(game, kind) for kind in KINDS), silent])
     batch = verify(game, policies, radius)
+    assert isinstance(batch, dnl.Verifications)
     assert batch.gain.shape == batch.relative_gain.shape == batch.seconds.shape == (4, 2)
     assert batch.witness.shape == policies.shape
+    assert len(batch) == 4
     for b, row in enumerate(policies):
-        single = verify(game, row, radius)
+        single = verified(game, row, radius)
+        assert (batch[b].verdict, batch[b].status) == (single.verdict, single.status)
+        assert torch.equal(batch[b].gain, single.gain)
         assert torch.equal(single.gain, batch.gain[b])
         assert torch.equal(single.relative_gain, batch.relative_gain[b])
         assert torch.equal(single.witness, batch.witness[b])
         assert (single.verdict, single.status) == (batch.verdict[b], batch.status[b])
-    assert isinstance(batch.is_equilibrium, Tensor)
     assert batch.is_equilibrium.tolist() == [v == "certified" for v in batch.verdict]
     empty = verify(game, policies[:0], radius)
     assert (empty.verdict, empty.gain.shape) == ((), (0, 2))

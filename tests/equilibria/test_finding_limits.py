@@ -11,7 +11,7 @@ import torch
 import dnl
 from dnl.equilibria.members import DEFAULT_MEMBERS, MEMBERS
 from dnl.equilibria.search import Search
-from dnl.equilibria.verification import verify
+from dnl.equilibria.verification import verify, verify_profile
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, synthetic_game
 from tests.cases.finding import contested, groups, prosecutors
@@ -45,7 +45,7 @@ def test_members_end_soon_after_the_time(
     name: str, looks: int, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They look again a few times at most: each loop on the way out once."""
-    monkeypatch.setattr("dnl.equilibria.search.AT_ONCE", 2)
+    monkeypatch.setattr("dnl.equilibria.search.PROFILES_AT_ONCE", 2)
     search = Search(contested((3, 2, 3, 3), seed=1), 0.005, Budget.within(1000.0))
     clock.looks, clock.step = 0, 1000.0 / (looks + 0.5)
     for _ in MEMBERS[name](search):
@@ -76,11 +76,11 @@ def test_extragradient_looks_at_the_clock_at_every_gradient(
 
 
 def test_large_games_have_fewer_starts_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dnl.equilibria.gradient_ascent.NUMBERS", 2 * 3 * 16 * 8)
+    monkeypatch.setattr("dnl.equilibria.gradient_ascent.MOST_GRADIENT_ENTRIES", 2 * 3 * 16 * 8)
     monkeypatch.setattr("dnl.equilibria.gradient_ascent.extragradient", record := Recorder())
     list(MEMBERS["extragradient"](Search(contested((2, 4, 4, 4), seed=0), 0.005)))
     assert [len(starts) for _, starts, _ in record.calls] == [3] * 5  # temperatures, true pieces
-    monkeypatch.setattr("dnl.equilibria.gradient_ascent.NUMBERS", 100)
+    monkeypatch.setattr("dnl.equilibria.gradient_ascent.MOST_GRADIENT_ENTRIES", 100)
     assert list(MEMBERS["extragradient"](Search(contested((2, 4, 4, 4), seed=0), 0.005))) == []
 
 
@@ -102,9 +102,9 @@ def verified(monkeypatch: pytest.MonkeyPatch) -> list[float | None]:
 
     def spy(*args: Any, **more: Any) -> dnl.Verification:
         radii.append(args[2])
-        return verify(*args, **more)
+        return verify_profile(*args, **more)
 
-    monkeypatch.setattr("dnl.equilibria.portfolio.verify", spy)
+    monkeypatch.setattr("dnl.equilibria.portfolio.verify_profile", spy)
     return radii
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 import dnl
-from dnl.equilibria.response_walks import MARGIN, STEPS, radii, walk
+from dnl.equilibria.response_walks import LEAST_GAIN, RESPONSES_PER_RADIUS, radii, walk
 from games import PersuasionGame
 from tests.cases.finding import IDENTITY, Sizes, contested, searching, tensors
 
@@ -39,7 +39,7 @@ def assert_nobody_gains(game: PersuasionGame, policies: Tensor) -> None:
             response = dnl.best_response(game, policies, n, radius)
             gain = response.utility - present[n].item()
             # A response may miss 0.3 margins of the best one.
-            assert gain <= 1.3 * MARGIN * game.payoff_range[n].item()
+            assert gain <= 1.3 * LEAST_GAIN * game.payoff_range[n].item()
 
 
 @pytest.mark.parametrize(("sizes", "seed"), [((2, 2, 2, 2), 5), ((2, 3, 3, 3), 1)])
@@ -56,7 +56,7 @@ def test_cycles_are_left() -> None:
     for start in UNDERCUTTING.sample_policies(4, torch.Generator().manual_seed(0)):
         steps = list(walk(search, start, (None,)))
         assert tensors(iter(steps)) == []
-        assert 1 <= len(steps) < STEPS  # left when it came back, not when the steps were used up
+        assert 1 <= len(steps) < RESPONSES_PER_RADIUS  # it came back before they were used up
 
 
 def test_a_walk_starts_anew_and_edits_nothing() -> None:

@@ -280,7 +280,7 @@ def test_too_many_sets_are_drawn(
     asked: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes, seed, drawn = (2, 4, 10, 10), 2, 60
-    monkeypatch.setattr("dnl.equilibria.one_speaker.SETS", drawn)
+    monkeypatch.setattr("dnl.equilibria.one_speaker.MOST_ACTION_SETS", drawn)
     game, found, tried = contested(sizes, seed), [], []
     for stream in (0, 0, 1):
         asked.clear()

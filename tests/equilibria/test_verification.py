@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 
 from dnl.equilibria import sampled_deviations
-from dnl.equilibria.verification import Verification, verify
+from dnl.equilibria.verification import (
+    Verdict,
+    Verification,
+    Verifications,
+    verify,
+    verify_profile,
+)
 from dnl.exact.full_revelation import full_revelation
 from games import PersuasionGame, didactic_game, prosecutor_game, synthetic_game
 from tests.references import simulation as reference
@@ -25,7 +31,7 @@ def generator(seed: int) -> torch.Generator:
 
 def sampled(
     game: PersuasionGame, policies: Tensor, radius: float | None = 0.005, **more: Any
-) -> Verification:
+) -> Any:
     return verify(game, policies, radius, method="sampled", **more)
 
 
@@ -197,13 +203,25 @@ def test_result_says_what_was_asked() -> None:
     result = sampled(game, profiles, 0.01, tolerance=1e-4, seed=7)
     assert (result.game, result.method, result.radius) == (game.identity, "sampled", 0.01)
     assert (result.tolerance, result.deviations, result.seed) == (1e-4, 100 * 3 * 3, 7)
-    assert isinstance(result.verdict, tuple)
+    assert isinstance(result, Verifications)
     assert set(result.verdict) <= {"refuted", "not refuted"}
-    assert isinstance(result.is_equilibrium, Tensor)
     assert result.is_equilibrium.tolist() == [False] * 5
     assert verify(game, profiles[0], method="sampled").radius == 0.005
-    for verdict, certified in (("certified", True), ("undecided", False)):
-        assert dataclasses.replace(result, verdict=verdict).is_equilibrium is certified
+    for verdict, certified in ((Verdict.CERTIFIED, True), (Verdict.UNDECIDED, False)):
+        assert dataclasses.replace(result[0], verdict=verdict).is_equilibrium is certified
+
+
+def test_a_verdict_is_its_text() -> None:
+    assert [verdict == str(verdict) for verdict in Verdict] == [True] * 4
+    assert f"{Verdict.CERTIFIED}, {(Verdict.REFUTED,)}" == "certified, ('refuted',)"
+    game, profiles = contested()
+    found = verify(game, profiles, method="sampled")
+    assert isinstance(found, Verifications)
+    assert found.verdict.count("refuted") + found.verdict.count("not refuted") == 5
+    assert [one.verdict for one in (found[b] for b in range(len(found)))] == list(found.verdict)
+    assert found[0].verdict is found.verdict[0]
+    with pytest.raises(ValueError, match=r"policies must be one profile .* got \(5, 2, 3, 3\)"):
+        verify_profile(game, profiles, 0.005)
 
 
 # Gains up to tolerance x payoff range x min(1, radius / 0.005) do not count.
@@ -236,7 +254,7 @@ def test_one_profile_is_a_row_of_the_batch(radius: float | None) -> None:
     assert batch.witness.shape == profiles.shape
     for b, profile in enumerate(profiles):
         single = sampled(game, profile, radius)
-        assert isinstance(single.verdict, str)
+        assert isinstance(single, Verification)
         assert_same(single, batch, b)
     assert_close(sampled(game, profiles.flip(0), radius).witness.flip(0), batch.witness)
     assert sampled(game, profiles[:0], radius).verdict == ()

@@ -1,8 +1,8 @@
-"""What changes only how a game is written changes no value, no verdict and no found welfare.
+"""Equivalent statements of a game give the same values, verdicts and found welfare.
 
-Over every registered game: an action listed twice, a state split in two, and other names (orders)
-of states, senders, signals and actions. Between actions that tie their order decides, so it is
-changed only in games where no two tie.
+For every registered game: an action listed twice, a state split in two, and states, senders,
+signals and actions in another order. The order of actions decides ties, so it is changed only in
+games without ties.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ FEW = ("first_action_again_at_the_end", "split_state", "other_states")  # in lar
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """A game and a profile `(N, S, M)` in it, and where the first sender of the original is."""
+    """A game, a profile `(N, S, M)` in it, and the index of the original's first sender."""
 
     game: PersuasionGame
     profile: Tensor
@@ -44,14 +44,14 @@ def original(name: str) -> Written:
 
 
 def with_actions(written: Written, order: list[int]) -> Written:
-    """The game with the actions of these indexes."""
+    """The game with the actions of these indices."""
     game = written.game
     v, u = game.receiver_utility[:, order], game.sender_utility[:, :, order]
     return replace(written, game=replace(game, receiver_utility=v, sender_utility=u))
 
 
 def with_states(written: Written, order: list[int], shares: Tensor | None = None) -> Written:
-    """The game with the states of these indexes, and `shares` of their priors."""
+    """The game with the states of these indices, each with a share of its prior."""
     game = written.game
     prior = game.prior[order] if shares is None else game.prior[order] * shares
     changed = replace(
@@ -100,7 +100,7 @@ def other_senders(written: Written) -> Written:
 
 
 def other_signals(written: Written) -> Written:
-    """Each sender names its signals in an order of its own."""
+    """Each sender orders its signals in its own way."""
     rolled = [policy.roll(n + 1, -1) for n, policy in enumerate(written.profile)]
     return replace(written, profile=torch.stack(rolled))
 
@@ -187,7 +187,7 @@ def optimum(written: Written) -> Tensor:
 
 @cache
 def before(name: str, computed: Callable[[Written], Result]) -> Result:
-    """Of the game as it is registered."""
+    """The same for the game as it is registered."""
     return computed(original(name))
 
 

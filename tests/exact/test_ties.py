@@ -1,6 +1,6 @@
-"""Games whose payoffs tie: what is right is enumerated exactly, or derived beside the case.
+"""Games whose payoffs tie: expected values are enumerated exactly, or derived beside the case.
 
-Values are suprema over what the game's own tie rule pays: they need not be attained.
+They are suprema under the game's own tie rule, so they need not be attained.
 """
 
 import itertools
@@ -38,7 +38,7 @@ def policies(rows: Any) -> Tensor:
 
 
 def truth(game: PersuasionGame, profile: Tensor, sender: int, radius: float | None = None) -> float:
-    """The exact supremum of what `sender` reaches."""
+    """The exact supremum of the utility of `sender`."""
     tables = (game.prior, game.receiver_utility, game.sender_utility)
     return reference.best_response(*tables, profile, sender, game.tie_break, radius)
 
@@ -46,7 +46,7 @@ def truth(game: PersuasionGame, profile: Tensor, sender: int, radius: float | No
 def tied_game(
     seed: int, most: int = 3, n_signals: int | None = None
 ) -> tuple[PersuasionGame, Tensor]:
-    """A small random game with utilities in {0, 1, 2}, states that may never happen, a profile."""
+    """A small random game with utilities in {0, 1, 2}, perhaps impossible states, and a profile."""
     rng = np.random.default_rng(seed)
     n, m, s, a = (int(rng.integers(1, most + 1)) for _ in range(4))
     m = min(m, 2) if n == 3 else m
@@ -155,7 +155,7 @@ ONLY_AT_TIES = ([[0, -0.5, -1], [0, 0.5, 1]], [0, 1, 1], 2)  # action 1 is best 
 
 @dataclass(frozen=True)
 class Optimum:
-    """A game of one sender and the supremum of what it reaches."""
+    """A game of one sender and the supremum of its utility."""
 
     game: PersuasionGame
     value: float
@@ -202,7 +202,7 @@ def test_the_reference_agrees_with_what_is_known(name: str) -> None:
 
 @each_optimum
 def test_optimal_persuasion(name: str) -> None:
-    """Here the sender's utilities that can happen span 1 to 4."""
+    """Here the sender's possible utilities range from 1 to 4."""
     game, value = OPTIMA[name].game, OPTIMA[name].value
     found = dnl.optimal_persuasion(game)
     assert found.utility == pytest.approx(value, abs=NEAR)

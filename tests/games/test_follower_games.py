@@ -9,6 +9,7 @@ from torch import Tensor
 
 import dnl
 from games import (
+    FOLLOWER_REGISTRY,
     ContractGame,
     FollowerGame,
     PricingGame,
@@ -17,12 +18,14 @@ from games import (
     random_pricing_game,
     random_security_game,
 )
-from games.followers.base import BaseFollowerGame, contested
+from games.contested import first_contested
+from games.followers.base import MAX_DRAWS, BaseFollowerGame, is_contested
 from tests.references import follower as reference
 
 TIE = {torch.float64: 1e-9, torch.float32: 1e-6}
+REGISTERED = {name: family.make(0) for name, family in FOLLOWER_REGISTRY.items()}
 CASES: dict[str, tuple[BaseFollowerGame, tuple[int, int, int, int]]] = {  # shape (N, M, S, A)
-    "contract-2x2": (random_contract_game(2, 2, seed=0), (1, 2, 2, 2)),
+    **{name: (game, game.shape) for name, game in REGISTERED.items()},
     "contract-4x3": (random_contract_game(4, 3, seed=1), (1, 2, 3, 4)),
     "contract-20x10": (random_contract_game(20, 10, seed=2), (1, 2, 10, 20)),
     "security-2x1": (random_security_game(2, 1, seed=0), (1, 2, 1, 2)),
@@ -341,7 +344,7 @@ def test_contested_gives_up() -> None:
     idle = ContractGame([[1.0, 0.0], [0.0, 1.0]], [0, 9], [0, 1], 1.0)
     generator = torch.Generator().manual_seed(0)
     with pytest.raises(ValueError, match=r"no contested game in 1000 draws, .* ContractGame"):
-        contested(lambda: idle, generator)
+        first_contested(lambda: idle, is_contested, generator, MAX_DRAWS)
 
 
 # ----------------------------------------------------------------------------------------- errors

@@ -1,6 +1,6 @@
 """The contract of every registered game family."""
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from games import REGISTRY, Family, PersuasionGame
+from games import FOLLOWER_REGISTRY, REGISTRY, Family, PersuasionGame, random_matrix_game
+from games.registration import Registry
 from tests.references import simulation as reference
 
 NAMES = sorted(REGISTRY)
@@ -142,9 +143,66 @@ def test_float32_is_close_to_float64(name: str) -> None:
     assert torch.equal(single.receiver_action(policies.float()), game.receiver_action(policies))
 
 
+@pytest.mark.parametrize("name", FOLLOWER_REGISTRY)
+def test_instances_of_other_games(name: str) -> None:
+    """The rest of their contract is in `test_follower_games.py`, which has every family, too."""
+    family = FOLLOWER_REGISTRY[name]
+    games = family.instances()
+    assert family.name == name
+    assert len(games) == family.n_instances == len(set(games))
+    assert len({game.shape for game in games}) == 1
+    assert [family.make(seed) for seed in range(len(games))] == games
+
+
+# ---------------------------------------------------------------------------------- registration
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> Registry[Family[PersuasionGame]]:
+    """The registry of games; whatever a test adds is gone afterwards."""
+    monkeypatch.setattr(REGISTRY, "_entries", dict(REGISTRY))
+    return REGISTRY
+
+
+def test_a_family_from_outside_meets_the_contract(
+    registry: Registry[Family[PersuasionGame]], tmp_path: Path
+) -> None:
+    registry.register(Family("mine", partial(random_matrix_game, 2, 3), 2))
+    assert list(registry)[-1] == "mine"
+    test_instances("mine")
+    test_games_are_valid("mine")
+    test_random_profiles_and_their_utilities_are_in_range("mine")
+    test_simulation_equals_plain_loops("mine")
+    test_no_information_is_a_silent_profile("mine")
+    test_storage_is_exact("mine", tmp_path)
+    test_float32_is_close_to_float64("mine")
+
+
+MAKE = REGISTRY["didactic"].make
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"make": MAKE, "n_instances": 1}, "name must be a string that is not empty, got None"),
+        ({"name": "mine", "n_instances": 1}, "make must be callable, got None"),
+        ({"name": "mine", "make": MAKE}, "n_instances must be an integer of at least 1, got None"),
+        ({"name": "mine", "make": MAKE, "n_instances": 1, "known": 3}, "known must be a tuple"),
+        ({"name": "mine", "make": MAKE, "n_instances": 1, "known": [()]}, "known must hold pairs"),
+        ({"name": "didactic", "make": MAKE, "n_instances": 1}, "name 'didactic' is taken, by Fam"),
+    ],
+)
+def test_bad_families_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        REGISTRY.register(Family(**fields))
+    assert "mine" not in REGISTRY
+
+
 def test_registry_cannot_be_edited() -> None:
     registry: Any = REGISTRY
     with pytest.raises(TypeError):
-        registry["mine"] = Family("mine", REGISTRY["didactic"].make, 1)
+        registry["mine"] = Family("mine", MAKE, 1)
+    with pytest.raises(ValueError, match="entry must be a Family, got 'mine'"):
+        registry.register("mine")
     with pytest.raises(ValueError, match="count must be an integer of at least 1, got 0"):
         REGISTRY["didactic"].instances(0)

@@ -8,10 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from dnl.layers import EmittedLinear, FollowerChoice, FollowerNetwork, quantal_response
+from dnl.layers import FollowerChoice, FollowerNetwork, quantal_response
 from dnl.layers.stack import NetworkStack
-
-UPPERS: list[tuple[int, ...]] = [(), (6,), (5, 7)]
 
 
 def normal(*size: int, seed: int = 0) -> Tensor:
@@ -32,9 +30,9 @@ def scorer(seed: int = 0) -> nn.Module:
     return nn.Sequential(first, nn.Tanh(), last).double()
 
 
-def network(upper: tuple[int, ...], small: bool = False, seed: int = 0) -> FollowerNetwork:
+def network(small: bool = False, seed: int = 0) -> FollowerNetwork:
     torch.manual_seed(seed)
-    return FollowerNetwork(3, 2, 4, upper, scorer(seed) if small else None).double()
+    return FollowerNetwork(3, 2, 4, scorer(seed) if small else None).double()
 
 
 def best(scores: Tensor) -> int:
@@ -104,7 +102,7 @@ def test_backward_is_the_derivative_of_quantal_response(temperature: float) -> N
 
 
 def test_without_a_temperature_there_is_no_gradient() -> None:
-    layer, net, x = choice(), network(()), normal(9, 3).requires_grad_()
+    layer, net, x = choice(), network(), normal(9, 3).requires_grad_()
     assert layer(x).requires_grad
     layer.anneal(None)
     net.choice.anneal(None)
@@ -169,10 +167,10 @@ def test_malformed_temperatures_are_refused(bad: Any) -> None:
 
 
 @pytest.mark.parametrize("bad", [0, True, "3"])
-@pytest.mark.parametrize("name", ["in_features", "n_choices", "out_features", "upper"])
+@pytest.mark.parametrize("name", ["in_features", "n_choices", "out_features"])
 def test_malformed_sizes_are_refused(name: str, bad: Any) -> None:
     sizes: dict[str, Any] = {"in_features": 3, "out_features": 2, "n_choices": 4}
-    wrong = sizes | {name: (5, bad) if name == "upper" else bad}
+    wrong = sizes | {name: bad}
     with pytest.raises(ValueError, match=rf"{name} must .* got .*{bad!r}"):
         FollowerNetwork(**wrong)
 
@@ -180,30 +178,24 @@ def test_malformed_sizes_are_refused(name: str, bad: Any) -> None:
 # --------------------------------------------------------------------------------------- network
 
 
-def emitted(net: FollowerNetwork, c: int) -> list[tuple[Tensor, Tensor]]:
-    """Weights `(out, in)` and biases `(out,)` of the upper network of choice `c`."""
-    layers = [layer for layer in net.upper if isinstance(layer, EmittedLinear)]
-    return [
-        (layer.weight[:, 0] + layer.weight[:, 1 + c], layer.bias[:, 0] + layer.bias[:, 1 + c])
-        for layer in layers
-    ]
+def emitted(net: FollowerNetwork, c: int) -> tuple[Tensor, Tensor]:
+    """Weight `(out, in)` and bias `(out,)` of choice `c`."""
+    weight, bias = net.head.weight, net.head.bias
+    return weight[:, 0] + weight[:, 1 + c], bias[:, 0] + bias[:, 1 + c]
 
 
 def explicit(net: FollowerNetwork, x: Tensor) -> Tensor:
-    """Every row through the network that its own choice emits: `(B, in) -> (B, out)`."""
+    """Every row through the layer that its own choice emits: `(B, in) -> (B, out)`."""
     rows = []
     for row in x:
-        y = row
-        for i, (weight, bias) in enumerate(emitted(net, best(net.choice.scores(row)))):
-            y = weight @ (y if i == 0 else y.clamp_min(0)) + bias
-        rows.append(y)
+        weight, bias = emitted(net, best(net.choice.scores(row)))
+        rows.append(weight @ row + bias)
     return torch.stack(rows)
 
 
 @pytest.mark.parametrize("small", [False, True], ids=["linear", "custom"])
-@pytest.mark.parametrize("upper", UPPERS)
-def test_network_is_the_one_that_the_choice_emits(upper: tuple[int, ...], small: bool) -> None:
-    net, x = network(upper, small), normal(40, 3).requires_grad_()
+def test_network_is_the_one_that_the_choice_emits(small: bool) -> None:
+    net, x = network(small), normal(40, 3).requires_grad_()
     assert len(net.choice(x).argmax(-1).unique()) >= 3
     assert_close(net(x), explicit(net, x))
     assert_close(net(x.reshape(5, 2, 4, 3)).flatten(0, 2), net(x))
@@ -219,30 +211,25 @@ def test_network_is_the_one_that_the_choice_emits(upper: tuple[int, ...], small:
         assert not hasattr(net.choice, "weight")
 
 
-@pytest.mark.parametrize("upper", UPPERS)
-def test_gradients_through_the_choice_are_those_of_a_mixture(upper: tuple[int, ...]) -> None:
+def test_gradients_through_the_choice_are_those_of_a_mixture() -> None:
     """Quantal response moves the boundaries: weights are a mixture of all choices' weights."""
-    net, x, direction = network(upper), normal(10, 3), normal(10, 2, seed=1)
+    net, x, direction = network(), normal(10, 3), normal(10, 2, seed=1)
     net.choice.anneal(0.7)
     (got,) = torch.autograd.grad(net(x), net.choice.weight, direction)
     soft, hard = net.choice.relaxed(x, 0.7), net.choice(x).detach()
     pattern = hard + soft - soft.detach()
-    y = x
-    for i in range(len(net.upper)):
-        pieces = [emitted(net, c)[i] for c in range(4)]
-        weight = sum(pattern[:, c, None, None] * pieces[c][0] for c in range(4))
-        bias = sum(pattern[:, c, None] * pieces[c][1] for c in range(4))
-        y = y if i == 0 else y.clamp_min(0)
-        y = (weight * y.unsqueeze(1)).sum(-1) + bias
+    pieces = [emitted(net, c) for c in range(4)]
+    weight = sum(pattern[:, c, None, None] * pieces[c][0] for c in range(4))
+    bias = sum(pattern[:, c, None] * pieces[c][1] for c in range(4))
+    y = (weight * x.unsqueeze(1)).sum(-1) + bias
     (expected,) = torch.autograd.grad(y, net.choice.weight, direction)
     assert_close(got, expected, 1e-10)
     assert got.abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("small", [False, True], ids=["linear", "custom"])
-@pytest.mark.parametrize("upper", UPPERS)
-def test_affine_inside_a_choice_and_jumps_across(upper: tuple[int, ...], small: bool) -> None:
-    net, step = network(upper, small), 1e-6
+def test_affine_inside_a_choice_and_jumps_across(small: bool) -> None:
+    net, step = network(small), 1e-6
     net.choice.anneal(None)
     x, toward = normal(60, 3), normal(60, 3, seed=1)
     (slope,) = torch.autograd.grad(net(x.requires_grad_()).sum(), x)
@@ -250,7 +237,7 @@ def test_affine_inside_a_choice_and_jumps_across(upper: tuple[int, ...], small: 
     rise = (net(x + step * toward) - net(x - step * toward)).sum(-1) / (2 * step)
     assert_close(rise, (slope * toward).sum(-1), 1e-7)
     here, there = (net.choice(point).argmax(-1) for point in (x, x + toward))
-    if not upper and not small:  # choices of linear scores are convex: one piece all along
+    if not small:  # choices of linear scores are convex: one piece all along
         far = (net(x + toward) - net(x)).sum(-1) - (slope * toward).sum(-1)
         assert_close(far[here == there], torch.zeros(int((here == there).sum())).double())
     low, high = torch.zeros(60).double(), torch.ones(60).double()
@@ -265,11 +252,8 @@ def test_affine_inside_a_choice_and_jumps_across(upper: tuple[int, ...], small: 
 
 @pytest.mark.parametrize("temperature", [None, 0.5])
 @pytest.mark.parametrize("small", [False, True], ids=["linear", "custom"])
-@pytest.mark.parametrize("upper", UPPERS)
-def test_stacks_equal_each_alone(
-    upper: tuple[int, ...], small: bool, temperature: float | None
-) -> None:
-    nets: list[nn.Module] = [network(upper, small, seed) for seed in range(3)]
+def test_stacks_equal_each_alone(small: bool, temperature: float | None) -> None:
+    nets: list[nn.Module] = [network(small, seed) for seed in range(3)]
     for net in nets:
         assert isinstance(net, FollowerNetwork)
         net.choice.anneal(temperature)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import dnl
-from dnl.layers import EmittedLinear, FollowerChoice, posterior
+from dnl.layers import FollowerChoice, posterior
 from dnl.layers.posterior import PosteriorNetwork
 from dnl.layers.stack import NetworkStack, concatenate
 from dnl.surrogates.fitted import FitConfig, FittedSurrogate
@@ -22,7 +22,6 @@ from dnl.training.trainer import StackedRegression
 from games import PersuasionGame, didactic_game, synthetic_game
 
 SIZES = [(1, 3, 4), (2, 3, 3), (3, 2, 3)]  # N, M, S
-UPPERS: list[tuple[int, ...]] = [(), (6,)]
 # 70 = 2 * 32 + 6: the last batch of every epoch is a partial one.
 TINY = FitConfig(
     samples=70, test_samples=50, epochs=4, batch_size=32, dtype="float64", device="cpu"
@@ -30,13 +29,12 @@ TINY = FitConfig(
 GAMES = [synthetic_game(2, 2, 3, 3, seed=seed, law="contested") for seed in range(3)]
 
 
-def network(
-    sizes: tuple[int, int, int] = SIZES[1], upper: tuple[int, ...] = (), seed: int = 0
-) -> PosteriorNetwork:
+def network(sizes: tuple[int, int, int] = SIZES[1], seed: int = 0) -> PosteriorNetwork:
     """With a prior of its own, and scores around 0 so that several choices are made."""
     torch.manual_seed(seed)
     prior = torch.rand(sizes[2], dtype=torch.float64) + 0.2
-    net = PosteriorNetwork(*sizes, 5, upper, prior).double()
+    net = PosteriorNetwork(*sizes, 5).double()
+    net.set_prior(prior)
     with torch.no_grad():
         weight = net.follower.choice.weight
         weight.copy_(weight - weight.mean(1, keepdim=True))
@@ -55,7 +53,7 @@ def slow(
     net: PosteriorNetwork, x: Tensor, temperature: float | None = None, only: slice = slice(None)
 ) -> Tensor:
     """`(B, N, S, M) -> (B, N)`, one joint signal after the other, sender 0 slowest."""
-    choice, layers = net.follower.choice, list(net.follower.upper)
+    choice, layer = net.follower.choice, net.follower.head
     rows = []
     for policies in x:
         total = torch.zeros(len(policies), dtype=torch.float64)
@@ -74,12 +72,9 @@ def slow(
             if temperature is not None:
                 soft = (scores / choice.weight.square().mean().sqrt() / temperature).softmax(0)
                 pattern = pattern + soft - soft.detach()
-            for i, layer in enumerate(layers):
-                assert isinstance(layer, EmittedLinear)
-                weight = layer.weight[:, 0] + (layer.weight[:, 1:] * pattern[:, None]).sum(1)
-                bias = layer.bias[:, 0] + layer.bias[:, 1:] @ pattern
-                y = weight @ (y if i == 0 else y.clamp_min(0)) + bias
-            total = total + q.sum() * y
+            weight = layer.weight[:, 0] + (layer.weight[:, 1:] * pattern[:, None]).sum(1)
+            bias = layer.bias[:, 0] + layer.bias[:, 1:] @ pattern
+            total = total + q.sum() * (weight @ y + bias)
         rows.append(total)
     return torch.stack(rows)
 
@@ -93,11 +88,9 @@ def assert_close(got: Tensor, expected: Tensor, atol: float = 1e-12) -> None:
 
 @pytest.mark.parametrize("entries", [1, 100, 2**22])
 @pytest.mark.parametrize("temperature", [None, 0.3])
-@pytest.mark.parametrize("upper", UPPERS)
 @pytest.mark.parametrize("sizes", SIZES)
 def test_equals_a_loop_over_joint_signals(
     sizes: tuple[int, int, int],
-    upper: tuple[int, ...],
     temperature: float | None,
     entries: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -110,7 +103,7 @@ def test_equals_a_loop_over_joint_signals(
 
     monkeypatch.setattr(PosteriorNetwork, "_posteriors", spy)
     monkeypatch.setattr(posterior, "BLOCK_ENTRIES", entries)
-    net, x = network(sizes, upper), profiles(sizes, 8).requires_grad_()
+    net, x = network(sizes), profiles(sizes, 8).requires_grad_()
     net.follower.choice.anneal(temperature)
     got, expected = net(x.flatten(1)), slow(net, x, temperature)
     assert sum(held) == sizes[1] ** sizes[0]
@@ -134,12 +127,11 @@ def test_equals_a_loop_over_joint_signals(
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("upper", UPPERS)
 @pytest.mark.parametrize("sizes", SIZES)
 def test_names_of_signals_do_not_matter_and_scale_is_kept(
-    sizes: tuple[int, int, int], upper: tuple[int, ...], dtype: torch.dtype
+    sizes: tuple[int, int, int], dtype: torch.dtype
 ) -> None:
-    net, x = network(sizes, upper).to(dtype), profiles(sizes, 10).to(dtype)
+    net, x = network(sizes).to(dtype), profiles(sizes, 10).to(dtype)
     before, atol = net(x.flatten(1)), 1e-13 if dtype == torch.float64 else 1e-5
     assert before.dtype == dtype
     for n in range(sizes[0]):
@@ -153,12 +145,9 @@ def test_names_of_signals_do_not_matter_and_scale_is_kept(
         assert (net(x.roll(1, 2).flatten(1)) - before).abs().max() > 1e-3  # names of states do
 
 
-@pytest.mark.parametrize("upper", UPPERS)
 @pytest.mark.parametrize("sizes", SIZES)
-def test_some_joint_signals_estimate_the_sum(
-    sizes: tuple[int, int, int], upper: tuple[int, ...]
-) -> None:
-    net, policies = network(sizes, upper), profiles(sizes, 6)
+def test_some_joint_signals_estimate_the_sum(sizes: tuple[int, int, int]) -> None:
+    net, policies = network(sizes), profiles(sizes, 6)
     x = policies.flatten(1)
     whole, estimates = net(x), []
     for k in range(net.n_joint):
@@ -172,30 +161,28 @@ def test_some_joint_signals_estimate_the_sum(
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("upper", UPPERS)
-def test_joint_signals_without_probability_are_harmless(
-    upper: tuple[int, ...], dtype: torch.dtype
-) -> None:
-    net = network((2, 3, 3), upper).to(dtype)
+def test_joint_signals_without_probability_are_harmless(dtype: torch.dtype) -> None:
+    net = network((2, 3, 3)).to(dtype)
     unused = profiles((2, 2, 3), 4)  # the same with a third signal that nobody sends
     x = nn.functional.pad(unused, (0, 1)).to(dtype)
     x[0] = torch.tensor([[1.0, 1e-30, 0.0]])  # and one of a probability that vanishes
     x.requires_grad_()
     got = net(x.flatten(1))
-    assert_close(got[1:], slow(network((2, 2, 3), upper), unused)[1:].to(dtype), 1e-5)
+    assert_close(got[1:], slow(network((2, 2, 3)), unused)[1:].to(dtype), 1e-5)
     for gradient in torch.autograd.grad(got.sum(), [x, *net.parameters()]):
         assert gradient.isfinite().all()
 
 
 def test_prior_is_copied_and_checked() -> None:
     prior = torch.tensor([0.2, 0.8])
-    net = PosteriorNetwork(2, 2, 2, 3, prior=prior)
+    net = PosteriorNetwork(2, 2, 2, 3)
+    assert net.prior.tolist() == [1.0, 1.0]
+    net.set_prior(prior)
     prior.zero_()
     assert net.prior.tolist() == pytest.approx([0.2, 0.8])
     assert [name for name, _ in net.named_buffers()] == ["prior"]
-    assert PosteriorNetwork(2, 2, 2, 3).prior.tolist() == [1.0, 1.0]
     with pytest.raises(ValueError, match=r"prior must have shape \(2,\), got \(3,\)"):
-        PosteriorNetwork(2, 2, 2, 3, prior=torch.ones(3))
+        net.set_prior(torch.ones(3))
 
 
 # ------------------------------------------------------------------------- games, least squares
@@ -213,10 +200,10 @@ def test_prior_is_copied_and_checked() -> None:
 )
 def test_every_persuasion_game_is_such_a_network(game: PersuasionGame, given: bool) -> None:
     n, m, s, a = game.shape
-    # Learned, the prior is in the scores and heads.
-    prior = game.prior if given else None
-    factor = torch.ones_like(game.prior) if given else game.prior
-    net = PosteriorNetwork(n, m, s, a, prior=prior).double()
+    net, factor = PosteriorNetwork(n, m, s, a).double(), game.prior  # in scores and heads
+    if given:
+        net.set_prior(game.prior)
+        factor = torch.ones_like(game.prior)
     (head,) = net.follower.upper
     with torch.no_grad():
         net.follower.choice.weight.copy_((factor.unsqueeze(1) * game.receiver_utility).mT)
@@ -235,7 +222,7 @@ def test_refit_is_the_least_squares_optimum(
 ) -> None:
     net, x = network(sizes).to(dtype), profiles(sizes, 5000).flatten(1).to(dtype)
     y = torch.randn(5000, sizes[0], generator=torch.Generator().manual_seed(3)).to(dtype)
-    y += 2 * network(sizes, (6,), seed=4)(x.double()).detach().to(dtype)
+    y += 2 * network(sizes, seed=4)(x.double()).detach().to(dtype)
     choices, before = net.features(x), (net(x) - y).square().sum(0)
     net.refit(x, y)
     after = (net(x) - y).square().sum(0).double()
@@ -313,15 +300,13 @@ def test_two_subsamples_estimate_the_squared_error(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("joint_signals", [2048, 2])
-@pytest.mark.parametrize("upper", UPPERS)
 def test_games_together_are_fitted_as_each_alone(
-    upper: tuple[int, ...], joint_signals: int, monkeypatch: pytest.MonkeyPatch
+    joint_signals: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(regression, "JOINT_SIGNALS", joint_signals)
-    config = dataclasses.replace(TINY, architecture=Architecture(upper=upper))
-    together = fit_many(GAMES, "posterior-dnl", config)
+    together = fit_many(GAMES, "posterior-dnl", TINY)
     for game, one in zip(GAMES, together, strict=True):
-        alone = fit(game, "posterior-dnl", config)
+        alone = fit(game, "posterior-dnl", TINY)
         assert getattr(one.networks.template, "signals", 0) is None  # it sums over all of them
         torch.testing.assert_close(one.mse, alone.mse, rtol=1e-9, atol=0)
         for name, value in one.networks.state_dict().items():
@@ -417,8 +402,5 @@ def test_the_learned_game_needs_a_support(support: float) -> None:
 
 
 def test_other_surrogates_have_learned_no_game() -> None:
-    with pytest.raises(ValueError, match="surrogate must be 'posterior-dnl', got 'relu'"):
+    with pytest.raises(ValueError, match=r"surrogate must learn a receiver, .* got 'relu'"):
         fit(GAMES[0], "relu", TINY).learned_game()
-    deep = dataclasses.replace(TINY, architecture=Architecture(upper=(4,)))
-    with pytest.raises(ValueError, match=r"upper must be empty, got \(4,\)"):
-        fit(GAMES[0], "posterior-dnl", deep).learned_game()

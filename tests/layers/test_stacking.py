@@ -12,7 +12,7 @@ from torch.func import vmap
 
 from dnl.layers import DiscontinuousMLP, Linear, emitted, stack
 from dnl.layers.stack import NetworkStack, concatenate
-from dnl.surrogates.registry import PAPER_SURROGATES, Architecture, ReLUNetwork, make_surrogate
+from dnl.surrogates import PAPER_SURROGATES, Architecture, ReLUNetwork, make_surrogate
 
 ARCHITECTURES = [
     Architecture((6, 5, 4), 1, (3, 4)),

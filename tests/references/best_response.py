@@ -1,16 +1,16 @@
-"""Slow exact best responses by numpy and scipy; imports nothing under test.
+"""Slow exact best responses with numpy and scipy; imports nothing under test.
 
 One sender deviates, the others stay. Shapes: `N` senders, `S` states, `M` signals, `A` actions,
-`J = M**(N-1)` joint signals of the others, `C` columns. Arguments that come back:
+`J = M**(N-1)` joint signals of the others, `C` columns. Arguments used throughout:
 
     weights  (J, S)  prior times the others' probabilities, from `others_weights`
     v        (S, A)  receiver utility
     u        (S, A)  utility of the deviating sender
 
-With column `c = pi(m | .)` the sender gets `f(c)` from own signal m, `f` summed over the others'
-joint signals. All answers are for the *closure*: at each joint signal the sender may pick among
-the receiver's optimal actions, so they are at least what any tie rule pays, and the supremum of
-what is paid wherever the optimal choice has points near it at which it is the only one.
+With column `c = pi(m | .)` the sender's utility from own signal m is `f(c)`, a sum over the others'
+joint signals. All answers are for the *closure*: at each joint signal the sender may pick among the
+receiver's optimal actions. So they are at least the supremum under any tie rule, and equal to it
+if near the optimum there are points at which the receiver's choice is unique.
 """
 
 import itertools
@@ -21,7 +21,7 @@ from scipy.optimize import linprog
 
 Array = NDArray[np.float64]
 
-TIE = 1e-10  # of sum(q) x range of v: for rounding, below the tie tolerance of the code under test
+TIE = 1e-10  # of sum(q) x range of v: rounding, below the tie tolerance of the code under test
 EXACT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 
 
@@ -88,8 +88,8 @@ def two_states(weights: Array, v: Array, u: Array) -> float:
 def three_states(weights: Array, v: Array, u: Array) -> float:
     """Supremum over all own policies where S = 3 and M >= 3: every vertex of the arrangement.
 
-    Between the lines of indifference f is linear, so its envelope is that of the crossings of
-    those lines with each other and with the edges of the simplex.
+    Between the lines of indifference f is linear. So its envelope is that of its values at the
+    crossings of these lines with each other and with the edges of the simplex.
     """
     lines = np.vstack([np.eye(3), indifference(weights, v)])
     first, second = np.triu_indices(len(lines), 1)
@@ -144,12 +144,12 @@ def box(policy: Array, radius: float | None) -> tuple[Array, Array]:
 def enumerated(
     weights: Array, v: Array, u: Array, policy: Array, radius: float | None = None
 ) -> tuple[float, Array]:
-    """Best own policy within `radius` (None: any) by trying every assignment of actions.
+    """Best own policy within `radius` (None: any), trying every assignment of actions.
 
     One linear program per assignment of an action to each pair (own signal, others' joint signal).
 
     Returns:
-        the closure's value and a policy `(S, M)` that has it.
+        The closure's value and a policy `(S, M)` that attains it.
     """
     n_states, n_signals = policy.shape
     low, high = box(policy, radius)
@@ -183,9 +183,9 @@ def enumerated(
 def _patterns(
     weights: Array, v: Array, low: Array, high: Array, silent: bool
 ) -> list[tuple[int, ...]]:
-    """Action per joint signal of the others that some column in the box makes optimal.
+    """Patterns (an action per joint signal of the others) that some column in the box allows.
 
-    `silent`: the column may always be 0, so patterns that only that column obeys are left out.
+    `silent`: the column may always be 0, so patterns that only the zero column allows are dropped.
     """
     bounds = np.stack([low, high], 1)
 

@@ -1,7 +1,7 @@
-"""Exact truth where payoffs tie: best responses and optimal persuasion by enumerating cells.
+"""Exact best responses and optimal persuasion where payoffs tie, by enumerating cells.
 
-Imports nothing under test. All conditions are decided in integers, so ties are exact: a number
-stands for the nearest fraction with a denominator of at most `DENOMINATOR` (0.1 means 1/10).
+Imports nothing under test. All conditions are decided in integers, so ties are exact. A number
+means the nearest fraction with a denominator of at most `DENOMINATOR` (0.1 means 1/10).
 
 One sender deviates, the others stay. Shapes: `N` senders, `S` states, `M` signals, `A` actions,
 `J` joint signals of the others with different posteriors. With column `c = pi(m | .)` the receiver
@@ -11,14 +11,14 @@ faces `q = c * w_j` at the others' joint signal j and takes
     "senders": among those the actions with the highest `order . q`, where `order` is the sum of
                the senders' utilities, and among these the lowest index.
 
-A *cell* is the set of columns that lead to one action per j. It is a convex cone, given by
-conditions of which some are strict, and it may be empty or thin. The receiver's rule pays the
-deviating sender a linear function on each cell, so the supremum over deviations is a maximum over
-the *closures of the cells that are not empty*. Where all signals of the sender count (fewer signals
-than states, or a radius) the cells of all its columns must also be possible at the same time.
+A *cell* is the set of columns that lead to given actions, one per j. It is a convex cone with some
+strict conditions, and it may be empty or of lower dimension. On each cell the deviating sender's
+utility is linear, so the supremum over deviations is a maximum over the *closures of the nonempty
+cells*. With fewer signals than states, or within a radius, the cells of all the sender's columns
+must also be possible at the same time.
 
-Cones are lists of their extreme rays in integers, cut by one half-space after the other (the double
-description method of Motzkin and others, 1953). A poor choice for more than tiny games.
+Cones are lists of extreme rays in integers, cut by one half-space after another (the double
+description method of Motzkin and others, 1953). Suitable for tiny games only.
 """
 
 import itertools
@@ -35,7 +35,7 @@ Vector = tuple[Fraction, ...]
 Table = list[Vector]
 Integers = tuple[int, ...]
 
-DENOMINATOR = 10**9
+DENOMINATOR = 10**9  # largest one of a fraction
 EXACT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
 
 
@@ -45,7 +45,7 @@ EXACT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e
 def optimal_persuasion(
     prior: Any, v: Any, u: Any, n_signals: int, tie_break: str = "first"
 ) -> float:
-    """Supremum of what a single sender reaches: `(S,)`, `(S, A)`, `(S, A)`."""
+    """Supremum of a single sender's utility; `(S,)`, `(S, A)`, `(S, A)`."""
     n_states = len(rational(prior))
     silence = [[1] + [0] * (n_signals - 1)] * n_states
     return best_response(prior, v, [u], [silence], 0, tie_break)
@@ -62,15 +62,15 @@ def best_response(
     *,
     together: bool = False,
 ) -> float:
-    """Supremum of what `sender` reaches while the others keep their policies.
+    """Supremum of the utility of `sender` while the others keep their policies.
 
     Args:
         prior, v, u, policies: `(S,)`, `(S, A)`, `(N, S, A)`, `(N, S, M)`.
         sender: who deviates.
         tie_break: the game's rule.
         radius: largest entry-wise change of the sender's policy; None for any policy.
-        together: enumerate the cells of all columns together also where one column at a time is
-            enough (a slower second opinion).
+        together: enumerate the cells of all columns together even if one column at a time is
+            enough (a slower cross-check).
     """
     problem = Deviation.of(prior, v, u, policies, sender, tie_break)
     own: Table = [tuple(row) for row in rational(policies)[sender]]
@@ -82,13 +82,13 @@ def best_response(
 
 
 def planner(prior: Any, v: Any, worth: Any, order: Any, floors: Sequence[Any] = ()) -> float:
-    """Supremum of the expected `worth (S, A)` of one who tells the receiver anything.
+    """Supremum of the expected `worth (S, A)` of a planner who may tell the receiver anything.
 
     Args:
         prior, v, worth: `(S,)`, `(S, A)`, `(S, A)`.
-        order: `(S, A)`, what decides between optimal actions; None for the lowest index.
-        floors: pairs of a table `(S, A)` and the least expected value that it must have; minus
-            infinity where that is impossible.
+        order: `(S, A)`, which decides between optimal actions; None for the lowest index.
+        floors: pairs of a table `(S, A)` and a lower bound of its expected value. If they cannot be
+            met, the supremum is minus infinity.
     """
     tables = [_table(worth), *(_table(table) for table, _ in floors)]
     mu = tuple(rational(prior))
@@ -162,9 +162,9 @@ class Cone:
     """A cone of nonnegative vectors.
 
     Attributes:
-        rays: its extreme rays, each with the set (a bit mask) of half-spaces at whose border it
-            lies. Without rays the cone is the zero vector.
-        cuts: how many half-spaces there were so far.
+        rays: its extreme rays, each with a bit mask of the half-spaces at whose border it lies.
+            Without rays the cone is the zero vector.
+        cuts: number of half-spaces so far.
     """
 
     rays: tuple[tuple[Integers, int], ...]
@@ -187,7 +187,7 @@ class Cone:
         behind = [entry for entry in sides if entry[0] < 0]
         for (plus, left, one), (minus, right, two) in itertools.product(ahead, behind):
             common = one & two
-            # Two extreme rays span an edge where no third one lies at all of their borders.
+            # Two extreme rays span an edge if no third one lies at all of their borders.
             if sum(common & borders == common for _, borders in self.rays) == 2:
                 crossing = tuple(plus * y - minus * x for x, y in zip(left, right, strict=True))
                 kept.append((_reduced(crossing), common | bit))
@@ -200,8 +200,8 @@ class Cone:
 
 @dataclass(frozen=True)
 class Rule:
-    """Why an action is taken and not a rival: `first . x > 0`; or `first . x = 0` and
-    `second . x > 0`; or both are 0 and the rival has the higher index.
+    """When an action is preferred to a rival: if `first . x > 0`; or if `first . x = 0` and
+    `second . x > 0`; or if both are 0 and the rival has the higher index.
 
     Attributes:
         first, second: integer normals.
@@ -214,16 +214,16 @@ class Rule:
 
 
 def obeying(cone: Cone, rules: Sequence[Rule], new: Sequence[Rule]) -> Cone | None:
-    """Closure of the part of `cone` that obeys all rules; None where no point does.
+    """Closure of the part of `cone` that obeys all rules; None if no point does.
 
     Args:
         cone: already cut by `rule.first` for each of `rules`, but not for the `new` ones.
         rules: known so far.
         new: further ones.
 
-    Points that obey the rules form a convex set. A rule whose first part vanishes on all of the
-    closure is decided by its second part, which cuts the closure; then others may vanish. In the
-    end one point of the relative interior obeys all rules or none does: the sum of the rays.
+    The points that obey the rules form a convex set. If the first part of a rule vanishes on all of
+    the closure, its second part decides and cuts the closure; then others may vanish. In the end
+    the sum of the rays, a point of the relative interior, obeys all rules if any point does.
     """
     for rule in new:
         cone = cone.cut(rule.first)
@@ -262,12 +262,12 @@ def _integers(x: Sequence[Fraction]) -> Integers:
 
 @dataclass(frozen=True)
 class Cell:
-    """Columns that lead to one action at each joint signal of the others that they can meet.
+    """Columns that lead to given actions at all joint signals of the others they can meet.
 
     Attributes:
         states: where the columns may be positive; elsewhere they are 0.
-        rules: that they obey.
-        slope: what the sender gets per unit of a column, `(S,)`.
+        rules: which they obey.
+        slope: the sender's utility per unit of column, `(S,)`.
         cone: closure of the set of columns.
     """
 
@@ -281,7 +281,7 @@ class Cell:
 class Deviation:
     """One sender's problem: `weights (J, S)`, `v (S, A)`, `u (S, A)`, `order (S, A)` or None.
 
-    States that never happen are left out.
+    States of probability 0 are left out.
     """
 
     weights: list[Vector]
@@ -311,7 +311,7 @@ class Deviation:
 
     @classmethod
     def at(cls, weights: list[Vector], v: Table, u: Table, order: Table | None) -> "Deviation":
-        """Joint signals of one posterior added up, states that never happen left out."""
+        """Add up joint signals of the same posterior; leave out states of probability 0."""
         here = [s for s in range(len(v)) if any(w[s] for w in weights)]
         groups: dict[Vector, list[Vector]] = {}
         for w in weights:
@@ -333,7 +333,7 @@ class Deviation:
         return len(self.v)
 
     def rules(self, j: int, action: int) -> list[Rule]:
-        """What makes the receiver take `action` at joint signal j of the others."""
+        """The rules by which the receiver takes `action` at joint signal j of the others."""
         w, zero = self.weights[j], (0,) * self.n_states
 
         def over(table: Table, rival: int) -> Integers:
@@ -348,10 +348,10 @@ class Deviation:
         ]
 
     def cells(self) -> Iterator[Cell]:
-        """All cells that are not empty, without that of the zero column.
+        """All nonempty cells, without that of the zero column.
 
-        A joint signal of the others that has no state in common with the column never happens, so
-        no action is taken there.
+        A joint signal of the others that shares no state with the column has probability 0, so no
+        action is taken there.
         """
         meets = [
             frozenset(j for j, w in enumerate(self.weights) if w[s]) for s in range(self.n_states)
@@ -396,11 +396,11 @@ class Deviation:
         """Supremum with as many own signals as states: the concave envelope of the cells' values.
 
         A linear program over the extreme rays of all closures. Its optimum uses at most S rays. If
-        S of them, moving each a little into its cell keeps the all-ones vector in their cone; if
-        fewer, a spare column takes what is missing: so the optimum is a supremum of what is paid.
+        it uses S, each can move slightly into its cell, and the all-ones vector stays in their
+        cone; if fewer, a spare column takes the rest. So the optimum is the supremum.
 
         Args:
-            floors: tables `(S, A)` with the least value that they must have (J = 1 only).
+            floors: tables `(S, A)` with lower bounds of their values (J = 1 only).
         """
         lowest = min(map(min, self.u))
         span = max(map(max, self.u)) - lowest or Fraction(1)
@@ -445,9 +445,9 @@ class Deviation:
     def jointly(self, n_signals: int, own: Table, radius: Fraction | None) -> float:
         """Supremum over policies with `n_signals` signals, within `radius` of `own (S, M)`.
 
-        Every assignment of a cell, or nothing, to each signal for which there is a policy at which
-        all of the columns lie in their cells. Policies are the cone of `M * S` numbers (columns
-        one after the other) with the same sum over columns in every state.
+        Tries every assignment of a cell, or nothing, to each signal, if some policy has all its
+        columns in their cells. Policies are the cone of `M * S` numbers (columns one after another)
+        whose columns add up to the same number in every state.
         """
         n_states = self.n_states
         size = n_signals * n_states
@@ -471,7 +471,7 @@ class Deviation:
                 best.append(max(_per_unit(ray, slopes, n_states) for ray, _ in cone.rays))
                 best[:] = [max(best)]
                 return
-            # Without a radius signals are interchangeable: cells in order are enough.
+            # Without a radius signals are interchangeable, so cells in order suffice.
             for index in range(least, len(cells)):
                 cell = cells[index]
                 inside = cone
@@ -491,7 +491,7 @@ class Deviation:
 
 
 def _placed(column: Sequence[int], m: int, size: int) -> Integers:
-    """A normal of column m as a normal of all columns."""
+    """A normal of column m, extended to all columns."""
     before = m * len(column)
     return (0,) * before + tuple(column) + (0,) * (size - before - len(column))
 
@@ -505,10 +505,7 @@ def _within(cone: Cone, own: Table, radius: Fraction) -> Cone:
     """The policies of a cone that are within `radius` of `own (S, M)`."""
     n_states, n_signals = len(own), len(own[0])
     for s, m in itertools.product(range(n_states), range(n_signals)):
-        for sign in (
-            1,
-            -1,
-        ):  # sign * (c_m(s) - own) + radius >= 0, the policy's scale being the sum
+        for sign in (1, -1):  # sign * (c_m(s) - own) + radius >= 0, scaled by the columns' sum
             normal = [
                 (radius - sign * own[s][m]) * (i % n_states == 0)
                 for i in range(n_states * n_signals)

@@ -20,7 +20,7 @@ from matplotlib.image import imread
 from matplotlib.patches import Polygon
 from torch import Tensor
 
-from dnl import Equilibrium, full_revelation, verify
+from dnl import Equilibrium, Verdict, full_revelation
 from dnl.exact.status import Status
 from dnl.reporting.equilibrium_figures import (
     beliefs_figure,
@@ -30,6 +30,7 @@ from dnl.reporting.equilibrium_figures import (
 )
 from dnl.reporting.equilibrium_text import nothing_found, outcomes, overview, reactions, report
 from games import PersuasionGame, didactic_game, prosecutor_game, synthetic_game
+from tests.cases.finding import verified
 
 TRUTH, SILENCE = [[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0]]
 NOISE = [[0.5, 0.5], [0.5, 0.5]]
@@ -42,8 +43,8 @@ def profile(
     """An `Equilibrium` of these policies, whatever the verdict."""
     policies = torch.as_tensor(policies, dtype=torch.float64)
     few = None if method == "exact" else 1
-    local = verify(game, policies, method=method, time_limit=5.0, deviations=few)
-    everywhere = verify(game, policies, None, method=method, time_limit=5.0, deviations=few)
+    local = verified(game, policies, method=method, time_limit=5.0, deviations=few)
+    everywhere = verified(game, policies, None, method=method, time_limit=5.0, deviations=few)
     return Equilibrium(game, policies, local, everywhere, "blocks", "complete")
 
 
@@ -234,7 +235,7 @@ def test_bounds_are_rounded_upwards(bound: float, text: str) -> None:
 def test_what_is_undecided_comes_with_advice() -> None:
     found = accusation()
     everywhere = replace(
-        found.global_verification, verdict="undecided", status=(str(Status.TIME_LIMIT),)
+        found.global_verification, verdict=Verdict.UNDECIDED, status=(str(Status.TIME_LIMIT),)
     )
     text = report(replace(found, global_verification=everywhere, status="time limit"))
     assert f"time limit: {Status.TIME_LIMIT.advice}\n" in text

@@ -15,6 +15,7 @@ from dnl import verify
 from dnl.equilibria.verification import decide, decide_many
 from dnl.runtime.parallel import check_wanted, spread
 from games import PersuasionGame, synthetic_game
+from games.randomness import near_pure
 
 MAIN = threading.main_thread()
 
@@ -32,8 +33,7 @@ def hard(count: int) -> tuple[PersuasionGame, Tensor]:
     game = synthetic_game(2, 10, 10, 10, seed=0, law="contested")
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(10, (count, 2, 10), generator=generator)
-    pure = torch.nn.functional.one_hot(labels, 10).double()
-    return game, 0.99 * pure + 0.01 * game.sample_policies(count, generator)
+    return game, near_pure(labels, game.sample_policies(count, generator), 0.01)
 
 
 def forever(_: object) -> None:

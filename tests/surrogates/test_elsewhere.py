@@ -235,6 +235,7 @@ def test_any_loss_is_minimised_there(there: torch.device) -> None:
     assert type(moved.weight.data) is Tensor
 
 
+@pytest.mark.whole_run
 def test_speed_is_measured_there(there: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     for table, value in (
         (speed_of_training.PRODUCT, 8),

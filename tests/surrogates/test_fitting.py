@@ -233,7 +233,7 @@ def test_errors_are_those_of_the_definition(
 
 @pytest.mark.parametrize("surrogate", NAMES)
 def test_enough_budget_beats_the_mean(surrogate: str) -> None:
-    sizes = Architecture(hidden=(32, 32, 32), hyper=(8, 8))
+    sizes = Architecture(hidden=(32, 32, 32), hyper=(8, 8), followers=2)
     config = FitConfig(samples=2000, epochs=6, batch_size=64, architecture=sizes, device="cpu")
     fitted = fit(didactic_game(), surrogate, config)
     assert (fitted.unexplained < 0.6).all()

@@ -1,10 +1,8 @@
 """Surrogates of any game with a follower: layers with several, fits, optima of what was learned."""
 
 import dataclasses
-from functools import partial
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +13,6 @@ from dnl.layers.stack import NetworkStack
 from dnl.surrogates.fitted import FitConfig, FittedSurrogate
 from dnl.surrogates.learned_optimum import learned_optimum
 from dnl.surrogates.registry import Architecture
-from experiments import follower_games as experiment
 from experiments.shared.follower_search import ascend
 from games import (
     ContractGame,
@@ -105,13 +102,6 @@ def test_one_follower_s_pieces_are_refitted_apart() -> None:
     head = least_squares(network.features, x, y)  # one system for all
     expected = torch.einsum("bcf,cfo->bo", network.features(x), head)
     torch.testing.assert_close(network(x), expected)
-
-
-def test_a_refit_leaves_hidden_layers_alone() -> None:
-    network = FollowerNetwork(4, 2, 3, upper=(5,)).double()
-    before = network(normal(10, 4))
-    network.refit(normal(10, 4), normal(10, 2))
-    assert torch.equal(network(normal(10, 4)), before)
 
 
 # ------------------------------------------------------------------------------------- fits
@@ -235,37 +225,7 @@ def test_only_what_programs_can_solve_is_solved() -> None:
         learned_optimum(perfect(random_contract_game(3, 2, 0)), 10.0)
 
 
-# ------------------------------------------------------------------------------ the experiment
-
-
-def test_the_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert experiment.main(small=True, out=tmp_path) == 0
-    table = pd.read_csv(tmp_path / "games.csv")
-    for law, way in (("pricing", "ascent"), ("security", "program")):
-        rows = table[table["game"] == law]
-        ways = dict(zip(rows["surrogate"], rows["way"], strict=True))
-        assert ways == dict.fromkeys((*experiment.SURROGATES, experiment.TRUTH), "ascent") | {
-            "follower-dnl": way
-        }
-    assert table.groupby("game")["instance"].unique().map(set).tolist() == [{0, 1}, {0, 1}]
-    for instance in range(2):  # each game its own rows
-        game = random_security_game(3, 1, instance)
-        best, worst = dnl.follower_optimum(game).utility, dnl.follower_worst(game).utility
-        rows = table[(table["game"] == "security") & (table["instance"] == instance)]
-        expected = (rows["reached"] - worst) / (best - worst)
-        assert rows["place"].tolist() == pytest.approx(expected.tolist())
-    assert table["place"].dropna().between(0, 1).all()
-    assert (table["gain"].dropna() >= 0).all()
-    assert table["place"].notna().eq(table["game"] == "security").all()
-    assert (tmp_path / "follower_games.png").stat().st_size > 10_000
-    assert "program" in capsys.readouterr().out
-    written = (tmp_path / "games.csv").read_bytes()
-    assert experiment.main(small=True, out=tmp_path) == 0  # finished games are kept
-    assert (tmp_path / "games.csv").read_bytes() == written
-    with pytest.raises(ValueError, match="instances must be a multiple of together=10, got 15"):
-        experiment.main(instances=15, out=tmp_path)
-    with pytest.raises(ValueError, match=r"out holds games with .* choose another folder"):
-        experiment.main(small=True, margins=(0.1,), out=tmp_path)
+# ------------------------------------------------------------------- ascents of what was learned
 
 
 def test_the_surrogate_chooses_among_all_that_is_visited() -> None:
@@ -276,19 +236,3 @@ def test_the_surrogate_chooses_among_all_that_is_visited() -> None:
     ends = dnl.extragradient(fitted, starts, dnl.ExtragradientConfig(iterations=5)).policies
     best = torch.cat([fitted(starts), fitted(ends)]).max().item()
     assert fitted(found).item() >= best - 1e-9
-
-
-def test_games_together_end_where_they_end_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    # In single precision training amplifies rounding, which depends on company and machine.
-    monkeypatch.setattr(experiment, "FitConfig", partial(dnl.FitConfig, dtype="float64"))
-    key, settings = ("security", 3, 1), (2, 2_000, 3, 5, 3)
-    together = pd.DataFrame(experiment.rows_of((*key, 0), *settings, 2, (0.004, 0.05)))
-    alone = pd.concat(
-        pd.DataFrame(experiment.rows_of((*key, i), *settings, 1, (0.004, 0.05))) for i in range(2)
-    )
-    for surrogate in (experiment.TRUTH, "relu", "follower-dnl"):
-        pairs = [
-            table[table["surrogate"] == surrogate].sort_values("instance")["place"].tolist()
-            for table in (together, alone)
-        ]
-        assert pairs[0] == pytest.approx(pairs[1], abs=1e-6)

@@ -170,11 +170,10 @@ def test_other_networks_are_refused() -> None:
     x, y = normal(20, 3), normal(20, 1)
     scorer = torch.nn.Linear(3, 4).double()
     for network in (
-        FollowerNetwork(3, 1, 2, upper=(5,)),
         FollowerNetwork(3, 1, 2, n_followers=2),
         FollowerNetwork(3, 1, 4, scorer=scorer),
     ):
-        with pytest.raises(ValueError, match="network must have one follower of linear scores"):
+        with pytest.raises(ValueError, match="network must have one follower with linear scores"):
             settle(network.double(), x, y, seeded(0))
 
 

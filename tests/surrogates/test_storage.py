@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from dnl import FitConfig, FittedSurrogate, fit
 from dnl.surrogates.registry import SURROGATES, Architecture
-from dnl.training.recipes import RECIPES, Recipe
+from dnl.training.recipes import Recipe
 from games import didactic_game
 
 STILL = FitConfig(
@@ -81,7 +81,9 @@ def test_a_good_file_takes_little_more_memory_than_its_size(
 
 @pytest.mark.parametrize("surrogate", sorted(SURROGATES))
 def test_a_recipe_of_one_s_own_is_stored(surrogate: str, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(RECIPES["tuned"][surrogate], batch_size=64, settle=False)
+    recipe = dataclasses.replace(
+        SURROGATES[surrogate].recipes["tuned"], batch_size=64, settle=False
+    )
     config = dataclasses.replace(STILL, recipe=recipe)
     fitted = fit(didactic_game(), surrogate, config)
     fitted.save(tmp_path / "fit.pt")
@@ -97,6 +99,13 @@ def test_a_configuration_of_fewer_settings_has_defaults_for_the_others(
     loaded = load(content, tmp_path)
     assert loaded.config.lr is None
     assert loaded.config.architecture.prior == "learned"
+
+
+def test_files_that_say_that_there_are_no_hidden_layers_are_read(
+    content: Content, tmp_path: Path
+) -> None:
+    content["config"]["architecture"]["upper"] = ()  # as they were written up to version 0.1
+    assert load(content, tmp_path).config == dataclasses.replace(STILL, device="auto")
 
 
 def test_errors_may_be_unknown(content: Content, tmp_path: Path) -> None:
@@ -196,7 +205,7 @@ def test_an_unknown_field_is_named(content: Content, tmp_path: Path) -> None:
         ("architecture", {"depth": 3}, "config.architecture must be a dictionary"),
         ("architecture", {"hidden": (8, 0)}, "config.architecture: hidden must"),
         ("architecture", {"hidden": None}, "config.architecture: hidden must"),
-        ("architecture", {"upper": 3}, "config.architecture: "),
+        ("architecture", {"upper": (4,)}, "config.architecture must be a dictionary"),
         ("architecture", {"hidden": (8,) * 10_000}, "config.architecture must be as deep"),
         (
             "architecture",

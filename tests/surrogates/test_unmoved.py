@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from dnl.learning_to_persuade.warm_up import WarmUpConfig, persuade_known
 from dnl.surrogates.fitted import stack_surrogates
 from dnl.surrogates.registry import SURROGATES, Architecture, make_surrogate
 from dnl.training.trainer import minimise
-from games import FollowerGame, PersuasionGame, random_contract_game, synthetic_game
+from games import PersuasionGame, random_contract_game, synthetic_game
+from games.followers.contracts import ContractGame
 from games.receivers import QLearningReceiver, RationalReceiver
 from tests.cases.surroundings import SURROUNDINGS, Surroundings, autocast, default_dtype
 
@@ -32,7 +34,7 @@ TINY = FitConfig(
     test_samples=50,
     epochs=2,
     batch_size=32,
-    architecture=Architecture(hidden=(8, 8, 8), hyper=(4, 4)),
+    architecture=Architecture(hidden=(8, 8, 8), hyper=(4, 4), followers=2),
     device="cpu",
 )
 GAME = synthetic_game(2, 2, 3, 3, seed=0, law="contested")
@@ -51,6 +53,15 @@ def assert_same(results: list[Tensor], expected: list[Tensor]) -> None:
         assert torch.equal(result, right)
 
 
+Game = PersuasionGame | ContractGame
+
+
+@cache
+def fitted_alone(game: Game, surrogate: str, config: FitConfig) -> FittedSurrogate:
+    """Fitted with torch's own settings."""
+    return fit(game, surrogate, config)
+
+
 @everywhere
 @pytest.mark.parametrize(
     ("surrogate", "game", "dtype"),
@@ -62,10 +73,10 @@ def assert_same(results: list[Tensor], expected: list[Tensor]) -> None:
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_fits_are_unmoved(
-    around: Surroundings, surrogate: str, game: FollowerGame, dtype: str, tmp_path: Path
+    around: Surroundings, surrogate: str, game: Game, dtype: str, tmp_path: Path
 ) -> None:
     config = dataclasses.replace(TINY, dtype=dtype)
-    expected = fit(game, surrogate, config)
+    expected = fitted_alone(game, surrogate, config)
     with around():
         fitted = fit(game, surrogate, config)
         fitted.save(tmp_path / "fit.pt")

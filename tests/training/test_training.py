@@ -31,7 +31,7 @@ TINY = FitConfig(
     test_samples=50,
     epochs=4,
     batch_size=32,
-    architecture=Architecture(hidden=(8, 8, 8), hyper=(4, 4)),
+    architecture=Architecture(hidden=(8, 8, 8), hyper=(4, 4), followers=2),
     dtype="float64",
     device="cpu",
 )

@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from experiments import deadlines
 
 
+@pytest.mark.whole_run
 def test_small_mode(tmp_path: Path) -> None:
     assert deadlines.main(out=tmp_path, small=True) == 0
     table = pd.read_csv(tmp_path / "games.csv")

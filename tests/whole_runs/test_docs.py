@@ -14,6 +14,7 @@ PAGE = (ROOT / "docs/use_the_layers.md").read_text()
 GAME, LAYER = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
+@pytest.mark.whole_run
 def test_a_game_of_one_s_own(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     exec(compile(GAME, "use_the_layers.md", "exec"), names)
@@ -24,6 +25,7 @@ def test_a_game_of_one_s_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert float(reached) > 0.95 * float(sampled)
 
 
+@pytest.mark.whole_run
 def test_the_layer_in_plain_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
     exec(compile(LAYER, "use_the_layers.md", "exec"), {})
     (unexplained,) = re.findall(r"unexplained: (\S+)", capsys.readouterr().out)

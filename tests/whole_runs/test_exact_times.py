@@ -16,6 +16,7 @@ from games import synthetic_game
 from tests.cases.interrupted import interrupted_on
 
 
+@pytest.mark.whole_run
 def test_small_mode(tmp_path: Path) -> None:
     assert exact_times.main(out=tmp_path, small=True) == 0
     table = pd.read_csv(tmp_path / "summary.csv")

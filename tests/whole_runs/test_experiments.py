@@ -1,6 +1,7 @@
 """Every experiment runs in its small mode; the plain implementations equal the library's."""
 
 import json
+import math
 import os
 import re
 import signal
@@ -52,6 +53,7 @@ BENCHMARK_FIGURES = [
 ]
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize(("name", "main"), BENCHMARK_FIGURES)
 def test_benchmark_figures(name: str, main: Callable[..., int], tmp_path: Path) -> None:
     assert main(out=tmp_path, small=True) == 0
@@ -65,12 +67,14 @@ def test_benchmark_figures(name: str, main: Callable[..., int], tmp_path: Path) 
     assert [path.name for path in again.iterdir()] == [f"{name}_contested.png"]
 
 
+@pytest.mark.whole_run
 def test_a_figure_of_senders_that_no_row_has_is_refused(tmp_path: Path) -> None:
     assert four_sender_welfare.main(out=tmp_path, small=True) == 0
     with pytest.raises(ValueError, match=r"rows must have \(2,\) senders, got none in"):
         approximation_error.main(rows=tmp_path, out=tmp_path / "other")
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize(
     ("main", "table", "rows"),
     [(recipes.main, "recipes.csv", 3), (surrogate_fit.main, "fits.csv", 3)],
@@ -223,6 +227,7 @@ def test_progress_is_a_line_per_task_where_nobody_watches(
     )
 
 
+@pytest.mark.whole_run
 def test_end_points_go_on_with_the_fits_that_are_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -250,6 +255,7 @@ def test_end_points_go_on_with_the_fits_that_are_kept(
     assert ((out / "ends.csv").read_text(), capsys.readouterr().out) == (text, printed)
 
 
+@pytest.mark.whole_run
 def test_didactic_landscapes(tmp_path: Path) -> None:
     assert didactic_landscapes.main(out=tmp_path, small=True) == 0
     assert imread(tmp_path / "didactic_landscapes.png").std() > 0
@@ -274,6 +280,7 @@ def test_the_true_landscapes_have_cliffs_and_a_plateau(
     assert len(jumps) > 5
 
 
+@pytest.mark.whole_run
 def test_scenarios(tmp_path: Path) -> None:
     assert scenarios.main(out=tmp_path, small=True) == 0
     table = pd.read_csv(tmp_path / "table1.csv")
@@ -283,6 +290,7 @@ def test_scenarios(tmp_path: Path) -> None:
         scenarios.main(scenarios=("taxi",), out=tmp_path)
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
 def test_speed(device: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert speed.main(device=device, out=tmp_path, small=True) == 0
@@ -313,6 +321,7 @@ def test_what_one_network_alone_takes_stands_for_all(monkeypatch: pytest.MonkeyP
     assert "(2 of them, times 3)" in str(found["what"])
 
 
+@pytest.mark.whole_run
 def test_floors(tmp_path: Path) -> None:
     assert floors.main(out=tmp_path, small=True) == 0
     stages = pd.read_csv(tmp_path / "floors" / "floors.csv").set_index("stage")
@@ -320,12 +329,29 @@ def test_floors(tmp_path: Path) -> None:
     assert (stages["measured"].dropna() > 0).all()
     text = (tmp_path / "README.md").read_text()
     assert all(f"| {stage} | " in text for stage in stages.index)
+
+
+def test_floors_by_hand() -> None:
     work = floors.work_of("fit, relu", (2, 2, 2, 2))
     parameters = 8 * 64 + 64 + 2 * (64 * 64 + 64) + 64 + 1
     assert work.operations == 2 * 30 * 50_000 * 6 * parameters
-    assert floors.carried("simulation", {(2, 2, 2, 2): 1.0, (2, 4, 4, 4): 16.0}, (2, 2, 4, 4)) > 1
+    peak = {"float32": 2.0, "float64": 1.0, "bytes": 4.0}  # per second
+    assert floors.floor_seconds(floors.Work(8.0, "float32", 4.0), peak) == 4.0
+    assert floors.floor_seconds(floors.Work(8.0, "float64", 40.0), peak) == 10.0
 
 
+def test_measured_times_are_carried_along_a_line_of_logarithms() -> None:
+    known = {(2, 2, 2, 2): 1.0, (2, 4, 4, 4): 16.0, (4, 2, 2, 2): 1e9}
+    assert floors.carried("simulation", known, (2, 4, 4, 4)) == pytest.approx(16.0)
+    ends = [floors.work_of("simulation", shape).operations for shape in list(known)[:2]]
+    work = floors.work_of("simulation", (2, 2, 4, 4)).operations
+    power = math.log(16.0) / math.log(ends[1] / ends[0])
+    expected = (work / ends[0]) ** power
+    assert expected > 1
+    assert floors.carried("simulation", known, (2, 2, 4, 4)) == pytest.approx(expected)
+
+
+@pytest.mark.whole_run
 def test_growth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert growth.main(out=tmp_path, small=True) == 0
     text, printed = (tmp_path / "growth.csv").read_text(), capsys.readouterr().out
@@ -342,6 +368,21 @@ def test_growth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # A second run measures nothing anew.
     assert growth.main(out=tmp_path, small=True) == 0
     assert ((tmp_path / "growth.csv").read_text(), capsys.readouterr().out) == (text, printed)
+
+
+def test_slopes_of_stored_rows() -> None:
+    """Of the last three points; memory of less than a tenth of a MiB cannot be told from none."""
+    stored = {
+        "value": [1, 2, 4, 8],
+        "seconds": [99.0, 2.0, 8.0, 32.0],
+        "work": [1.0, 2.0, 4.0, 8.0],
+    }
+    line = pd.DataFrame(stored | {"added_mib": [5.0, 0.0, 0.01, 0.1]})
+    (slopes,) = growth.slopes_of({("n_senders", "relu"): line}).to_dict("records")
+    assert (slopes["axis"], slopes["stage"]) == ("n_senders", "relu")
+    assert slopes["seconds"] == pytest.approx(2)
+    assert slopes["theory"] == pytest.approx(1)
+    assert slopes["added_mib"] == pytest.approx(0)
 
 
 def test_growth_in_theory() -> None:
@@ -411,6 +452,7 @@ def test_the_plain_verification_is_the_library_s(sizes: tuple[int, int, int, int
     assert (found > 0).any()
 
 
+@pytest.mark.whole_run
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Lightning's advice on the plain loader
 def test_the_plain_fit_learns_what_the_library_s_learns() -> None:
     game = synthetic_game(2, 2, 2, 2, seed=0, law="contested")

@@ -12,6 +12,7 @@ from experiments import finding as experiment
 pytestmark = pytest.mark.usefixtures("few_starts")
 
 
+@pytest.mark.whole_run
 def test_the_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert experiment.main(small=True, out=tmp_path) == 0
     table = pd.read_csv(tmp_path / "games.csv")

@@ -1,6 +1,6 @@
 """A real run, interrupted, terminated and killed at random moments: nothing is lost or left behind.
 
-Three times by default; `python -m pytest tests/test_killed.py --kills 10` for more.
+Three times by default; `python -m pytest tests/whole_runs/test_killed.py --kills 10` for more.
 """
 
 import random
@@ -13,6 +13,7 @@ from dnl.runtime import cli
 from experiments.kills import main
 
 
+@pytest.mark.whole_run
 def test_killed_at_random_moments(
     tmp_path: Path, kills: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,7 @@ def texts(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in folder.glob("*.csv")}
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("name", NAMES)
 def test_a_second_run_computes_nothing_anew(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -37,6 +38,7 @@ def test_a_second_run_computes_nothing_anew(
     assert (texts(tmp_path), capsys.readouterr().out) == (first, printed)
 
 
+@pytest.mark.whole_run
 def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     assert persuasion_known.main(out=tmp_path, small=True) == 0
     path = tmp_path / "games.csv"
@@ -49,6 +51,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "curves.csv").read_text() == curves
 
 
+@pytest.mark.whole_run
 def test_known_receivers(tmp_path: Path) -> None:
     assert persuasion_known.main(out=tmp_path, small=True) == 0
     games = pd.read_csv(tmp_path / "games.csv")
@@ -71,6 +74,7 @@ def test_known_receivers(tmp_path: Path) -> None:
     assert best["paper"].tolist() == pytest.approx(games["paper"][2:].tolist(), abs=1e-5)
 
 
+@pytest.mark.whole_run
 def test_few_messages(tmp_path: Path) -> None:
     assert persuasion_messages.main(out=tmp_path, small=True) == 0
     games = pd.read_csv(tmp_path / "games.csv").set_index("messages")
@@ -141,6 +145,7 @@ def refused(
     assert not out.exists()
 
 
+@pytest.mark.whole_run
 def test_rows_of_another_configuration_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from dnl.learning_to_persuade import LearnedPolicy
 from experiments import persuasion_learners, persuasion_unknown
 
 
+@pytest.mark.whole_run
 def test_table_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert persuasion_unknown.main(out=tmp_path, small=True) == 0
     table = pd.read_csv(tmp_path / "table1.csv")
@@ -40,6 +41,7 @@ def test_curves() -> None:
     np.testing.assert_array_equal(after, [np.nan, 0.25, 0.25, 0.5, 0.5])
 
 
+@pytest.mark.whole_run
 def test_table_2(tmp_path: Path) -> None:
     assert persuasion_learners.main(out=tmp_path, small=True) == 0
     table = pd.read_csv(tmp_path / "table2.csv")

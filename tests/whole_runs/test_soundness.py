@@ -18,6 +18,7 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.whole_run
 def test_small_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert soundness.main(triples=20, ties=1, samples=200, out=tmp_path, quiet=True) == 0
     rows = pd.read_csv(tmp_path / "soundness.csv")
@@ -39,6 +40,7 @@ def test_small_mode(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert again[name] == rows[name][7]
 
 
+@pytest.mark.whole_run
 def test_small_mode_with_ties(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert soundness.main(triples=1, ties=30, samples=20, out=tmp_path, quiet=True) == 0
     rows = pd.read_csv(tmp_path / soundness_of_ties.TABLE)

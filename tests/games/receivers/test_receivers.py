@@ -1,10 +1,20 @@
 """Receivers as they answer a sender."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from games import PersuasionGame, random_matrix_game
-from games.receivers import BaseReceiver, QuantalReceiver, RationalReceiver
+from games.receivers import (
+    RECEIVERS,
+    BaseReceiver,
+    LearningReceiver,
+    QuantalReceiver,
+    RationalReceiver,
+    ReceiverKind,
+)
 
 GAME = random_matrix_game(3, 4, seed=0)
 
@@ -69,8 +79,11 @@ def test_a_precise_quantal_receiver_is_rational() -> None:
     torch.testing.assert_close(QuantalReceiver(GAME, 1e6).respond(policies), expected)
 
 
-@pytest.mark.parametrize("receiver", [RationalReceiver(GAME), QuantalReceiver(GAME, 3.0)], ids=repr)
-def test_answers(receiver: BaseReceiver) -> None:
+@pytest.mark.parametrize("name", RECEIVERS)
+def test_answers(name: str) -> None:
+    kind = RECEIVERS[name]
+    receiver = kind.make(GAME, **({"visits": 20, "seed": 1} if kind.learns else {}))
+    assert kind.learns == isinstance(receiver, LearningReceiver)
     silence = torch.zeros(1, 3, 4, dtype=torch.float64)
     silence[..., 1] = 1.0
     answer = receiver.respond(silence)
@@ -90,3 +103,33 @@ def test_bad_receivers() -> None:
         RationalReceiver(two)
     with pytest.raises(ValueError, match="precision must be finite and above 0, got -1"):
         QuantalReceiver(GAME, -1.0)
+
+
+class Stubborn(BaseReceiver):
+    """Takes action 0, whatever it is told."""
+
+    def _settle(self, policies: Tensor) -> Tensor:
+        sent = policies.sum((1, 2)) > 0  # (B, M)
+        first = torch.eye(self.game.n_actions, dtype=policies.dtype)[0]
+        return sent.unsqueeze(-1) * first
+
+
+def test_a_receiver_from_outside_meets_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RECEIVERS, "_entries", dict(RECEIVERS))
+    RECEIVERS.register(ReceiverKind("stubborn", Stubborn))
+    test_answers("stubborn")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"make": Stubborn}, "name must be a string that is not empty, got None"),
+        ({"name": "stubborn"}, "make must be callable, got None"),
+        ({"name": "stubborn", "make": Stubborn, "learns": 1}, "learns must be a bool, got 1"),
+        ({"name": "bandit", "make": Stubborn}, "name 'bandit' is taken, by ReceiverKind"),
+    ],
+)
+def test_bad_kinds_are_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        RECEIVERS.register(ReceiverKind(**fields))
+    assert "stubborn" not in RECEIVERS

@@ -1,7 +1,7 @@
 """Exact best responses against independent exact answers.
 
-The reference answers are for the closure (the sender chooses among the receiver's optimal
-actions). The bound may lie above them by the tie tolerance, never below.
+In the reference answers the sender chooses among the receiver's optimal actions. The bound may
+exceed them by the tie tolerance; it is never below them.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ def supremum(game: PersuasionGame, policies: Tensor, sender: int, name: str) -> 
 def assert_bound(
     game: PersuasionGame, response: BestResponse, sender: int, expected: float, reached: bool = True
 ) -> None:
-    """The bound is the expected supremum, and the policy comes near it."""
+    """The bound equals the expected supremum, and the policy comes close to it."""
     span = game.payoff_range[sender].item()
     assert response.status == "optimal"
     assert response.upper_bound >= expected - 1e-9 * span
@@ -50,7 +50,7 @@ def assert_bound(
 def assert_consistent(
     game: PersuasionGame, policies: Tensor, sender: int, response: BestResponse
 ) -> None:
-    """What is said of the policy is what the simulator says; it lies in the box."""
+    """The policy lies in the box and has the stated utility in the simulator."""
     changed = policies.clone()
     changed[sender] = response.policy
     utility = game.ex_ante_utility(changed)[sender].item()
@@ -226,10 +226,10 @@ def test_local_best_response(sizes: Sizes, kind: str, radius: float) -> None:
 
 
 def cliff(game: PersuasionGame, seed: int, border: bool = False) -> Tensor:
-    """A profile at which the receiver's action at a joint signal is about to change.
+    """A profile at which the receiver's action at some joint signal is about to change.
 
-    By bisection between two profiles: to a tie of the two actions up to rounding, or (`border`) to
-    the border of the tie tolerance, where the last digit decides the action.
+    Found by bisection between two profiles: a tie of the two actions up to rounding, or (`border`)
+    the border of the tie tolerance, where the last digit decides.
     """
     generator = torch.Generator().manual_seed(seed)
     while True:
@@ -504,9 +504,9 @@ def test_where_ties_cannot_all_be_broken_the_best_that_can_is_found(
 ) -> None:
     """A silent sender at a posterior where the receiver is indifferent between two actions.
 
-    Where the game's rule gives it the other action, it must make the receiver prefer its own: with
-    one of two signals, at most at weight 1/2 + radius. To be indifferent at both is no limit of
-    that, so it does not count.
+    If the tie rule takes the other action, the sender must make the receiver prefer its own. It can
+    do so with one of its two signals, of weight at most 1/2 + radius. Indifference at both signals
+    is not a limit of such policies, so it does not count.
     """
     half = torch.tensor([0.5, 0.5], dtype=torch.float64)
     v = torch.eye(2, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Own signals alone: a bound at any prices; exchanging their columns only improves."""
+"""The Lagrangian bound holds at any prices; local search only improves, within the box."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,9 @@ import torch
 
 from dnl.exact.best_response import exact_rows
 from dnl.exact.deviation import Deviation, deviation
+from dnl.exact.lagrangian import OwnSignals
 from dnl.exact.local_response import LocalResponse
-from dnl.exact.signal_exchange import exchange
-from dnl.exact.signals import Signals
+from dnl.exact.local_search import local_search
 from dnl.runtime.budget import FOREVER, Budget
 from games import synthetic_game
 
@@ -30,7 +30,7 @@ def test_bound_of_the_signals_holds_at_any_prices(
         problem = near_pure(size, seed)
         low, width = problem.box(radius)
         search = LocalResponse(problem, radius, 1e-7, Budget.within(10))
-        signals = Signals(problem, low, width, search.candidates, radius)
+        signals = OwnSignals(problem, low, width, search.candidates, radius)
         for scale in (0.0, 0.1, 1.0):
             prices = scale * rng.standard_normal(len(problem.prior))
             assert signals.bound(prices, 1e-3, FOREVER) >= search.attained - 1e-12
@@ -46,10 +46,10 @@ def test_exchange_only_improves_and_stays_in_the_box(size: tuple[int, int, int, 
         search = LocalResponse(problem, 0.005, 1e-6, Budget.within(10))
         utilities, actions = problem.closure(problem.own)
         best, bound = float(utilities.sum()), search.bound
-        signals = Signals(
+        signals = OwnSignals(
             problem, search.hull.low, search.hull.width, search.candidates, search.hull.unit
         )
-        for columns in exchange(search.cells, signals, actions, bound, FOREVER):
+        for columns in local_search(search.regions, signals, actions, bound, FOREVER):
             value = float(problem.closure(columns)[0].sum())
             assert best < value <= bound + 1e-9
             assert np.abs(columns.sum(0) - 1).max() < 1e-9

@@ -1,12 +1,14 @@
-"""The receiver's reaction relaxed to a linear program: convex hulls, joint signal by joint signal.
+"""Hull relaxation: the receiver's reaction relaxed to a linear program by convex hulls.
 
-At every pair (own signal m, others' joint signal j) where more than one action can be optimal, the
-column `c_m` is split into one part per action, each part inside its action's cone. That is the
-smallest convex relaxation of the pair taken alone, so its optimum is an upper bound. Taking
-actions out of pairs (see `branching`) makes it exact.
+Let m be an own signal and j a joint signal of the others. If several actions may be optimal at the
+pair (m, j), it is open: its column `c_m` is split into one part per action, each inside that
+action's cone. This is the smallest convex relaxation of the pair alone, so the optimum is an upper
+bound. Taking actions out of pairs makes it exact (`branch_and_bound`).
 
-Variables, all between 0 and 1: `x (M, S)`, the columns as `c = low + width * x`; for every entry e
-(a pair and one of its candidate actions) its share `z_e` and its part of the columns `y_e (S,)`.
+Variables, all between 0 and 1: `x (M, S)`, the columns being `c = low + width * x`; for every entry
+e (an open pair and one of its candidate actions) its share `z_e` and its part of `c_m`, `y_e (S,)`.
+
+Shapes: as in `deviation`; `P` open pairs, `E` entries.
 """
 
 from dataclasses import dataclass
@@ -16,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnl.exact.deviation import SLACK, Deviation
-from dnl.exact.linear_program import Array, LinearProgram
-from dnl.exact.sparse import coo_matrix, csr_matrix
+from dnl.exact.linear_program import Array, LinearProgram, coo_matrix, csr_matrix
 from dnl.runtime.budget import Budget
 
-BYTES = 100  # that an entry of the matrix takes while it is put together
-SHARES = 4  # of the memory of one step, that the whole program may take
-RATE = 2e6  # entries a second that are put together and passed on
+BYTES_PER_NONZERO = 100  # of the matrix, while it is assembled
+MEMORY_STEPS = 4  # the program may take so many times the memory of one step
+NONZEROS_PER_SECOND = 2e6  # of the matrix: assembled and passed to the solver
 
 Taken = frozenset[int]  # entries taken out
 Total = Literal["policy", "posterior", "free"]
@@ -34,13 +35,13 @@ class Node:
 
     Attributes:
         bound: safe upper bound of the sender's utility, normalised.
-        columns: `(M, S)`, None where the solver gave none.
-        value: utility of `columns` on the closure of the cells; minus infinity without columns.
-        actions: `(M, J)` behind `value`.
+        columns: `(M, S)`; None if the solver gave none.
+        value: utility of `columns` if ties favour the sender; minus infinity without columns.
+        actions: `(M, J)` that give `value`.
         shares: `(E,)` of the entries.
         excess: `(P,)` by how much the relaxation overstates each pair's utility.
-        duals: `(rows,)` with which the bound was computed.
-        solved: False where the solver failed; the bound is valid anyway.
+        duals: `(rows,)` dual values with which the bound was computed.
+        solved: False if the solver failed; the bound is valid anyway.
     """
 
     bound: float
@@ -53,18 +54,18 @@ class Node:
     solved: bool
 
 
-class Hull:
-    """The relaxation over boxes of columns.
+class HullRelaxation:
+    """The relaxation over a box of columns.
 
     Args:
         deviation: the sender's program.
         low, width: `(M, S)`, corners and sizes of the boxes.
         candidates: `(M, J, A)`, `deviation.candidates` of the boxes.
-        total: what the columns add up to. `"policy"`: 1 in every state; `"posterior"`: one column
+        total: what the columns add up to. `"policy"`: 1 in every state. `"posterior"`: one column
             with `low = 0` adds up to 1 over the states, so parts sum to their shares (otherwise
-            parts are at most their shares); `"free"`: to anything.
-        unit: utilities inside the solver are in multiples of it; about the size of what can be
-            gained, so that the solver's tolerances are relative to that.
+            parts are at most their shares). `"free"`: anything.
+        unit: of utility inside the solver: about the largest possible gain, so that the solver's
+            tolerances are relative to it.
     """
 
     def __init__(
@@ -83,8 +84,8 @@ class Hull:
         self.pair_own, self.pair_other = np.nonzero(several)  # (P,) each
         pair_actions = candidates[self.pair_own, self.pair_other]  # (P, A)
         self.entry_pair, self.entry_action = np.nonzero(pair_actions)  # (E,) each
-        self.only = np.where(several, 0, candidates.argmax(2))  # (M, J) where one is left
-        # Utility per unit of column, from the pairs whose action is settled.
+        self.only = np.where(several, 0, candidates.argmax(2))  # (M, J) where not open
+        # Utility per unit of column from the pairs that are not open.
         self.slope = np.einsum("mj,js,mjs->ms", ~several, w, u.T[self.only])  # (M, S)
         own, other = self.pair_own[self.entry_pair], self.pair_other[self.entry_pair]
         self.at_low = w[other] * low[own]  # (E, S)
@@ -105,15 +106,17 @@ class Hull:
 
     @staticmethod
     def fits(candidates: NDArray[np.bool_], n_states: int, budget: Budget) -> bool:
-        """Whether the relaxation of candidates `(M, J, A)` can be stated within the budget."""
+        """Whether the budget suffices to state the relaxation of candidates `(M, J, A)`."""
         count = candidates.sum(2)
         count = count[count > 1]
         nonzeros = int((count * (count + 3) * (n_states + 1)).sum()) + candidates.size
-        return nonzeros <= min(SHARES * budget.memory // BYTES, RATE * budget.left)
+        return nonzeros <= min(
+            MEMORY_STEPS * budget.memory // BYTES_PER_NONZERO, NONZEROS_PER_SECOND * budget.left
+        )
 
     @property
     def n_pairs(self) -> int:
-        """`P`, pairs whose action is open."""
+        """`P`, the number of open pairs."""
         return len(self.pair_own)
 
     def set_prices(self, prices: Array) -> None:
@@ -124,12 +127,12 @@ class Hull:
         self.prices = prices
 
     def row_prices(self, node: Node) -> Array:
-        """`(S,)`: the prices of the rows of a policy behind the bound, per unit of column."""
+        """`(S,)`: dual values of a policy's rows, per unit of column."""
         size = self.width.max(0)
         return node.duals[: len(size)] * self.unit / np.where(size > 0, size, 1.0)
 
     def solve(self, taken: Taken, budget: Budget) -> Node:
-        """The relaxation without the entries `taken`."""
+        """Solve the relaxation without the entries `taken`."""
         keep = np.ones(self.n_entries)
         keep[list(taken)] = 0.0
         n_states = self.low.shape[1]
@@ -159,7 +162,7 @@ class Hull:
         return Node(bound, columns, value, actions, shares, excess, solution.prices, True)
 
     def settled(self, taken: Taken) -> NDArray[np.int64]:
-        """`(M, J)`: the actions where `taken` leaves one entry of every pair."""
+        """The actions `(M, J)` if `taken` leaves one entry of every pair."""
         left = np.ones(self.n_entries, dtype=bool)
         left[list(taken)] = False
         actions = self.only.copy()
@@ -168,7 +171,7 @@ class Hull:
         return actions
 
     def actions_of(self, node: Node) -> NDArray[np.int64]:
-        """`(M, J)`: the action with the largest share at every open pair."""
+        """`(M, J)`: at every open pair the action with the largest share."""
         order = np.lexsort((node.shares, self.entry_pair))
         last = np.flatnonzero(np.append(np.diff(self.entry_pair[order]), 1))
         actions = node.actions.copy()
@@ -178,26 +181,32 @@ class Hull:
     def _rows(self, total: Total, n_own: int, n_states: int) -> tuple[csr_matrix, Array, Array]:
         """All rows: `(matrix, lower, upper)`."""
         rows = _Rows(self.y_start + self.n_entries * n_states)
-        entries = np.arange(self.n_entries)
-        z = self.n_x + entries
-        y = self.y_start + entries[:, None] * n_states + np.arange(n_states)  # (E, S)
         x = np.arange(self.n_x).reshape(n_own, n_states)
+        z = self.n_x + np.arange(self.n_entries)
+        y = self.y_start + np.arange(self.n_entries * n_states).reshape(-1, n_states)  # (E, S)
+        self._add_totals(rows, total, x)
+        self._add_splits(rows, x, z, y)
+        self._add_sizes(rows, total, z, y)
+        self._add_cones(rows, z, y)
+        return rows.assemble()
 
-        # The columns add up.
+    def _add_totals(self, rows: "_Rows", total: Total, x: NDArray[np.int64]) -> None:
+        """The columns add up to `total`."""
+        n_states = x.shape[1]
         if total == "posterior":
             rows.add(np.zeros((1, n_states)), x, np.ones((1, n_states)), 1.0, 1.0)
         elif total == "policy":
             size = self.width.max(0)
             left = np.where(size > 0, 1 - self.low.sum(0), 0.0)  # else rounding
             size = np.where(size > 0, size, 1.0)
-            rows.add(
-                np.broadcast_to(np.arange(n_states), x.shape),
-                x,
-                self.width / size,
-                left / size,
-                left / size,
-            )
-        # The shares of a pair add up to 1, its parts to the column.
+            state = np.broadcast_to(np.arange(n_states), x.shape)
+            rows.add(state, x, self.width / size, left / size, left / size)
+
+    def _add_splits(
+        self, rows: "_Rows", x: NDArray[np.int64], z: NDArray[np.int64], y: NDArray[np.int64]
+    ) -> None:
+        """The shares of a pair add up to 1, its parts to the column."""
+        n_states = x.shape[1]
         one = np.ones(self.n_pairs)
         rows.add(self.entry_pair, z, np.ones(self.n_entries), one, one)
         pair_state = np.arange(self.n_pairs * n_states).reshape(self.n_pairs, n_states)
@@ -209,11 +218,17 @@ class Hull:
             zero,
             zero,
         )
-        # A part lies in its share of the box, or of the simplex.
+
+    def _add_sizes(
+        self, rows: "_Rows", total: Total, z: NDArray[np.int64], y: NDArray[np.int64]
+    ) -> None:
+        """A part lies in its share of the box, or of the simplex."""
+        n_states = y.shape[1]
         if total == "posterior":
-            none = np.zeros(self.n_entries)
+            entries = np.arange(self.n_entries)
             index = np.concatenate([np.repeat(entries, n_states), entries])
             sign = np.concatenate([np.ones(y.size), -np.ones(self.n_entries)])
+            none = np.zeros(self.n_entries)
             rows.add(index, np.concatenate([y.ravel(), z]), sign, none, none)
         else:
             part = np.arange(y.size)
@@ -224,18 +239,17 @@ class Hull:
                 np.full(y.size, -np.inf),
                 np.zeros(y.size),
             )
-        # A part lies in its action's cone: no other candidate of the pair is better there, by more
-        # than `SLACK`.
-        count = np.bincount(self.entry_pair, minlength=self.n_pairs)  # (P,)
-        start = np.cumsum(count) - count
-        rivals = count[self.entry_pair]  # (E,), itself among them
-        first = np.repeat(entries, rivals)
-        within = np.arange(len(first)) - np.repeat(np.cumsum(rivals) - rivals, rivals)
-        second = np.repeat(start[self.entry_pair], rivals) + within
-        first, second = first[first != second], second[first != second]
+
+    def _add_cones(self, rows: "_Rows", z: NDArray[np.int64], y: NDArray[np.int64]) -> None:
+        """A part lies in its action's cone.
+
+        No other candidate of the pair is better there by more than `SLACK`, nor of a higher rank if
+        the two tie anyway.
+        """
+        first, second = self._rivals()
         actions = self.entry_action[first], self.entry_action[second]
         better = self.deviation.ahead[actions]
-        if self.deviation.is_ranked:  # nor of a higher rank, where the two tie anyway
+        if self.deviation.is_ranked:
             other = self.pair_other[self.entry_pair[first]]
             ranked = self.deviation.ties.ranked[other, *actions]
             better = np.concatenate([better, self.deviation.rank_ahead[actions][ranked]])
@@ -247,13 +261,23 @@ class Hull:
         size = np.where(size > 0, size, 1.0)
         index = np.arange(len(first))
         rows.add(
-            np.concatenate([np.repeat(index, n_states), index]),
+            np.concatenate([np.repeat(index, y.shape[1]), index]),
             np.concatenate([y[first].ravel(), z[first]]),
             np.concatenate([(parts / size[:, None]).ravel(), share / size]),
             np.zeros(len(first)),
             np.full(len(first), np.inf),
         )
-        return rows.assemble()
+
+    def _rivals(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """All `C` ordered pairs of different entries of one pair of signals: `(C,)` each."""
+        count = np.bincount(self.entry_pair, minlength=self.n_pairs)  # (P,)
+        start = np.cumsum(count) - count
+        rivals = count[self.entry_pair]  # (E,), itself among them
+        first = np.repeat(np.arange(self.n_entries), rivals)
+        within = np.arange(len(first)) - np.repeat(np.cumsum(rivals) - rivals, rivals)
+        second = np.repeat(start[self.entry_pair], rivals) + within
+        different = first != second
+        return first[different], second[different]
 
 
 class _Rows:
@@ -273,13 +297,14 @@ class _Rows:
         lower: Array | float,
         upper: Array | float,
     ) -> None:
-        """Entries of a block whose rows count from 0; one bound per row."""
+        """Add a block by its entries; its rows count from 0. One bound per row."""
         self.blocks.append((row.ravel() + self.count, column.ravel(), value.ravel()))
         self.lower.append(np.atleast_1d(lower))
         self.upper.append(np.atleast_1d(upper))
         self.count += len(self.lower[-1])
 
     def assemble(self) -> tuple[csr_matrix, Array, Array]:
+        """`(matrix, lower, upper)`."""
         row, column, value = (np.concatenate(part) for part in zip(*self.blocks, strict=True))
         kept = value != 0
         matrix = coo_matrix(

@@ -1,8 +1,8 @@
-"""Each own signal alone: what its best column is worth at given prices of the states' rows.
+"""Lagrangian relaxation: each own signal alone, at prices of the rows that tie them together.
 
-The rows are all that ties the own signals together. Where a unit of each state's row has its price,
-every signal has a small program of its own. Together with the prices their bounds bound any policy
-(Lagrangian relaxation), often better than the hulls pair by pair.
+A policy's columns add up to 1 in every state; only these rows tie the own signals together. If
+each state's row has a price, every signal has a small program of its own. The prices plus the
+signals' bounds bound every policy, often better than the hulls of single pairs do.
 """
 
 from dataclasses import dataclass
@@ -12,29 +12,29 @@ from numpy.typing import NDArray
 
 from dnl.exact.branch_and_bound import maximise
 from dnl.exact.deviation import Deviation
-from dnl.exact.linear_program import ROUNDING, Array
-from dnl.exact.relaxation import Hull, Node
+from dnl.exact.hull_relaxation import HullRelaxation, Node
+from dnl.exact.linear_program import BOUND_ROUNDING, Array
 from dnl.exact.status import Status
 from dnl.runtime.budget import Budget
 
-PATIENCE = 15  # relaxations solved for one signal at given prices
+MAX_RELAXATIONS = 15  # solved for one signal at given prices
 
 
 @dataclass(frozen=True, eq=False)
 class Priced:
-    """What one own signal can be worth, its column's price subtracted.
+    """Columns of one own signal, valued by their utility less their price.
 
     Attributes:
-        columns: `(S,)` each, found on the way, best first.
-        bound: of every column, safe.
+        columns: `(S,)` each, those found, best first.
+        bound: safe upper bound of every column's value.
     """
 
     columns: list[Array]
     bound: float
 
 
-class Signals:
-    """The programs of the own signals; arguments as in `Hull`."""
+class OwnSignals:
+    """One program per own signal; arguments as in `HullRelaxation`."""
 
     def __init__(
         self,
@@ -47,7 +47,8 @@ class Signals:
         self.deviation = deviation
         each = [slice(m, m + 1) for m in range(len(low))]
         self.hulls = [
-            Hull(deviation, low[m], width[m], candidates[m], total="free", unit=unit) for m in each
+            HullRelaxation(deviation, low[m], width[m], candidates[m], total="free", unit=unit)
+            for m in each
         ]
 
     def __len__(self) -> int:
@@ -58,35 +59,35 @@ class Signals:
         return float(self.deviation.closure(column)[0].sum() - prices @ column)
 
     def bound(self, prices: Array, gap: float, budget: Budget) -> float:
-        """Of the utility of all policies in the box: the prices of the rows and what is above.
+        """Lagrangian bound of the utility of all policies in the box.
 
         Args:
-            prices: `(S,)` per unit of column; any are valid.
-            gap: that the bounds of all signals together may leave.
-            budget: of the search.
+            prices: `(S,)` per unit of column; the bound is valid for any.
+            gap: that all signals' searches together may leave.
+            budget: time and memory.
         """
         share = gap / len(self)
         worth = sum(self.price(m, prices, share, budget).bound for m in range(len(self)))
-        return float(prices.sum() + ROUNDING * np.abs(prices).sum()) + worth
+        return float(prices.sum() + BOUND_ROUNDING * np.abs(prices).sum()) + worth
 
     def price(
         self, own: int, prices: Array, gap: float, budget: Budget, above: float = -np.inf
     ) -> Priced:
-        """Look for columns of signal `own` worth more than `above`, for a while.
+        """Search for columns of signal `own` worth more than `above`.
 
         Args:
             own: index of the signal.
             prices: `(S,)` per unit of column.
-            gap: between the best column, or `above`, and the bound.
-            budget: of the search.
+            gap: between the best column, or `above`, and the bound at which the search ends.
+            budget: time and memory.
             above: a value.
         """
-        hull, best, seen = self.hulls[own], above, 0
+        hull, best, solved = self.hulls[own], above, 0
         found: list[tuple[float, Array]] = []
 
-        def improve(hull: Hull, node: Node) -> float:
-            nonlocal best, seen
-            seen += 1
+        def improve(hull: HullRelaxation, node: Node) -> float:
+            nonlocal best, solved
+            solved += 1
             if node.columns is not None and node.value > above:
                 found.append((node.value, node.columns[0]))
                 best = max(best, node.value)
@@ -94,7 +95,7 @@ class Signals:
 
         hull.set_prices(prices)
         outcome = maximise(
-            hull, gap, budget, improve, above, decided=lambda best, bound: seen > PATIENCE
+            hull, gap, budget, improve, above, decided=lambda best, bound: solved > MAX_RELAXATIONS
         )
         columns = [column for _, column in sorted(found, key=lambda pair: -pair[0])]
         # A column always exists: an infeasible program is a failure of the solver.

@@ -1,4 +1,4 @@
-"""What no profile can exceed: two other computations, attacks on the bounds, cases by hand."""
+"""Welfare ceilings: against two other computations, attacks on the bounds, hand-solved cases."""
 
 import dataclasses
 import itertools
@@ -15,6 +15,7 @@ from dnl.exact.recommendation import Recommendation
 from dnl.exact.welfare_ceiling import own_ceilings
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, prosecutor_game, synthetic_game
+from games.randomness import near_pure
 from tests.references import best_response as reference_exact
 from tests.references import simulation as reference
 from tests.references import ties as reference_ties
@@ -89,7 +90,7 @@ def tables(game: PersuasionGame) -> tuple[Array, Array, Array]:
 
 
 def planner(game: PersuasionGame, tolerance: float | None = None) -> float:
-    """The best plan, by an exact enumeration of what the receiver's tie rule lets it do.
+    """The best plan, by exact enumeration under the receiver's tie rule.
 
     With a tolerance: nobody gets less than under full revelation by more than that of its range.
     """
@@ -152,7 +153,7 @@ def test_participation_costs_something_in_some_of_the_cases() -> None:
 def test_any_profile_is_the_concave_envelope_at_the_prior(
     law: str, sizes: Sizes, seed: int
 ) -> None:
-    """By all vertices of the receiver's regions: no linear program for two states."""
+    """By all vertices of the action regions: two states need no linear program."""
     game = drawn(law, sizes, seed)
     prior, v, u = tables(game)
     envelope = reference_exact.two_states if len(prior) == 2 else reference_exact.three_states
@@ -171,8 +172,7 @@ def attacks(game: PersuasionGame) -> Tensor:
     loose = game.sample_policies(500, generator).double()
     sharp = loose**20 / (loose**20).sum(-1, keepdim=True)
     labels = torch.randint(game.n_signals, (500, *shape[:2]), generator=generator)
-    pure = torch.nn.functional.one_hot(labels, game.n_signals).double()
-    parts = [loose, sharp, pure, 0.999 * pure + 0.001 * loose, (1 - 1e-9) * pure + 1e-9 * loose]
+    parts = [loose, sharp, *(near_pure(labels, loose, noise) for noise in (0.0, 1e-3, 1e-9))]
     silent = torch.full(shape, 1 / game.n_signals, dtype=torch.float64)
     parts.append(silent[None])
     revealed = dnl.full_revelation(game).policies
@@ -201,7 +201,7 @@ def test_no_profile_gets_more(game: PersuasionGame, tie_break: str) -> None:
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("sizes", [(1, 3, 3, 3), (2, 3, 5, 3), (3, 4, 3, 4)])
 def test_a_profile_gets_as_much(sizes: Sizes, seed: int) -> None:
-    """With a signal for each action: the attacks have teeth, and the bound is not loose."""
+    """With a signal for each action the attacks come close, so the bound is not loose."""
     game = drawn("contested", sizes, seed)
     best = game.ex_ante_utility(attacks(game)).sum(1).max().item()
     assert best >= dnl.welfare_ceiling(game).any_profile - 1e-5 * welfare_range(game)
@@ -218,8 +218,8 @@ def test_no_certified_global_equilibrium_gets_more(
     make: Callable[[Sizes, int], PersuasionGame],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Out of all pure profiles, full revelation among them, and what the finder returns."""
-    monkeypatch.setattr("dnl.equilibria.response_walks.STARTS", 2)
+    """From all pure profiles, full revelation among them, and the finder's results."""
+    monkeypatch.setattr("dnl.equilibria.response_walks.MOST_WALKS", 2)
     game, (n_senders, n_signals, n_states, _) = make(sizes, seed), sizes
     maps = list(itertools.product(range(n_signals), repeat=n_states))
     labels = torch.tensor(list(itertools.product(maps, repeat=n_senders)))

@@ -1,4 +1,4 @@
-"""Full revelation: its value from plain loops, its code, and that nobody can deviate from it."""
+"""Full revelation: utilities against plain loops, the code, and that no deviation gains."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def game_with(
     prior: list[float] | None = None,
     seed: int = 0,
 ) -> PersuasionGame:
-    """A game whose receiver wants action `best[s]` in state s, by 1 to 2 more than any other."""
+    """A game in which action `best[s]` gives the receiver 1 to 2 more than any other in state s."""
     n_states, n_actions = len(best), max(best) + 1
     v = torch.rand(n_states, n_actions, dtype=torch.float64, generator=generator(seed))
     v[torch.arange(n_states), best] += 2
@@ -50,7 +50,7 @@ def assert_close(got: Tensor, expected: Tensor, atol: float = 1e-12) -> None:
 
 
 def check_profile(game: PersuasionGame, revelation: FullRevelation) -> list[tuple[int, ...]]:
-    """The profile is pure and earns the stated utilities; its codeword in each state `(S, N)`."""
+    """Check that the profile is pure and earns the stated utilities; return its code `(S, N)`."""
     policies = revelation.policies
     assert policies is not None
     assert policies.shape == (game.n_senders, game.n_states, game.n_signals)

@@ -1,4 +1,4 @@
-"""Exact optima of single leaders, exact gains of sellers: against vertices and grids, by hand."""
+"""A leader's exact optima and sellers' exact gains: against vertices, grids and hand solutions."""
 
 from typing import Any
 
@@ -105,7 +105,7 @@ def test_extremes_by_hand(name: str) -> None:
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_vertices_by_hand(name: str) -> None:
-    """The slow reference knows the same answers."""
+    """The slow reference gives the same answers."""
     game, lowest, highest = BY_HAND[name]
     assert vertex_extremes(game) == pytest.approx((lowest, highest), rel=0, abs=1e-12)
 
@@ -132,7 +132,7 @@ def test_no_decision_is_beyond_the_extremes(game: Single) -> None:
 
 
 def test_fine_grids_come_close() -> None:
-    """Two numbers make up these decisions, so that a grid of the simulator's can look at all."""
+    """These decisions are two numbers, so a grid in the simulator covers all of them."""
     side = torch.linspace(0, 1, 401, dtype=torch.float64)
     shares = torch.cartesian_prod(side, side)  # (B, 2)
     wages = torch.stack([shares, 1 - shares], -1).unsqueeze(1)  # (B, 1, O, M)
@@ -152,7 +152,7 @@ def test_fine_grids_come_close() -> None:
 
 
 def test_choices_withheld_by_ties_do_not_count() -> None:
-    """Actions alike to the agent: it takes the first, whatever the principal would like."""
+    """If the agent is indifferent everywhere, it takes the first action, not the principal's."""
     game = ContractGame([[1, 0], [1, 0], [0, 1]], [0, 0, 5], [1, 1], 1)
     best = dnl.follower_optimum(game)
     assert (best.utility, best.action) == (1.0, 0)
@@ -220,7 +220,7 @@ def test_gains_by_hand(game: PricingGame, prices: list[float], gains: list[float
 
 
 def market(n_sellers: int, n_types: int, seed: int) -> PricingGame:
-    """A game with costs above and below all prices and values beyond them and below 0."""
+    """A game with costs above and below all prices, and values above them and below 0."""
     g = torch.Generator().manual_seed(seed)
     values = 2 * torch.rand(n_types, n_sellers, dtype=torch.float64, generator=g) - 0.4
     weights = torch.rand(n_types, dtype=torch.float64, generator=g)
@@ -265,7 +265,7 @@ def test_gains_of_single_profiles_and_float32() -> None:
 
 
 def test_an_equilibrium_has_no_gain() -> None:
-    """Bertrand: both sell at cost, and nobody gains; above cost somebody undercuts."""
+    """Bertrand: if both sell at cost nobody gains; above cost somebody undercuts."""
     game = PricingGame([[1, 1], [0.8, 0.8]], [0.5, 0.5], [0.25, 0.25], 1)
     assert dnl.pricing_gain(game, at_prices(game, [0.25, 0.25])).tolist() == [0.0, 0.0]
     assert dnl.pricing_gain(game, at_prices(game, [0.5, 0.5])).max() > 0.2

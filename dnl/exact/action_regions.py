@@ -1,4 +1,12 @@
-"""One cell: the columns at which the receiver takes given actions."""
+"""Action regions: the columns at which the receiver takes given actions, as linear programs.
+
+An action region fixes the receiver's action at every pair of an own signal and a joint signal of
+the others. The columns at which the receiver takes these actions form a polytope: each action must
+lead its rivals, that is, be at least as good for the receiver. A lead is strict if the tie rule
+gives a tie to the rival. In a region the sender's utility is linear.
+
+Shapes: as in `deviation`; `P` open pairs, `C` leads.
+"""
 
 from dataclasses import dataclass, fields
 
@@ -6,39 +14,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dnl.exact.deviation import SLACK, Deviation
-from dnl.exact.linear_program import Array, LinearProgram
-from dnl.exact.sparse import csr_matrix, hstack, vstack
+from dnl.exact.linear_program import Array, LinearProgram, csr_matrix, hstack, vstack
 from dnl.runtime.budget import Budget
 
-EMPTY = 1e-9  # depth, as in `Cells.inside`, above which a cell has an inside
-FAINT = 1e-8  # entries of rows of size 1 that a solver may drop
-EXACT = 1e-13  # depth up to which it is 0 but for rounding: a tie at all columns of the cell
+MIN_DEPTH = 1e-9  # depth, as in `ActionRegions.inside`, above which a region has an inside
+DEPTH_ROUNDING = 1e-13  # depth up to which all columns of a region tie, but for rounding
+MIN_COEFFICIENT = 1e-8  # of rows scaled to size 1: the solver may drop smaller ones
 
 
 @dataclass(frozen=True, eq=False)
-class Optimum:
-    """Of one cell.
+class RegionOptimum:
+    """The best columns of one region.
 
     Attributes:
         columns: `(M, S)`.
-        prices: `(S,)`: what a little more of each state's row would be worth, normalised; the
-            linear program's dual values.
+        prices: `(S,)` dual values of the states' rows, normalised utility per unit of column.
     """
 
     columns: Array
     prices: Array
 
 
-class Cells:
-    """Linear programs over the cells of a box of columns.
+class ActionRegions:
+    """The action regions within a box of columns.
 
     Args:
         deviation: the sender's program.
         low, width: `(M, S)`, corners and sizes of the boxes.
-        pairs: `(P, 2)` own signal and others' joint signal of the pairs whose action is open; the
-            action of every other pair is the same in all of the box.
+        pairs: `(P, 2)` own signal and others' joint signal of the open pairs; every other pair has
+            the same action in all of the box.
         candidates: `(P, A)` which actions are open there.
-        unit: as in `Hull`.
+        unit: as in `HullRelaxation`.
         posterior: whether the columns are one posterior, which adds up to 1 over the states,
             instead of a policy, whose columns add up to 1 in every state.
     """
@@ -71,9 +77,9 @@ class Cells:
         self._left = left / size
         self._per_price = unit / size
 
-    def within(self, low: Array, width: Array) -> "Cells":
-        """The same cells in smaller boxes."""
-        return Cells(
+    def within(self, low: Array, width: Array) -> "ActionRegions":
+        """The same regions in smaller boxes."""
+        return ActionRegions(
             self.deviation, low, width, self.pairs, self.candidates, self.unit, self.posterior
         )
 
@@ -83,17 +89,18 @@ class Cells:
         margin: float,
         budget: Budget,
         free: NDArray[np.bool_] | None = None,
-    ) -> Optimum | None:
-        """The best columns at which the receiver takes `actions (M, J)`, or None where there are
-        none, or no time is left to find them.
+    ) -> RegionOptimum | None:
+        """The best columns at which the receiver takes `actions`.
 
         Args:
-            actions: wanted of the receiver.
-            margin: by which it must prefer them, in units of its ties and the mass, but where a tie
-                will do.
-            budget: the time to solve the program.
-            free: `(M,)` own signals on which it may do anything; they count for nothing, so they
-                take up no more than the others' margins leave over.
+            actions: `(M, J)`.
+            margin: of every strict lead, in units of the receiver's ties and the mass.
+            budget: time and memory.
+            free: `(M,)` own signals at which the receiver may do anything. They count as worth
+                nothing, so they get only what the others' margins leave.
+
+        Returns:
+            None if there are no such columns, or no time is left to find them.
         """
         problem = self.deviation
         if budget.over:
@@ -104,45 +111,38 @@ class Cells:
         if free is not None:
             slope[free] = 0.0
         n_sums = len(self._left)
-        program = LinearProgram(
-            (slope * self.width).ravel() / self.unit,
-            np.ones(slope.size),
-            vstack([self._sums, cone]).tocsr(),
-            np.concatenate([self._left, -at_low]),
-            np.concatenate([self._left, np.full(len(at_low), np.inf)]),
-        )
-        solution = program.solve(budget)
+        cost = (slope * self.width).ravel() / self.unit
+        solution = self._program(cost, cone, at_low).solve(budget)
         if solution.point is None:
             return None
         columns = self.low + self.width * solution.point.reshape(self.low.shape)
-        return Optimum(columns, solution.prices[:n_sums] * self._per_price)
+        return RegionOptimum(columns, solution.prices[:n_sums] * self._per_price)
 
     def is_reached(self, actions: NDArray[np.int64], budget: Budget) -> bool:
-        """Whether the receiver may take all of `actions (M, J)` at some columns of the box.
+        """Whether the receiver takes `actions (M, J)` at some columns of the box.
 
-        Not where its rule needs a strict preference and all columns of the cell are ties. True
-        where ties are near and not exact, as the simulator's tolerance may reach the cell, and
-        where the budget does not suffice to tell.
+        False if some lead must be strict and is a tie at all columns of the region. True if such
+        ties are near but not exact, since the simulator's tolerance may reach the region, and if
+        the budget does not suffice to tell.
         """
         found = self._inside(actions, budget)
-        if found is None or found[0] > EMPTY:
+        if found is None or found[0] > MIN_DEPTH:
             return True
         depth, _, leads = found
-        exact = abs(depth) <= EXACT and not self._is_faint(leads)
+        exact = abs(depth) <= DEPTH_ROUNDING and not self._has_tiny(leads)
         return not exact and self._is_near(leads, budget)
 
     def inside(self, actions: NDArray[np.int64], budget: Budget) -> tuple[float, Array] | None:
-        """The columns `(M, S)` that lie deepest inside of a cell, and a bound of all depths.
+        """A bound of the depth of a region, and its deepest columns `(M, S)`.
 
-        The depth is the smallest lead that the receiver's rule asks for, in units of the largest
-        entry of its row; at most 1, and 1 where the rule asks for none. Where actions tie in all of
-        the cell, and ranks decide, it is the lead in rank that the rule asks for. Below 0 where
-        some lead is negative at all columns. Actions that are nearly tied at every belief are not
-        compared.
+        The depth is the smallest strict lead, relative to the largest entry of its row: at most 1,
+        and 1 without strict leads. If two actions tie in all of the region and ranks decide, the
+        lead in rank counts. The depth is below 0 if some lead is negative at all columns. Actions
+        that are nearly tied at every belief are not compared.
 
         Returns:
-            None where the budget does not suffice. A depth of minus infinity where even the closed
-            cell is empty; the columns are then the corner of the box.
+            None if the budget does not suffice. A depth of minus infinity if even the closed region
+            is empty; the columns are then the corner of the box.
         """
         found = self._inside(actions, budget)
         return None if found is None else found[:2]
@@ -150,7 +150,7 @@ class Cells:
     def _inside(
         self, actions: NDArray[np.int64], budget: Budget
     ) -> tuple[float, Array, "_Leads"] | None:
-        """`inside`, and the leads that were asked for in the end."""
+        """As `inside`, with the leads that were required in the end."""
         if budget.over:
             return None
         leads = self._leads(actions, None)
@@ -159,45 +159,48 @@ class Cells:
             found = self._deepest(leads, False, budget)
             if found is None:
                 return None
-            if not abs(found[0]) <= EXACT or not leads.by_rank.any():
+            if not abs(found[0]) <= DEPTH_ROUNDING or not leads.by_rank.any():
                 return *found[:2], leads
-            # A lead that no columns have is a tie in all of the cell: there the rank decides.
+            # A lead that is 0 at all columns is a tie in all of the region: there ranks decide.
             every = self._deepest(leads, True, budget)
             if every is None:
                 return None
-            tied = leads.by_rank & leads.strict & (every[2] <= EMPTY)
+            tied = leads.by_rank & leads.strict & (every[2] <= MIN_DEPTH)
             if not tied.any():
                 return *found[:2], leads
             leads = leads.ranked_at(tied)
 
-    def _is_faint(self, leads: "_Leads") -> bool:
-        """Whether a lead is so small in some state that the solver takes it for none."""
-        entries = np.abs(self._rows(leads.pair, leads.lead)[0].data)
-        return bool((entries < FAINT).any())
-
-    def _is_near(self, leads: "_Leads", budget: Budget) -> bool:
-        """Whether there are columns at which no lead is below the simulator's tolerance."""
-        cone, at_low = self._rows(leads.pair, leads.lead + SLACK)
-        program = LinearProgram(
-            np.zeros(self.low.size),
-            np.ones(self.low.size),
-            vstack([self._sums, cone]).tocsr(),
+    def _program(self, cost: Array, cone: csr_matrix, at_low: Array) -> LinearProgram:
+        """Maximise `cost` over the columns of the box whose leads `cone` are at least 0."""
+        return LinearProgram(
+            cost,
+            np.ones(len(cost)),
+            vstack([self._sums, cone]),
             np.concatenate([self._left, -at_low]),
             np.concatenate([self._left, np.full(len(at_low), np.inf)]),
         )
-        solution = program.solve(budget)
+
+    def _has_tiny(self, leads: "_Leads") -> bool:
+        """Whether a lead has a coefficient so small that the solver may drop it."""
+        entries = np.abs(self._rows(leads.pair, leads.lead)[0].data)
+        return bool((entries < MIN_COEFFICIENT).any())
+
+    def _is_near(self, leads: "_Leads", budget: Budget) -> bool:
+        """Whether all leads hold up to the simulator's tie tolerance at some columns."""
+        cone, at_low = self._rows(leads.pair, leads.lead + SLACK)
+        solution = self._program(np.zeros(self.low.size), cone, at_low).solve(budget)
         return not (solution.solved and solution.bound == -np.inf)
 
     def _deepest(
         self, leads: "_Leads", each: bool, budget: Budget
     ) -> tuple[float, Array, Array] | None:
-        """Bound of the depth, columns, and depths `(C,)`: the smallest, or (`each`) of every lead.
+        """A bound of the depth, columns, and the depths of all leads `(C,)`.
 
-        The smallest may be below 0; it is the bound's where that is above `EMPTY`.
+        Maximises the smallest strict lead, or (`each`) the sum of all of them between 0 and 1.
         """
         cone, at_low = self._rows(leads.pair, leads.lead)
         n_variables, n_leads = self.low.size, len(at_low)
-        below = 0.0 if each else 1.0  # a variable is a depth and this
+        below = 0.0 if each else 1.0  # a variable is a depth plus this
         asked = np.flatnonzero(leads.strict)
         which = np.arange(len(asked)) if each else np.zeros(len(asked), dtype=np.int64)
         n_depths = len(asked) if each else 1
@@ -210,7 +213,7 @@ class Cells:
                     hstack([self._sums, csr_matrix((self._sums.shape[0], n_depths))]),
                     hstack([cone, depth]),
                 ]
-            ).tocsr(),
+            ),
             np.concatenate([self._left, -at_low - below * leads.strict]),
             np.concatenate([self._left, np.full(n_leads, np.inf)]),
         )
@@ -223,12 +226,12 @@ class Cells:
         point = solution.point[:n_variables].reshape(self.low.shape)
         depths[asked] = solution.point[n_variables:][which] - below
         smallest = float(depths[asked].min(initial=1.0))
-        # A bound that proves less than the point reaches is rounding of many rows.
+        # A tiny bound is rounding of many rows: then the depth that the point reaches is better.
         proven = solution.bound - below
-        return (proven if proven > EMPTY else smallest), self.low + self.width * point, depths
+        return (proven if proven > MIN_DEPTH else smallest), self.low + self.width * point, depths
 
     def _leads(self, actions: NDArray[np.int64], free: NDArray[np.bool_] | None) -> "_Leads":
-        """What the receiver must prefer where it takes `actions (M, J)`."""
+        """The leads of `actions (M, J)` over their rivals."""
         problem = self.deviation
         own, other = self.pairs.T
         wanted = actions[own, other]  # (P,)
@@ -251,7 +254,7 @@ class Cells:
         return leads.ranked_at(ranked)
 
     def _rows(self, pair: NDArray[np.int64], lead: Array) -> tuple[csr_matrix, Array]:
-        """Rows `cone @ x + at_low >= 0` that say that leads are at least 0, scaled to size 1."""
+        """Rows `cone @ x + at_low >= 0`: leads are at least 0; each row scaled to size 1."""
         own, other = self.pairs[pair].T
         mass = self.deviation.weights[other] * lead  # (C, S)
         inside = mass * self.width[own]
@@ -270,16 +273,16 @@ class Cells:
 
 @dataclass(frozen=True, eq=False)
 class _Leads:
-    """What the receiver must prefer, `C` times one action to another.
+    """`C` leads, each of one action over a rival at an open pair.
 
     Attributes:
-        pair: `(C,)` at which open pair of signals.
-        lead: `(C, S)` by how much the first action is ahead, state by state, in value or rank.
+        pair: `(C,)` index of the open pair.
+        lead: `(C, S)` receiver's value of the action less that of the rival, or its rank.
         strict: `(C,)` whether the lead must be above 0.
-        rank_lead: `(C, S)` by how much it is ahead in rank.
-        by_rank: `(C,)` whether a tie goes by rank; False where `lead` is one in rank.
-        later: `(C,)` whether the second action has the lower index.
-        near: `(C,)` whether the two are nearly tied at every belief, and the rule cannot be told.
+        rank_lead: `(C, S)` rank of the action less that of the rival.
+        by_rank: `(C,)` whether a tie goes by rank; False if `lead` is in rank itself.
+        later: `(C,)` whether the rival has the lower index.
+        near: `(C,)` whether the two are nearly tied at every belief: rounding decides.
     """
 
     pair: NDArray[np.int64]
@@ -291,11 +294,11 @@ class _Leads:
     near: NDArray[np.bool_]
 
     def part(self, kept: NDArray[np.bool_]) -> "_Leads":
-        """Some of them."""
+        """The leads where `kept (C,)`."""
         return _Leads(*(getattr(self, field.name)[kept] for field in fields(self)))
 
     def ranked_at(self, tied: NDArray[np.bool_]) -> "_Leads":
-        """With leads in rank beside those of `tied (C,)`, which need be no more than ties."""
+        """The same leads, but those `tied (C,)` may be ties; for each, one more lead in rank."""
         if not tied.any():
             return self
         still = ~tied
