@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnl.benchmark.evaluation import Stages
+from dnl.runtime.memory import SAMPLE_BYTES
 from dnl.runtime.tables import Key
 from dnl.surrogates.fitted import DTYPES
 from dnl.surrogates.registry import make_surrogate, network_shape, parameter_count
 
-SAMPLE_BYTES = 2**31  # of training profiles that are fitted together, at most
 # At most so many games, too: those of one (N, M, S) in the paper's grid. More should keep a GPU
 # busier (not measured), but no core: it takes as long for a game among 25 as for one among 5. And
 # what an interruption costs is up to a task, with 25 games and the paper's budget half an hour

@@ -17,12 +17,12 @@ import torch
 
 from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
 from dnl.learning_to_persuade.senders import InferenceSender, ModelSender, PlayConfig, Sender
+from dnl.runtime.memory import DRAW_BYTES
 from games import checks
+from games.memory import NUMBER_BYTES
 from games.randomness import stream
 from games.receivers import LearningReceiver, QLearningReceiver, ReinforceReceiver
 from games.surroundings import own_surroundings
-
-NUMBERS = 2**20  # uniforms held at once
 
 METHODS: dict[str, tuple[type[Sender], type[LearningReceiver]]] = {
     "model-r": (ModelSender, LearningReceiver),
@@ -116,7 +116,7 @@ def _play(
     cumulative = cumulative / cumulative[:, -1:]
     late = config.rounds - config.rounds // 10
     before = sender.intended()
-    block = max(1, NUMBERS // (5 * len(receivers)))
+    block = max(1, DRAW_BYTES // (5 * NUMBER_BYTES * len(receivers)))
     for start in range(0, config.rounds, block):
         size = (min(block, config.rounds - start), 5)
         drawn = [torch.rand(size, dtype=torch.float64, generator=one) for one in streams]

@@ -7,7 +7,7 @@ No step invents a clock of its own. A step that needs only a part of the time is
 import time
 from dataclasses import dataclass
 
-MEMORY = 2**28  # bytes that the arrays of one step may take: 256 MiB
+from dnl.runtime.memory import STEP_BYTES
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Budget:
     """
 
     deadline: float = float("inf")
-    memory: int = MEMORY
+    memory: int = STEP_BYTES
 
     @classmethod
     def within(cls, seconds: float) -> "Budget":

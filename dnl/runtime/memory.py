@@ -1,10 +1,21 @@
-"""Where memory does not suffice, less is done at a time."""
+"""How many bytes are held at a time, and what is done where memory does not suffice.
+
+Where a comment does not say otherwise, a number counts as one of double precision, so that single
+precision comes in the same parts.
+"""
 
 import gc
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
+
+STEP_BYTES = 2**28  # of the arrays of one step of a long computation: 256 MiB
+SAMPLE_BYTES = 2**31  # of training profiles, in the fit's own precision, fitted together
+SIMULATED_BYTES = 2**29  # of profiles that are simulated at a time
+DEVIATION_BYTES = {"cpu": 2**24, "cuda": 2**26}  # of sampled deviations
+PAIR_BYTES = 2**25  # of payoffs: profiles x pairs of states x actions
+DRAW_BYTES = 2**23  # of uniform draws
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from games import checks
+from games.memory import DRAW_BYTES, NUMBER_BYTES
 from games.persuasion.game import PersuasionGame
 from games.randomness import stream
 from games.receivers.base import BaseReceiver
 from games.receivers.learners import ALL, Bandit, Learner, QLearner, Reinforce
 
 TOGETHER = 4096  # contexts that learn side by side
-NUMBERS = 2**21  # uniforms held at once
 VISITS = 8000
 
 
@@ -87,7 +87,7 @@ class LearningReceiver(BaseReceiver):
         streams = [
             stream("receiver", self.seed, identity, number + i) for i in range(len(policies))
         ]
-        block = max(1, NUMBERS // (3 * max(1, sent.numel())))
+        block = max(1, DRAW_BYTES // (3 * NUMBER_BYTES * max(1, sent.numel())))
         for start in range(0, self.visits, block):
             size = (min(block, self.visits - start), self.game.n_signals, 3)
             drawn = [torch.rand(size, dtype=torch.float64, generator=one) for one in streams]
