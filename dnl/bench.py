@@ -1,7 +1,7 @@
-"""The main job: `python -m dnl.bench --senders 2 4`.
+"""The benchmark: `python -m dnl.bench --senders 2 4`.
 
-Fits every surrogate to every game of a grid, searches equilibria on it, verifies them on the true
-game and writes one table, figures and a summary.
+Fits every surrogate to every game of a grid, searches for equilibria on the surrogate, verifies
+them on the true game, and writes one table, figures and a summary.
 """
 
 import sys
@@ -29,19 +29,19 @@ def main(*, config: BenchConfig | None = None) -> int:
 
 
 def execute(plan: Plan, folder: ResultFolder, quiet: bool = False, place: Place = here) -> int:
-    """Compute what is missing, draw the figures, print the summary; the exit code.
+    """Compute the missing rows, draw the figures and print the summary.
 
     Args:
         plan: what to compute.
-        folder: where it goes.
-        quiet: no progress display and no summary.
+        folder: where the results go.
+        quiet: show no progress and no summary.
         place: where the tasks are computed.
 
     Returns:
-        0; 1 where a game failed; 130 where the run was interrupted.
+        The exit code: 0; 1 if a game failed; 130 if the run was interrupted.
     """
     try:
-        from dnl import plot  # here: matplotlib takes a second to load
+        from dnl import plot  # here: loading matplotlib takes a second
 
         run(folder, plan.stages, game_of, quiet, place)
         failed = [row for row in folder.rows.values() if row["status"] != "ok"]

@@ -9,12 +9,11 @@ from dnl.benchmark.runner import Place, here
 
 @contextmanager
 def place_of(workers: int | None, scheduler: str | None) -> Iterator[Place]:
-    """The place that a command line asks for.
+    """Start or find the workers of a run; without either argument, this process computes.
 
     Args:
-        workers: so many processes of this machine.
-        scheduler: the address of a Dask scheduler, whose workers are used. Without either, this
-            process computes.
+        workers: number of worker processes on this machine.
+        scheduler: address of a Dask scheduler whose workers compute.
     """
     if workers is None and scheduler is None:
         yield here

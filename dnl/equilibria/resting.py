@@ -14,7 +14,7 @@ from dnl.equilibria.partitions import pure_policies
 from dnl.runtime.budget import Budget
 from dnl.runtime.memory import PAIR_BYTES
 from games import PersuasionGame
-from games.memory import NUMBER_BYTES
+from games.chunk_sizes import NUMBER_BYTES
 
 MOST_SWEEPS = 30  # over senders and states before a batch is given up
 

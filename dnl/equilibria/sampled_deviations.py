@@ -8,7 +8,7 @@ from torch import Tensor
 from dnl.exact.tolerance import TOLERANCE, allowed_gain
 from dnl.runtime.memory import DEVIATION_BYTES
 from games import PersuasionGame, checks
-from games.memory import NUMBER_BYTES
+from games.chunk_sizes import NUMBER_BYTES
 from games.persuasion.game_stack import GameStack
 from games.randomness import stream
 

@@ -19,7 +19,7 @@ from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderPro
 from dnl.learning_to_persuade.senders import InferenceSender, ModelSender, PlayConfig, Sender
 from dnl.runtime.memory import DRAW_BYTES
 from games import checks
-from games.memory import NUMBER_BYTES
+from games.chunk_sizes import NUMBER_BYTES
 from games.randomness import stream
 from games.receivers import LearningReceiver, QLearningReceiver, ReinforceReceiver
 from games.surroundings import own_surroundings

@@ -1,7 +1,7 @@
-"""How many bytes are held at a time, and what is done where memory does not suffice.
+"""How many bytes a computation holds at a time, and what to do when memory runs out.
 
-Where a comment does not say otherwise, a number counts as one of double precision, so that single
-precision comes in the same parts.
+Numbers count as double precision unless a comment says otherwise, so that chunks have the same size
+in single precision.
 """
 
 import gc
@@ -22,22 +22,21 @@ R = TypeVar("R")
 
 
 def in_halves(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> list[R]:
-    """`function` of all items together; of halves, quarters and so on where that needs too much.
+    """Apply `function` to all items, or to halves, quarters and so on when memory runs out.
 
     Args:
-        function: items -> as many results, in order; an item's result does not depend on the
-            others.
+        function: maps items to their results, in order; a result does not depend on other items.
         items: at least one.
 
     Raises:
-        torch.OutOfMemoryError: if one item alone needs too much.
+        torch.OutOfMemoryError: if memory does not suffice for a single item.
     """
     try:
         return list(function(items))
     except torch.OutOfMemoryError:
         if len(items) == 1:
             raise
-    # Not while the error is handled: its traceback holds what has to be freed.
+    # Outside the except block: the traceback keeps tensors alive that must be freed.
     gc.collect()
     torch.cuda.empty_cache()
     half = len(items) // 2

@@ -10,7 +10,7 @@ from torch import Tensor
 from dnl.runtime.memory import SIMULATED_BYTES
 from dnl.runtime.parallel import spread
 from games import FollowerGame, PersuasionGame, stack
-from games.memory import NUMBER_BYTES
+from games.chunk_sizes import NUMBER_BYTES
 from games.randomness import stream
 from games.surroundings import own_surroundings
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from games import PersuasionGame, checks
+from games.chunk_sizes import NUMBER_BYTES, PROFILE_BYTES
 from games.files import write_text
-from games.memory import NUMBER_BYTES, PROFILE_BYTES
 
 MAX_ENTRIES = 2**24  # of a grid of policies or of a payoff table: 128 MiB in float64
 DIGITS = 12  # written after the leading digit of a sender's largest utility

@@ -19,7 +19,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from games.memory import NUMBER_BYTES, SCORE_BYTES
+from games.chunk_sizes import NUMBER_BYTES, SCORE_BYTES
 from games.persuasion import compiled
 from games.surroundings import full_precision, matrix_product
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from games import checks
-from games.memory import DRAW_BYTES, NUMBER_BYTES
+from games.chunk_sizes import DRAW_BYTES, NUMBER_BYTES
 from games.persuasion.game import PersuasionGame
 from games.randomness import stream
 from games.receivers.base import BaseReceiver

@@ -10,7 +10,7 @@ from dnl.equilibria.sampled_deviations import deviations_within, unrefuted
 from dnl.equilibria.verification import verify
 from dnl.runtime.memory import DEVIATION_BYTES
 from games import PersuasionGame, synthetic_game
-from games.memory import SCORE_BYTES
+from games.chunk_sizes import SCORE_BYTES
 from games.persuasion.game_stack import stack
 
 RADII = [1e-3, 0.005, 0.1, 0.7, 2.0, None]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from experiments.shared.plain import plain_utility
 from games import PersuasionGame, stack, synthetic_game
-from games.memory import SCORE_BYTES
+from games.chunk_sizes import SCORE_BYTES
 from games.persuasion import compiled
 from tests.games.persuasion.test_persuasion import (
     DTYPES,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from games import PersuasionGame
-from games.memory import SCORE_BYTES
+from games.chunk_sizes import SCORE_BYTES
 from tests.games.persuasion.test_persuasion import (
     DTYPES,
     SIZES,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from games import PersuasionGame, prosecutor_game, stack
-from games.memory import SCORE_BYTES
+from games.chunk_sizes import SCORE_BYTES
 from games.persuasion import simulation
 from tests.references import simulation as reference
 

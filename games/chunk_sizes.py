@@ -1,6 +1,6 @@
 """How many bytes the simulators hold at a time.
 
-A number counts as one of double precision, so that single precision comes in the same parts.
+Numbers count as double precision, so that chunks have the same size in single precision.
 """
 
 NUMBER_BYTES = 8
