@@ -1,24 +1,19 @@
-"""The main job: `python -m dnl.bench --senders 2 4`.
+"""The benchmark: `python -m dnl.bench --senders 2 4`.
 
-Fits every surrogate to every game of a grid, searches equilibria on it, verifies them on the true
-game and writes one table, figures and a summary.
+Fits every surrogate to every game of a grid, searches for equilibria on the surrogate, verifies
+them on the true game, and writes one table, figures and a summary.
 """
 
-import shlex
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
-from dnl.benchmark.plan import BenchConfig, Plan, make_plan
-from dnl.benchmark.rows import ResultFolder
+from dnl.benchmark.places import place_of
+from dnl.benchmark.plan import BenchConfig, Plan, game_of, make_plan
+from dnl.benchmark.rows import ERRORS, RESULTS, ResultFolder
 from dnl.benchmark.runner import Place, here, run
 from dnl.reporting.benchmark_text import summarise
 from dnl.runtime import cli, interruption
 from dnl.runtime.records import fresh_folder
-from dnl.runtime.tables import Key
-from games import PersuasionGame, synthetic_game
 
 PAPER_COMMAND = "python -m dnl.bench --senders 2 4 --preset paper"
 
@@ -27,40 +22,23 @@ def main(*, config: BenchConfig | None = None) -> int:
     """Benchmark surrogates and equilibria on random multi-sender persuasion games."""
     config = config or BenchConfig()
     plan = make_plan(config)
-    with place_of(config) as place:
+    with place_of(config.workers, config.scheduler) as place:
         path = config.out or fresh_folder(Path("results"), "bench")
         folder = ResultFolder(path, plan.configuration(), plan.order, config.resume)
         return execute(plan, folder, config.quiet, place)
 
 
-@contextmanager
-def place_of(config: BenchConfig) -> Iterator[Place]:
-    """Where the tasks are computed: in this process, or by Dask's workers."""
-    if config.workers is None and config.scheduler is None:
-        yield here
-        return
-    from dnl.benchmark import cluster  # here: an optional extra
-
-    chosen = (
-        cluster.workers_of(config.scheduler)
-        if config.scheduler is not None
-        else cluster.local_workers(config.workers or 1)
-    )
-    with chosen as client:
-        yield partial(cluster.on_workers, client)
-
-
 def execute(plan: Plan, folder: ResultFolder, quiet: bool = False, place: Place = here) -> int:
-    """Compute what is missing, draw the figures, print the summary; the exit code.
+    """Compute the missing rows, draw the figures and print the summary.
 
     Args:
         plan: what to compute.
-        folder: where it goes.
-        quiet: no progress display and no summary.
+        folder: where the results go.
+        quiet: show no progress and no summary.
         place: where the tasks are computed.
 
     Returns:
-        0; 1 where a game failed; 130 where the run was interrupted.
+        The exit code: 0; 1 if a game failed; 130 if the run was interrupted.
     """
     try:
         from dnl.reporting.benchmark_figures import draw  # here: matplotlib loads slowly
@@ -70,35 +48,22 @@ def execute(plan: Plan, folder: ResultFolder, quiet: bool = False, place: Place 
         figures = draw(folder.path) if len(failed) < len(folder.rows) else []
     except KeyboardInterrupt:
         told = interruption.word().capitalize()
+        again = cli.resume_command("dnl.bench", sys.argv[1:], folder.path)
         print(
             f"\n{told}: {len(folder.rows)} of {len(folder.order)} rows are finished in "
-            f"{folder.path}.\nGo on with: {resume_command(sys.argv[1:], folder.path)}",
+            f"{folder.path}.\nGo on with: {again}",
             file=sys.stderr,
         )
         return cli.INTERRUPTED
     if not quiet:
         print(summarise(folder.frame()))
-        print(f"Table:   {folder.path / 'results.csv'}")
+        print(f"Table:   {folder.path / RESULTS}")
+        if failed:
+            print(f"Errors:  {folder.path / ERRORS} (tracebacks of the {len(failed)} failed rows)")
         if figures:
             print(f"Figures: {figures[0].parent}/ ({', '.join(f.name for f in figures)})")
         print(f"The paper's whole benchmark (best on a GPU): {PAPER_COMMAND}")
     return 1 if failed else 0
-
-
-def game_of(key: Key) -> PersuasionGame:
-    """The game of a row: its instance number is the game's seed."""
-    law, n_senders, n_signals, n_states, n_actions, instance = key[:6]
-    return synthetic_game(n_senders, n_signals, n_states, n_actions, seed=instance, law=law)
-
-
-def resume_command(arguments: Sequence[str], path: Path) -> str:
-    """The command line that takes up this run again."""
-    kept = list(arguments)
-    if "--out" not in kept and not any(a.startswith("--out=") for a in kept):
-        kept += ["--out", str(path)]
-    if "--resume" not in kept:
-        kept.append("--resume")
-    return shlex.join(["python", "-m", "dnl.bench", *kept])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from games.chunk_sizes import NUMBER_BYTES
+
 
 def stream(name: str, *identity: object) -> torch.Generator:
     """A fresh CPU generator for the stream `name` of `identity`.
@@ -43,16 +45,16 @@ def uniform_distributions(size: tuple[int, ...], generator: torch.Generator | No
 
 
 def uniform_blocks(
-    streams: Sequence[torch.Generator], rounds: int, size: tuple[int, ...], max_numbers: int
+    streams: Sequence[torch.Generator], rounds: int, size: tuple[int, ...], max_bytes: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Uniform numbers for many rounds, in blocks of at most about `max_numbers`.
+    """Uniform numbers for many rounds, in blocks of at most about `max_bytes`.
 
     Each stream draws its own rounds in order, so neither blocks nor other streams change its draws.
 
     Yields:
         the first round of a block, and its numbers `(rounds, len(streams), *size)`, float64.
     """
-    block = max(1, max_numbers // (len(streams) * math.prod(size)))
+    block = max(1, max_bytes // (NUMBER_BYTES * len(streams) * math.prod(size)))
     for start in range(0, rounds, block):
         shape = (min(block, rounds - start), *size)
         drawn = [torch.rand(shape, dtype=torch.float64, generator=one) for one in streams]

@@ -1,1 +1,1 @@
-"""The main job: which games, how each is evaluated, where, and the table of results."""
+"""The benchmark: which games are run, how each is evaluated, where, and the table of results."""

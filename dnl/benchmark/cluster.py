@@ -1,7 +1,7 @@
-"""The tasks of a run on many processes or machines, through Dask distributed.
+"""Compute the tasks of a run in many processes or on many machines, with Dask distributed.
 
-This is the only file that imports Dask. What is sent to a worker is `prepare` and `compute` of
-`dnl.benchmark.runner`, so that a row is the same wherever it was computed.
+This is the only file that imports Dask. Workers call `prepare` and `compute` of
+`dnl.benchmark.runner`, so a row is the same wherever it is computed.
 """
 
 import asyncio
@@ -19,8 +19,7 @@ import torch
 
 from dnl import __version__
 from dnl.benchmark.evaluation import Baseline, Stages
-from dnl.benchmark.rows import KEYS
-from dnl.benchmark.runner import MakeGame, Report, compute, prepare
+from dnl.benchmark.runner import Failure, MakeGame, Report, compute, prepare
 from dnl.benchmark.tasks import Task
 from dnl.runtime import interruption
 from dnl.runtime.records import Row
@@ -36,13 +35,12 @@ except ImportError as error:
     ) from error
 
 CONNECT_SECONDS = 5
-CHECK_SECONDS = 2.0  # between two looks at the workers
-START_SECONDS = (
-    600.0  # a worker that takes longer to start is started anew; without any, a run ends
-)
-LOOPBACK = "127.0.0.1:0"  # of this machine only, any port: there may be another run
-# How many workers may die with a task before it is given up. On one's own machine that is for want
-# of memory, again and again, or by somebody's hand, once: more tries would only take longer.
+CHECK_SECONDS = 2.0  # between two checks of the workers
+# A worker that takes longer to start is replaced; a run without workers for longer ends.
+START_SECONDS = 600.0
+LOOPBACK = "127.0.0.1:0"  # this machine only, any port: another run may have a dashboard, too
+# Workers that may die during a task before it is given up. On one's own machine they either run out
+# of memory every time, or somebody kills one once: more attempts would only take longer.
 ALLOWED_FAILURES = 3
 TRIM = "MALLOC_TRIM_THRESHOLD_"
 _LOCK = Lock()
@@ -50,16 +48,16 @@ _LOCK = Lock()
 
 @contextmanager
 def local_workers(count: int) -> Iterator[Client]:
-    """`count` processes of this machine, one thread each.
+    """Start `count` worker processes on this machine, with one thread each.
 
-    A worker that dies is replaced, and what it was to do is done again.
+    A worker that dies is replaced, and its tasks are computed again.
     """
-    # Dask gives up a worker that is not back after "lost-worker-timeout", and one that is killed
-    # while it starts; `_restored` brings it back.
-    # No limit of memory, as there is none without workers: Dask's own would pause and kill a worker
-    # at its share of the machine. No warnings: those about a worker that was replaced, or stopped
-    # in its work by Ctrl-C, ask nobody to do anything. Nor does a worker give its memory back after
-    # every operation, as Dask would have it: training would take up to twice as long.
+    # Dask gives up a worker that does not return within "lost-worker-timeout", or that is killed
+    # while it starts; `_restored` replaces it.
+    # There is no memory limit, as without workers: Dask's would pause and kill a worker that takes
+    # more than its share of the machine. Warnings are off: those about a worker that was replaced,
+    # or interrupted by Ctrl-C, call for no action. And a worker keeps freed memory: Dask's default,
+    # to return it after every operation, makes training take up to twice as long.
     with ExitStack() as stack:
         stack.enter_context(
             dask.config.set(
@@ -69,7 +67,7 @@ def local_workers(count: int) -> Iterator[Client]:
                 }
             )
         )
-        # A cluster that is interrupted while it starts cannot be closed in order.
+        # A cluster that is interrupted while it starts cannot be closed properly.
         with interruption.held_back(patient=False):
             cluster = stack.enter_context(
                 LocalCluster(
@@ -96,16 +94,16 @@ def local_workers(count: int) -> Iterator[Client]:
 def _watch(cluster: LocalCluster, count: int, ended: Event) -> None:
     dead: set[object] = set()
     while not ended.wait(CHECK_SECONDS):
-        with suppress(Exception):  # it is being closed, or tried again
+        with suppress(OSError, RuntimeError):  # it is closing, or the next check tries again
             dead = cluster.sync(_restored, cluster, count, dead)
 
 
 async def _restored(cluster: LocalCluster, count: int, dead: set[object]) -> set[object]:
-    """Replace the workers that are still without a process, and return those that are now."""
+    """Replace workers in `dead` that still have no process; return those without one now."""
     gone = {name for name, nanny in cluster.workers.items() if not nanny.is_alive()}
     for name in gone & dead:
         nanny = cluster.workers.pop(name)
-        with suppress(Exception):
+        with suppress(OSError, RuntimeError):
             await asyncio.wait_for(nanny.close(), CONNECT_SECONDS)
     cluster.scale(count)
     return gone - dead
@@ -113,21 +111,21 @@ async def _restored(cluster: LocalCluster, count: int, dead: set[object]) -> set
 
 @contextmanager
 def workers_of(address: str) -> Iterator[Client]:
-    """The workers, now and later, of the Dask scheduler at `address`.
+    """Connect to the Dask scheduler at `address`; its workers may come and go.
 
-    How many workers may die with a task is the scheduler's own setting: where they are lent for
-    some hours only, more than on one's own machine (see docs/many_machines.md).
+    How many workers may die during a task is the scheduler's own setting: more than on one's own
+    machine where workers are lent for some hours only (see docs/many_machines.md).
 
     Raises:
-        ValueError: if none answers there, or one without this version of this library, or one with
-            such workers.
+        ValueError: if no scheduler answers there, or if the scheduler or a worker does not have
+            this version of this library.
     """
     try:
         kind = asyncio.run(asyncio.wait_for(_kind(address), CONNECT_SECONDS))
         if kind != "Scheduler":
             raise ValueError(f"that is a {kind}")
         client = Client(address, timeout=CONNECT_SECONDS)
-    except Exception as error:  # what is no scheduler may answer anything
+    except Exception as error:  # another kind of server may answer anything
         reason = str(error) or f"no answer within {CONNECT_SECONDS} seconds"
         raise ValueError(
             f"scheduler must be the address of a running Dask scheduler, got {address!r}: {reason}"
@@ -152,16 +150,16 @@ async def _kind(address: str) -> str:
 
 
 def _check_workers(client: Client, known: set[str]) -> set[str]:
-    """The addresses of the workers, of which those not `known` are asked for their version.
+    """The addresses of the workers; those that are not `known` are asked for their version.
 
     Raises:
-        ValueError: if one has another version of this library, or none.
+        ValueError: if a worker has another version of this library, or none.
     """
     present = set(client.scheduler_info(n_workers=-1)["workers"])
     new = sorted(present - known)
     answers = client.run(_version, workers=new, on_error="return") if new else {}
     for address, answer in answers.items():
-        if isinstance(answer, OSError):  # it has gone meanwhile
+        if isinstance(answer, OSError):  # it has left in the meantime
             present.discard(address)
         elif answer != __version__:
             there = f"none ({answer})" if isinstance(answer, BaseException) else answer
@@ -175,20 +173,20 @@ def _check_workers(client: Client, known: set[str]) -> set[str]:
 def on_workers(
     client: Client, tasks: Sequence[Task], stages: Stages, make_game: MakeGame, report: Report
 ) -> Iterator[tuple[Task, list[Row]]]:
-    """Tasks and their rows, in the order in which workers finish them.
+    """Compute tasks on workers; yield each with its rows, in the order in which they finish.
 
     A task whose workers died too often has rows of status "error", which a resumed run computes.
-    `report` is for what is under way in this process, where nothing is.
+    `report` is never called: it reports tasks that run in this process.
 
     Raises:
-        OSError: if the scheduler is lost, or all of this machine's workers are.
+        OSError: if the connection to the scheduler, or every worker of this machine, is lost.
         ValueError: if a worker cannot load the tasks.
     """
     running: dict[Future[list[Row]], Task] = {}
     finished: SimpleQueue[Future[list[Row]]] = SimpleQueue()
     for games, same in groupby(tasks, key=lambda task: task.games):
-        # pure=False: a name of its own, so that nobody else's result on the scheduler is taken for
-        # it. No retries: `compute` makes a row of what raises, and it would raise again.
+        # pure=False gives the task a unique name, so that it never takes a result of another run.
+        # No retries: `compute` turns exceptions into rows, and they would be raised again.
         prepared = client.submit(_prepare, games, stages, make_game, pure=False)
         for task in same:
             running[client.submit(_compute, task, prepared, stages, pure=False)] = task
@@ -202,7 +200,7 @@ def on_workers(
         except Empty:
             workers.look()
             continue
-        task = running.pop(future)  # and with it the scheduler's copy of the result
+        task = running.pop(future)  # frees the scheduler's copy of the result, too
         if future.cancelled():
             raise OSError(
                 "the scheduler was lost, or cannot load the tasks: finished rows are kept, "
@@ -210,8 +208,8 @@ def on_workers(
             )
         error = future.exception()
         if isinstance(error, KilledWorker):
-            yield task, _lost(task, stages, error)
-        elif error is not None:  # `prepare` and `compute` raise none
+            yield task, [Failure.of(error).row(key, stages) for key in task.keys]
+        elif error is not None:  # `prepare` and `compute` raise no exceptions
             raise ValueError(
                 f"workers must be able to load the tasks, got {type(error).__name__}: {error}: "
                 "finished rows are kept"
@@ -221,25 +219,25 @@ def on_workers(
 
 
 class _Workers:
-    """The workers of a run that goes on, looked at while nothing is finished."""
+    """Checks the workers of a run while no task finishes."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.known: set[str] = set()
-        self.missed: float | None = None  # since when there has been none
+        self.missed: float | None = None  # since when there have been no workers
 
     def look(self) -> None:
-        """See that there are workers, and that they have this version.
+        """Check that there are workers, and that they have this version of the library.
 
         Raises:
-            OSError: if the scheduler is lost, or there was no worker for `START_SECONDS` on this
-                machine; somebody else's scheduler may be waited for.
+            OSError: if this machine had no worker for `START_SECONDS`; on another scheduler, the
+                run waits for workers.
             ValueError: as `_check_workers`.
         """
         try:
             self.known = _check_workers(self.client, self.known)
         except OSError:
-            return  # futures are cancelled if it does not come back
+            return  # if the scheduler does not return, futures are cancelled
         if self.known:
             self.missed = None
             return
@@ -256,9 +254,9 @@ class _Workers:
 
 
 class _Uninterrupted(WorkerPlugin):
-    """Ctrl-C in a terminal reaches all of its processes: only the one that started them answers.
+    """Ignore Ctrl-C, which a terminal sends to all processes: the main process handles it.
 
-    Nor does a worker complain that the others have gone, when the command ends.
+    When the command ends, workers do not log that their connections close either.
     """
 
     def setup(self, worker: object) -> None:
@@ -272,32 +270,27 @@ def _is_no_farewell(record: logging.LogRecord) -> bool:
 
 
 def _version() -> str:
-    import dnl  # that of the process that this is called in
+    import dnl  # in the process of the scheduler or worker
 
     return dnl.__version__
 
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One task at a time, on one thread, however many threads the worker was given.
+    """Run one task at a time, on one thread, however many threads the worker has.
 
-    Tasks do not share a process: initialisation sets the seed of the whole process.
+    Tasks must not overlap in a process: initialisation sets the seed of the whole process.
     """
     with _LOCK:
         torch.set_num_threads(1)
         yield
 
 
-def _prepare(games: Sequence[Key], stages: Stages, make_game: MakeGame) -> list[Baseline | str]:
+def _prepare(games: Sequence[Key], stages: Stages, make_game: MakeGame) -> list[Baseline | Failure]:
     with _alone():
         return prepare(games, stages, make_game)
 
 
-def _compute(task: Task, prepared: Sequence[Baseline | str], stages: Stages) -> list[Row]:
+def _compute(task: Task, prepared: Sequence[Baseline | Failure], stages: Stages) -> list[Row]:
     with _alone():
         return compute(task, prepared, stages)
-
-
-def _lost(task: Task, stages: Stages, error: KilledWorker) -> list[Row]:
-    failed = {"status": "error", "seed": stages.seed, "error": f"KilledWorker: {error}"}
-    return [dict(zip(KEYS, key, strict=True)) | failed for key in task.keys]

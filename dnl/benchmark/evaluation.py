@@ -1,7 +1,7 @@
-"""From games to finished rows: fit, find candidates, verify, compare.
+"""From games to rows of the table: fit surrogates, ascend them, verify where that ends.
 
 Games whose networks have one shape go through the stages together. What does not depend on the
-surrogate (starts, full revelation, no information) is computed once per group.
+surrogate (starts, full revelation, no information) is computed once.
 """
 
 import time
@@ -31,17 +31,17 @@ from games.randomness import stream
 
 @dataclass(frozen=True)
 class Stages:
-    """Settings of every stage; the defaults are the paper's.
+    """The settings of all stages; the defaults are the paper's.
 
     Attributes:
-        fit, solver: see there.
+        fit, solver: see `FitConfig` and `ExtragradientConfig`.
         starts: random starting profiles per game.
         radius: of the local equilibria.
         deviations: sampled deviations per sender and entry of its policy (times S * M in all).
-        exact: decide exactly, too, what sampling does not refute.
-        finish: so many of the best end points (and starts) are walked to rest by exact best
-            responses within a shrinking radius, and certified.
-        seed: of every stream but the game's.
+        exact: also decide profiles exactly that sampling does not refute.
+        finish: number of best end points (and starts) that exact best responses within a shrinking
+            radius then improve until they rest and are certified.
+        seed: of all random streams except the game's.
     """
 
     fit: FitConfig = field(default_factory=FitConfig)
@@ -63,12 +63,12 @@ class Stages:
 
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """What is known of a game before any surrogate.
+    """The part of a game's results that does not depend on the surrogate.
 
     Attributes:
         game: the game.
         starts: `(B, N, S, M)` random profiles, float64 on the CPU.
-        columns: the table's columns on starts, full revelation and no information.
+        columns: values of the table for starts, full revelation and no information.
     """
 
     game: PersuasionGame
@@ -77,8 +77,8 @@ class Baseline:
 
 
 def baselines(games: Sequence[PersuasionGame], stages: Stages) -> list[Baseline]:
-    """Draw the starts of games that can be fitted together, and verify them."""
-    # Tensors of their own: what is sent to a worker of a part of a larger one is the whole.
+    """Draw and verify the starts of games that can be fitted together."""
+    # One tensor per game: pickling a slice for a worker would send the whole tensor.
     starts = [
         game.sample_policies(stages.starts, stream("starts", stages.seed, game.identity))
         for game in games
@@ -88,7 +88,7 @@ def baselines(games: Sequence[PersuasionGame], stages: Stages) -> list[Baseline]
 
 
 def _baseline(game: PersuasionGame, starts: Tensor, passed: Tensor, stages: Stages) -> Baseline:
-    """`game` with its starts, of which `passed (B,)`, beside full revelation and no information."""
+    """The baseline of `game`; sampling does not refute its starts where `passed (B,)`."""
     utilities = game.ex_ante_utility(starts)
     revealed = full_revelation(game).utilities
     silent = game.no_information()
@@ -122,10 +122,9 @@ def evaluate(
     on_epoch: Callable[[int, int], None] | None = None,
     samples: Sample = sample,
 ) -> list[Row]:
-    """Fit `surrogate` to every game, ascend it from the starts, verify where that ends.
+    """Fit `surrogate` to every game, ascend it from the starts, and verify the end points.
 
-    Where memory does not suffice, fewer games are fitted or verified together, or fewer starts
-    ascend.
+    If memory runs out, fewer games are fitted or verified at once, or fewer starts ascend at once.
 
     Args:
         baselines: of games that can be fitted together.
@@ -183,7 +182,7 @@ def evaluate(
 
 
 def _passed(games: Sequence[PersuasionGame], policies: Tensor, stages: Stages) -> Tensor:
-    """Which of `policies (G, B, N, S, M)` sampled verification does not refute: `(G, B)` bool."""
+    """Which `policies (G, B, N, S, M)` sampled verification does not refute: `(G, B)` bool."""
     deviations = stages.deviations * policies.shape[-2:].numel()
     on_device = policies.to(pick_device(stages.fit.device))
     passed = torch.zeros(policies.shape[:2], dtype=torch.bool)
@@ -202,10 +201,10 @@ def _passed(games: Sequence[PersuasionGame], policies: Tensor, stages: Stages) -
 
 
 def _decided(game: PersuasionGame, policies: Tensor, passed: Tensor, stages: Stages) -> Row:
-    """Columns of the exact decision on `policies (B, N, S, M)` that `passed (B,)` sampling."""
+    """The columns of exact verification, of `policies (B, N, S, M)` that `passed (B,)` sampling."""
     row: Row = {}
     welfare = game.ex_ante_utility(policies).sum(1)
-    # On torch's threads: all cores, unless told otherwise, and a cluster's workers are told one.
+    # As many threads as torch has: all cores by default, one in a worker of a cluster.
     threads = torch.get_num_threads()
     if stages.exact:
         verdicts = decide_many(game, policies[passed].unbind(), stages.radius, workers=threads)

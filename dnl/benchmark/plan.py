@@ -1,4 +1,4 @@
-"""What a benchmark runs: the command line's configuration, the presets, and the plan they make."""
+"""What a benchmark runs: the options of the command, the presets, and the resulting plan."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from dnl.runtime.tables import Key
 from dnl.surrogates.fitted import FitConfig
 from dnl.surrogates.registry import PAPER_SURROGATES, SURROGATES, check_surrogate
 from dnl.training.recipes import RECIPE_NAMES
-from games import LAWS, checks
+from games import LAWS, PersuasionGame, checks, synthetic_game
 
 T = TypeVar("T")
-# More than this is a slip of the finger: no memory holds the networks, no life the run.
+# Larger runs are typing errors: their networks fit no memory, and they would take years.
 MOST_ENTRIES = 10**6  # of a profile, senders x signals x states, and of a sender's utility
 MOST_ROWS = 10**7  # of a table
 Size = tuple[int, int, int]  # (M, S, A)
@@ -27,11 +27,11 @@ Size = tuple[int, int, int]  # (M, S, A)
 
 @dataclass(frozen=True)
 class Preset:
-    """A grid and its budget: what the command line leaves out."""
+    """A grid of games and its budget: the values of options that are not given."""
 
     law: tuple[str, ...]
     sizes: tuple[Size, ...]
-    axis: tuple[int, ...]  # values of the axes that --signals, --states, --actions leave out
+    axis: tuple[int, ...]  # values of those of --signals, --states, --actions that are not given
     instances: int
     samples: int
     epochs: int
@@ -70,34 +70,34 @@ PRESETS = {
 @Parameter(name="*")
 @dataclass(frozen=True)
 class BenchConfig:
-    """What to run. Whatever is left out comes from the preset.
+    """What to run. Options that are not given come from the preset.
 
     Attributes:
         senders: Numbers of senders.
         preset: "quick" (minutes on two cores) or "paper" (the whole benchmark of the paper).
-        law: Laws of the random games, "paper" and "contested": one or both.
-        signals: Signals per sender. Naming any of signals, states, actions takes their product;
-            axes that are left out take 2 4 (quick) or 2 4 6 8 10 (paper).
+        law: Laws of the random games: "paper", "contested" or both.
+        signals: Signals per sender. If any of signals, states, actions is given, all combinations
+            are run; those not given take 2 4 (quick) or 2 4 6 8 10 (paper).
         states: Numbers of states.
         actions: Numbers of actions.
         instances: Random games per size.
         surrogates: Networks to compare.
-        recipe: How they are trained: "paper" or "tuned" (what measurement found best).
+        recipe: How the networks are trained: "paper" or "tuned" (best in our measurements).
         samples: Training profiles per game.
-        epochs: Passes over them.
+        epochs: Passes over the training profiles.
         starts: Starting points of extra-gradient per game.
-        deviations: Sampled deviations per sender, times states x signals.
-        finish: How many of the best end points are walked to rest by exact best responses.
-        verification: "both" (what sampling does not refute is decided exactly) or "sampled".
+        deviations: Sampled deviations per sender and entry of its policy (states x signals).
+        finish: Number of best end points that exact best responses then improve until they rest.
+        verification: "sampled", or "both": exact, too, for profiles that sampling does not refute.
         radius: Radius of the local equilibria.
-        iterations: Steps of extra-gradient; by default 20, and 30 above radius 0.005 (paper).
-        seed: Seed of everything but the games, which are numbered by their instance.
+        iterations: Extra-gradient steps (default: the paper's 20, or 30 above radius 0.005).
+        seed: Seed of all random draws except the games, whose seed is the instance number.
         device: "auto", "cpu" or "cuda".
-        workers: Compute on so many processes of this machine (needs the extra "cluster").
-        scheduler: Compute on the workers of the Dask scheduler at this address (likewise).
-        out: Folder of the results; by default a fresh one under results/.
-        resume: Go on with the run that is in the folder.
-        quiet: No progress display and no summary.
+        workers: Number of local worker processes (needs the extra "cluster").
+        scheduler: Address of a Dask scheduler whose workers compute (needs the extra "cluster").
+        out: Folder for the results (default: a new one under results/).
+        resume: Continue the run in the folder given by --out.
+        quiet: Show no progress and no summary.
     """
 
     senders: Annotated[tuple[int, ...], cli.MANY] = (2, 4)
@@ -167,7 +167,7 @@ class BenchConfig:
 
 @dataclass(frozen=True)
 class Plan:
-    """A configuration with every choice made: the rows of a run and how each is computed."""
+    """A complete configuration: which rows a run has and how each is computed."""
 
     senders: tuple[int, ...]
     laws: tuple[str, ...]
@@ -189,7 +189,7 @@ class Plan:
         ]
 
     def configuration(self) -> dict[str, Any]:
-        """Everything that decides the rows, as JSON values; where they are computed is not."""
+        """All settings that affect the rows, as JSON values; where they are computed does not."""
         values = asdict(self)
         stages = values.pop("stages")
         fit, solver = stages.pop("fit"), stages.pop("solver")
@@ -203,7 +203,7 @@ class Plan:
 
 
 def make_plan(config: BenchConfig) -> Plan:
-    """Fill what the command line left out from the preset."""
+    """Take options that were not given from the preset."""
     preset = PRESETS[config.preset]
 
     def chosen(name: str) -> Any:
@@ -254,8 +254,14 @@ def make_plan(config: BenchConfig) -> Plan:
     )
 
 
+def game_of(key: Key) -> PersuasionGame:
+    """The game of a row; its instance number is the seed of the game."""
+    law, n_senders, n_signals, n_states, n_actions, instance = key[:6]
+    return synthetic_game(n_senders, n_signals, n_states, n_actions, seed=instance, law=law)
+
+
 def check_size(senders: int, signals: int, states: int, actions: int) -> None:
-    """A ValueError for a game that no memory holds."""
+    """Raise a ValueError for a game that is too large for any memory."""
     for kind, last in (("signals", signals), ("actions", actions)):
         if senders * states * last > MOST_ENTRIES:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""The benchmark's table: one row per game and surrogate, in a folder that holds one run."""
+"""The results folder of a benchmark: a table with one row per game and surrogate, and a log."""
 
 import weakref
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,16 @@ from typing import Any
 import pandas as pd
 import torch
 
+from dnl.runtime import interruption
 from dnl.runtime.records import RUN, Row, check_configuration, lock, make_writable, write_record
 from dnl.runtime.tables import Key, Table, read_rows
 
 KEYS = ("law", "n_senders", "n_signals", "n_states", "n_actions", "instance", "surrogate")
 RESULTS = "results.csv"
+ERRORS = "errors.log"
+TRACEBACK = "traceback"  # entry of a failed row that goes to the log, not to the table
 
-# After the keys and the status. A name with "{n}" stands for one column per sender.
+# Columns after the keys and the status. "{n}" stands for one column per sender.
 COLUMNS = (
     "seed",
     "recipe",
@@ -60,20 +63,20 @@ VERDICTS = ("certified", "undecided", "starts_certified", "starts_undecided")
 
 
 class ResultFolder(Table):
-    """A folder that holds one run: its configuration and the rows that are finished.
+    """The folder of one run: its configuration and its finished rows.
 
-    While the object is there, other processes are refused the folder.
+    The folder is locked against other processes for the lifetime of this object.
 
     Args:
-        path: created where it does not exist.
-        configuration: everything that decides the rows; JSON values.
+        path: of the folder, which is created if necessary.
+        configuration: all settings that affect the rows, as JSON values.
         order: the keys of all rows of the run, in the order of the table.
-        resume: take up a run that is in the folder already.
+        resume: continue a run whose rows are in the folder.
 
     Raises:
-        OSError: if the folder cannot be written, or another process works in it.
-        ValueError: if it holds rows and `resume` is not set, or another configuration, or a table
-            that is none of a run's.
+        OSError: if the folder is not writable, or another process works in it.
+        ValueError: if it has rows and `resume` is not set, or if its configuration is another one,
+            or if its table is not one of a benchmark.
     """
 
     order: Sequence[Key]
@@ -106,20 +109,29 @@ class ResultFolder(Table):
 
     @property
     def missing(self) -> list[Key]:
-        """Keys whose rows are not finished, in order; failed rows count as missing on resume."""
+        """Keys without a finished row, in order; a resumed run computes failed rows again."""
         return [key for key in self.order if key not in self.rows]
 
+    def add(self, rows: Sequence[Row]) -> None:
+        """Add finished rows, write the table, and append tracebacks of failed rows to the log."""
+        failed = [row for row in rows if TRACEBACK in row]
+        with interruption.held_back():
+            if failed:
+                with (self.path / ERRORS).open("a") as log:
+                    log.writelines(_block(row) for row in failed)
+            super().add(rows)
+
     def frame(self) -> pd.DataFrame:
-        """The finished rows in the run's order, with all columns."""
+        """The finished rows in the order of the run, with all columns."""
         frame = super().frame().reindex(columns=columns(self.n_senders))
-        # Types that keep whole numbers whole where others are missing.
+        # These types keep integers and booleans where other rows have no value.
         types = dict.fromkeys(WHOLE_NUMBERS + VERDICTS, "Int64")
         types |= {str(name): "boolean" for name in frame if str(name).startswith("constant")}
         return frame.astype(types)
 
 
 def columns(n_senders: int) -> list[str]:
-    """Names of all columns of a table with up to `n_senders` senders."""
+    """The names of all columns of a table with up to `n_senders` senders."""
     names = [*KEYS, "status"]
     for name in COLUMNS:
         senders = range(n_senders) if "{n}" in name else range(1)
@@ -130,3 +142,8 @@ def columns(n_senders: int) -> list[str]:
 def per_sender(name: str, values: torch.Tensor) -> Row:
     """One entry per sender: `{name_0: values[0], ...}`."""
     return {f"{name}_{n}": value for n, value in enumerate(values.tolist())}
+
+
+def _block(row: Row) -> str:
+    """The log's entry for a failed row."""
+    return f"{', '.join(f'{name}={row[name]}' for name in KEYS)}\n{row[TRACEBACK]}\n"

@@ -1,17 +1,19 @@
-"""Compute the missing rows of a result folder, task by task, writing them as they finish.
+"""Compute the missing rows of a results folder task by task, and write them as they finish.
 
-`prepare` and `compute` are the whole work of a run. They are called here, in this process, or by
-whatever else is passed to `run` as `place`.
+`prepare` and `compute` do all the work of a run. They run in this process (`here`) or wherever the
+`place` that is passed to `run` calls them.
 """
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from dnl.benchmark.evaluation import Baseline, Stages, baselines, evaluate
-from dnl.benchmark.rows import KEYS, ResultFolder
+from dnl.benchmark.rows import KEYS, TRACEBACK, ResultFolder
 from dnl.benchmark.tasks import Task, tasks_of, work
 from dnl.runtime import interruption, progress
 from dnl.runtime.devices import pick_device
@@ -26,27 +28,51 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 MakeGame = Callable[[Key], PersuasionGame]
-Report = Callable[[Task, int, int], None]  # a task, and how many of its epochs are done, of all
+Report = Callable[[Task, int, int], None]  # task, epochs done, epochs in all
 Place = Callable[[Sequence[Task], Stages, MakeGame, Report], Iterator[tuple[Task, list[Row]]]]
 
 
-def prepare(games: Sequence[Key], stages: Stages, make_game: MakeGame) -> list[Baseline | str]:
-    """What all surrogates of some games share; of a game that fails, the error's text."""
+@dataclass(frozen=True)
+class Failure:
+    """Why a game failed.
+
+    Attributes:
+        error: type and message in one line, for the table.
+        traceback: for the log.
+    """
+
+    error: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> "Failure":
+        """Describe an exception."""
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        return cls(line, "".join(traceback.format_exception(error)))
+
+    def row(self, key: Key, stages: Stages) -> Row:
+        """The row of the game and surrogate `key`."""
+        values = {"status": "error", "seed": stages.seed, "error": self.error}
+        return dict(zip(KEYS, key, strict=True)) | values | {TRACEBACK: self.traceback}
+
+
+def prepare(games: Sequence[Key], stages: Stages, make_game: MakeGame) -> list[Baseline | Failure]:
+    """Compute what all surrogates of each game share; a game that fails has a `Failure`."""
     return _attempt(lambda keys: baselines([make_game(key) for key in keys], stages), games)
 
 
 def compute(
     task: Task,
-    prepared: Sequence[Baseline | str],
+    prepared: Sequence[Baseline | Failure],
     stages: Stages,
     on_epoch: Callable[[int, int], None] | None = None,
     samples: Sample = sample,
 ) -> list[Row]:
-    """The rows of a task, in order; a game that fails is one with status "error" and the text.
+    """The rows of a task, in order; a game that fails has a row of status "error".
 
     Args:
         task: what to compute.
-        prepared: by `prepare`, one per game of the task.
+        prepared: the results of `prepare` for the games of the task.
         stages: settings of all stages.
         on_epoch: called after each epoch of a fit with (epochs done, epochs in all).
         samples: passed to `evaluate`.
@@ -54,7 +80,7 @@ def compute(
     good = [b for b in prepared if isinstance(b, Baseline)]
 
     def rows_of(part: Sequence[Baseline]) -> list[Row]:
-        told = on_epoch if len(part) == len(good) else None  # a repetition in parts is not shown
+        told = on_epoch if len(part) == len(good) else None  # do not report repetitions
         found = evaluate(part, task.surrogate, stages, told, samples)
         return [{"status": "ok"} | row for row in found]
 
@@ -63,8 +89,8 @@ def compute(
     rows = []
     for key, b in zip(task.keys, prepared, strict=True):
         result = next(results) if isinstance(b, Baseline) else b
-        if isinstance(result, str):
-            result = {"status": "error", "seed": stages.seed, "error": result}
+        if isinstance(result, Failure):
+            result = result.row(key, stages)
         rows.append(dict(zip(KEYS, key, strict=True)) | result | origin)
     return rows
 
@@ -72,9 +98,9 @@ def compute(
 def here(
     tasks: Sequence[Task], stages: Stages, make_game: MakeGame, report: Report
 ) -> Iterator[tuple[Task, list[Row]]]:
-    """Tasks and their rows, one after another in this process."""
+    """Compute tasks one after another in this process; yield each with its rows."""
     for games, same in groupby(tasks, key=lambda task: task.games):
-        prepared, samples = None, Remembered()  # only these games' starts and samples are held
+        prepared, samples = None, Remembered()  # starts and samples of these games only
         for task in same:
             report(task, 0, stages.fit.epochs)
             prepared = prepared or prepare(games, stages, make_game)
@@ -88,15 +114,14 @@ def run(
     quiet: bool = False,
     place: Place = here,
 ) -> None:
-    """Fill `folder`: games whose networks have one shape together, surrogate by surrogate.
+    """Compute the missing rows of `folder`: games with networks of one shape at once.
 
     Args:
-        folder: what is missing and where finished rows go. A task of which a row is missing is
-            computed whole. A game that fails becomes a row with status "error" and the error's
-            text, and the run goes on.
+        folder: of the rows. A task with a missing row is computed as a whole. A game that fails
+            gets a row of status "error" with the error's text, and the run goes on.
         stages: settings of all stages.
-        make_game: key -> game; the surrogate, the key's last entry, is left out.
-        quiet: no progress display.
+        make_game: maps a key without its last entry, the surrogate, to the game.
+        quiet: show no progress.
         place: where the tasks are computed.
     """
     tasks = [
@@ -109,7 +134,7 @@ def run(
     with progress.bar(
         quiet,
         total=total,
-        smoothing=0,  # what is left by the mean rate: that of the last task misleads
+        smoothing=0,  # estimate the rest by the mean rate: the rate of the last task is misleading
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left",
     ) as bar:
         bar.set_description_str(_progress(folder))
@@ -141,26 +166,24 @@ def _progress(folder: ResultFolder) -> str:
 
 
 def _advance(bar: "tqdm[NoReturn]", to: float) -> None:
-    """Move the bar on; a fit that is begun again in parts does not move it back."""
+    """Move the bar forward; a fit that is repeated in parts does not move it back."""
     bar.update(max(0.0, to - bar.n))
 
 
-def _attempt(function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]) -> list[R | str]:
-    """`function` of all items, or of one after another where that fails, to blame the right one.
+def _attempt(
+    function: Callable[[Sequence[T]], Sequence[R]], items: Sequence[T]
+) -> list[R | Failure]:
+    """Apply `function` to all items at once or, if that fails, one by one.
 
-    A failed game is a row, not the end of a run of hours: of each, a result or the error's text.
+    Each item has a result or a `Failure`: one failed game must not end a run of hours.
     """
     if not items:
         return []
     try:
         return [*function(items)]
     except Exception as error:
-        interruption.check()  # an import that Ctrl-C ended may say that it failed
+        interruption.check()  # an import that Ctrl-C interrupts may fail with an ImportError
         if len(items) == 1:
-            return [_text(error)]
-    # Not while the error is handled, for the sake of the memory that it holds.
+            return [Failure.of(error)]
+    # Outside the except block: the exception keeps tensors alive.
     return [result for item in items for result in _attempt(function, [item])]
-
-
-def _text(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

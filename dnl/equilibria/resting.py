@@ -12,10 +12,11 @@ from torch import Tensor
 
 from dnl.equilibria.partitions import pure_policies
 from dnl.runtime.budget import Budget
+from dnl.runtime.memory import PAIR_BYTES
 from games import PersuasionGame
+from games.chunk_sizes import NUMBER_BYTES
 
 MOST_SWEEPS = 30  # over senders and states before a batch is given up
-MOST_PAIR_ENTRIES = 2**22  # entries (profiles x pairs of states x actions) of one array
 
 
 def settle(
@@ -85,7 +86,7 @@ def unpooled(game: PersuasionGame, labels: Tensor, radius: float, allowed: float
     if game.n_states < 2 or not len(labels):
         return passed
     pairs = torch.combinations(torch.arange(game.n_states))  # (P, 2)
-    step = max(1, MOST_PAIR_ENTRIES // (game.n_actions * max(game.n_actions, len(labels))))
+    step = max(1, PAIR_BYTES // (NUMBER_BYTES * game.n_actions * max(game.n_actions, len(labels))))
     for n in range(game.n_senders):
         together, sent, joint = _exchanges(game, labels, n)
         own = labels[:, n, :, None, None].expand(-1, -1, 1, game.n_states)

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from dnl.exact.tolerance import TOLERANCE, allowed_gain
+from dnl.runtime.memory import DEVIATION_BYTES
 from games import PersuasionGame, checks
+from games.chunk_sizes import NUMBER_BYTES
 from games.persuasion.game_stack import GameStack
 from games.randomness import stream
 
 DEVIATIONS_PER_ENTRY = 100  # per sender and entry of its policy (paper)
-CHUNK_ENTRIES = {"cpu": 2**21, "cuda": 2**23}  # entries of deviations in memory at a time
 FIRST_BLOCK = 100  # deviations tried before the others
 
 
@@ -149,4 +150,4 @@ def _best(
 
 def _budget(like: Tensor) -> int:
     """How many entries of deviations are in memory at a time."""
-    return CHUNK_ENTRIES.get(like.device.type, CHUNK_ENTRIES["cpu"])
+    return DEVIATION_BYTES.get(like.device.type, DEVIATION_BYTES["cpu"]) // NUMBER_BYTES

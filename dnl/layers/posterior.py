@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dnl.layers import FollowerNetwork, least_squares
 
-BLOCK_ENTRIES = 2**22  # scores held at a time, per network
+SCORE_BYTES = 2**25  # of scores held at a time, per network; each counts 8 bytes
 
 
 class PosteriorNetwork(nn.Module):
@@ -70,7 +70,7 @@ class PosteriorNetwork(nn.Module):
         per_signal = x.shape[:-1].numel() * max(self.follower.choice.n_choices, self.shape[1])
         total = sum(
             self._chosen(self._posteriors(policies, block))
-            for block in index.split(max(1, BLOCK_ENTRIES // max(per_signal, 1)))
+            for block in index.split(max(1, SCORE_BYTES // (8 * max(per_signal, 1))))
         )
         assert isinstance(total, Tensor)
         return total * (self.n_joint / len(index))

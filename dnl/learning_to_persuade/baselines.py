@@ -17,12 +17,11 @@ import torch
 
 from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
 from dnl.learning_to_persuade.senders import InferenceSender, ModelSender, PlayConfig, Sender
+from dnl.runtime.memory import DRAW_BYTES
 from games import checks
 from games.randomness import stream, uniform_blocks
 from games.receivers import LearningReceiver, QLearningReceiver, ReinforceReceiver
 from games.surroundings import own_surroundings
-
-MAX_UNIFORMS = 2**20  # random numbers held at a time
 
 METHODS: dict[str, tuple[type[Sender], type[LearningReceiver]]] = {
     "model-r": (ModelSender, LearningReceiver),
@@ -124,7 +123,7 @@ def _play(
     cumulative = cumulative / cumulative[:, -1:]
     late = config.rounds - config.rounds // 10
     before = sender.intended()
-    for start, uniforms in uniform_blocks(streams, config.rounds, (5,), MAX_UNIFORMS):
+    for start, uniforms in uniform_blocks(streams, config.rounds, (5,), DRAW_BYTES):
         # uniforms: (rounds, P, 5)
         states = torch.searchsorted(cumulative, uniforms[..., 0].T.contiguous(), right=True).T
         for number, (numbers, state) in enumerate(zip(uniforms, states, strict=True), start):

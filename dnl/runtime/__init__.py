@@ -1,1 +1,1 @@
-"""What every long computation and every command shares: time, memory, cores, devices, signals."""
+"""What commands and long computations share: time, memory, cores, devices, signals, tables."""

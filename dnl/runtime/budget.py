@@ -1,13 +1,13 @@
-"""The time and memory that a long computation may use: one object, passed down through all steps.
+"""The time and memory that a long computation may use, in one object passed to all its steps.
 
-No step invents a clock of its own. A step that needs only a part of the time is given `part` or
-`at_most`; a step whose arrays grow with its input asks `rows` how many fit.
+No step has a clock of its own. A step that may use only part of the time gets `part` or `at_most`;
+a step whose arrays grow with its input calls `rows` to see how many fit.
 """
 
 import time
 from dataclasses import dataclass
 
-MEMORY = 2**28  # bytes that the arrays of one step may take: 256 MiB
+from dnl.runtime.memory import STEP_BYTES
 
 
 @dataclass(frozen=True)
@@ -15,16 +15,16 @@ class Budget:
     """A deadline and a limit on memory.
 
     Attributes:
-        deadline: a time of `time.perf_counter`, infinity for none.
+        deadline: in seconds of `time.perf_counter`; infinity for none.
         memory: bytes that the arrays of one step may take.
     """
 
     deadline: float = float("inf")
-    memory: int = MEMORY
+    memory: int = STEP_BYTES
 
     @classmethod
     def within(cls, seconds: float) -> "Budget":
-        """A budget that ends after `seconds` from now."""
+        """A budget that ends `seconds` from now."""
         return cls(time.perf_counter() + seconds)
 
     @property
@@ -38,17 +38,17 @@ class Budget:
         return time.perf_counter() >= self.deadline
 
     def part(self, share: float) -> "Budget":
-        """A budget that ends when `share` of the time left has gone by."""
+        """A budget with `share` of the time that is left."""
         return self.at_most(share * self.left)
 
     def at_most(self, seconds: float) -> "Budget":
-        """A budget that ends after `seconds` from now, or with this one if that is sooner."""
+        """A budget that ends `seconds` from now, or with this one if that is sooner."""
         deadline = min(self.deadline, time.perf_counter() + seconds)
         return Budget(deadline, self.memory)
 
     def rows(self, bytes_per_row: int) -> int:
-        """How many rows of that size fit into the memory; at least 1."""
+        """How many rows of this size fit into the memory, at least 1."""
         return max(1, self.memory // max(bytes_per_row, 1))
 
 
-FOREVER = Budget()  # for programs that take no time worth a clock
+FOREVER = Budget()  # for programs that take hardly any time

@@ -1,5 +1,6 @@
-"""Command lines made from typed functions: one line per error, exit code 2 before any work."""
+"""Command lines from typed functions: an error is one line and exit code 2, before any work."""
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,24 +14,24 @@ from games.checks import LARGEST, shown
 
 FLAG = Parameter(negative=())  # no --no-flag
 MANY = Parameter(consume_multiple=True, negative=())  # --names a b c
-INTERRUPTED = 130  # what a command returns that kept what it had; after SIGTERM 143 is made of it
-LONGEST = 2000  # characters of an error's line
+INTERRUPTED = 130  # returned by a command that saved its results; `run` makes it 143 on SIGTERM
+MOST_CHARACTERS = 2000  # of an error's line
 
-_names: list[str] = []  # of the commands that are working; one, but where a test nests them
+_names: list[str] = []  # of the running commands: one, except in tests that nest them
 
 
 def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = None) -> int:
     """Parse a command line into the parameters of `function` and call it.
 
     Args:
-        function: its annotated parameters are the options, its docstring the help text.
-        name: of the command, e.g. `"dnl.bench"`; shown in help and errors.
-        tokens: the command line; None for that of the process.
+        function: its annotated parameters are the options, its docstring is the help text.
+        name: of the command, e.g. `"dnl.bench"`, for help and errors.
+        tokens: the command line (default: that of the process).
 
     Returns:
-        What the function returned; 2 after printing an error (a malformed command line, or a
-        ValueError, OSError or ImportError of the function) as one line that begins with the name;
-        130 after Ctrl-C and 143 after SIGTERM.
+        The function's result; 2 after an error (a malformed command line, or a ValueError, OSError
+        or ImportError of the function), which is printed as one line that begins with the name; 130
+        after Ctrl-C; 143 after SIGTERM.
     """
     app = App(
         name=f"python -m {name}",
@@ -47,7 +48,7 @@ def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = 
     except KeyboardInterrupt:
         return _interrupted(name)
     except (CycloptsError, ValueError, OSError, ImportError) as error:
-        if interruption.received() is not None:  # an import that Ctrl-C ended may say so
+        if interruption.received() is not None:  # which may look like a failed import
             return _interrupted(name)
         print(f"{name}: error: {_one_line(error)}", file=sys.stderr)
         return 2
@@ -57,8 +58,18 @@ def run(function: Callable[..., int], name: str, tokens: Sequence[str] | None = 
 
 
 def called() -> str | None:
-    """The name of the command that is working; None where no command is."""
+    """The name of the running command, if any."""
     return _names[-1] if _names else None
+
+
+def resume_command(name: str, arguments: Sequence[str], path: Path) -> str:
+    """The command line that resumes the run of the command `name` in the folder `path`."""
+    kept = list(arguments)
+    if "--out" not in kept and not any(a.startswith("--out=") for a in kept):
+        kept += ["--out", str(path)]
+    if "--resume" not in kept:
+        kept.append("--resume")
+    return shlex.join(["python", "-m", name, *kept])
 
 
 @contextmanager
@@ -80,11 +91,11 @@ def _interrupted(name: str) -> int:
 
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 4]} ..."
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 4]} ..."
 
 
 def _strictly(type_: Any, tokens: Sequence[Token]) -> Any:
-    """What cyclopts makes of the tokens; but whole numbers are not rounded, and "~" is a home."""
+    """Convert as cyclopts does, but refuse to round integers and expand "~" in paths."""
     kinds = set(_kinds(type_))
     if int in kinds:
         for token in tokens:
@@ -95,7 +106,7 @@ def _strictly(type_: Any, tokens: Sequence[Token]) -> Any:
 
 
 def _kinds(type_: Any) -> Iterator[Any]:
-    """The types that an annotation is made of: int and None of `tuple[int, ...] | None`."""
+    """The types in an annotation, e.g. int and None in `tuple[int, ...] | None`."""
     parts = get_args(type_)
     if not parts:
         yield type_
@@ -115,7 +126,7 @@ def _check_whole(token: Token) -> None:
 
 
 def _expanded(token: Token) -> str:
-    """A shell does not expand the "~" of `--out=~/x`."""
+    """Expand "~", which a shell does not do in `--out=~/x`."""
     try:
         return str(Path(token.value).expanduser())
     except RuntimeError as error:  # "~nobody"

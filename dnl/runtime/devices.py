@@ -1,4 +1,4 @@
-"""Where to compute, and what machine that is."""
+"""Choose a device and describe its hardware."""
 
 import os
 import platform
@@ -7,10 +7,10 @@ import torch
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called `name`; `"auto"` is the first CUDA GPU where there is one, else the CPU.
+    """The device `name`; `"auto"` is the first CUDA GPU if there is one, and else the CPU.
 
     Raises:
-        ValueError: for a device that does not exist here.
+        ValueError: if this machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
@@ -31,7 +31,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def describe_hardware(device: torch.device) -> str:
-    """One line for tables: the GPU's name, or the CPU's architecture and usable cores."""
+    """The GPU's name, or the CPU's architecture and number of usable cores, in one line."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if hasattr(os, "sched_getaffinity"):

@@ -1,9 +1,9 @@
-"""What a command does when it is told to end: by Ctrl-C (SIGINT) or by SIGTERM.
+"""How a command ends after Ctrl-C (SIGINT) or SIGTERM.
 
-A command ends with exit code 130 after Ctrl-C and 143 after SIGTERM, and says so in one line. From
-its first import on: `dnl/__init__.py` calls `while_loading` before it imports anything else. While
-a command works, either signal raises KeyboardInterrupt, so that one way of clearing up serves both.
-Nothing here changes the signals of a process that only imports the library.
+It prints one line and ends with exit code 130 after Ctrl-C and 143 after SIGTERM. This holds from
+its first import on: `dnl/__init__.py` calls `while_loading` before any other import. While a
+command runs, both signals raise KeyboardInterrupt, so both are handled alike. The signal handlers
+of a process that only imports the library stay as they are.
 """
 
 import atexit
@@ -22,20 +22,20 @@ _COMMANDS = ("dnl.", "experiments.")
 
 @dataclass
 class _State:
-    received: signal.Signals | None = None  # by the last command that worked
-    working: bool = False  # whether a command is
-    waiting: bool = False  # it came while it was held back
-    held: int = 0  # how many `held_back` are under way
-    patient: bool = True  # whether they hold a second signal back, too
+    received: signal.Signals | None = None  # by the running or last command
+    working: bool = False  # whether a command is running
+    waiting: bool = False  # whether a signal is being held back
+    held: int = 0  # number of nested `held_back` contexts
+    patient: bool = True  # whether they hold back a second signal, too
 
 
 _state = _State()
 
 
 def while_loading() -> None:
-    """Until a command begins to work, a signal ends it at once: there is nothing to keep yet.
+    """Let a signal end the process at once until the command begins: there is nothing to save yet.
 
-    Only where this process is `python -m` with a module of ours; elsewhere nothing happens.
+    This applies only to `python -m` with a module of this repository.
     """
     # While Python imports the package of `python -m package.module`, argv begins with "-m".
     if sys.argv[:1] != ["-m"] or len(sys.orig_argv) < len(sys.argv):
@@ -55,16 +55,16 @@ def while_loading() -> None:
 
     for kind in CODES:
         if signal.getsignal(kind) in (signal.default_int_handler, signal.SIG_DFL):
-            signal.signal(kind, end)  # not where it is ignored: a shell's job in the background
-    # What is registered first is called last: all is done, and only the exit code is still due.
+            signal.signal(kind, end)  # an ignored signal stays ignored, as in a background job
+    # Registered first, so called last: then all work is done, and only the exit code is left.
     atexit.register(ignore)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """For the time of a command's work, Ctrl-C and SIGTERM raise KeyboardInterrupt.
+    """Let Ctrl-C and SIGTERM raise KeyboardInterrupt while a command runs.
 
-    Where a signal is ignored it stays ignored; outside the main thread nothing can be set.
+    An ignored signal stays ignored. Outside the main thread handlers cannot be set.
     """
     _state.received, _state.waiting, _state.working = None, False, True
     before = {}
@@ -85,10 +85,10 @@ def interruptible() -> Iterator[None]:
 
 @contextmanager
 def held_back(patient: bool = True) -> Iterator[None]:
-    """A signal that comes meanwhile is answered afterwards: what is in here is done whole.
+    """Hold back signals until the end of this context, so that its work is not interrupted.
 
     Args:
-        patient: so is a second one; False where what is in here may take long.
+        patient: hold back a second signal, too; False if the work may take long.
     """
     before = _state.patient
     _state.held += 1
@@ -104,27 +104,27 @@ def held_back(patient: bool = True) -> Iterator[None]:
 
 
 def received() -> signal.Signals | None:
-    """The signal that the command which is working, or was last, has been sent, if any."""
+    """The signal that the running or last command received, if any."""
     return _state.received
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt where the command that is working was sent a signal.
+    """Raise KeyboardInterrupt if the running command has received a signal.
 
-    For loops that outlive an error: what a signal raised may have been swallowed, or turned into
-    another error, by a library that was called at that moment.
+    For loops that go on after an exception: a library that was running at the time of the signal
+    may have swallowed the KeyboardInterrupt or raised another exception.
     """
     if _state.working and _state.received is not None:
         raise KeyboardInterrupt
 
 
 def exit_code() -> int:
-    """130, or 143 where it was SIGTERM."""
+    """143 after SIGTERM, and else 130."""
     return CODES[_state.received or signal.SIGINT]
 
 
 def word() -> str:
-    """`"interrupted"`, or `"terminated"` where it was SIGTERM."""
+    """`"terminated"` after SIGTERM, and else `"interrupted"`."""
     return WORDS[_state.received or signal.SIGINT]
 
 

@@ -1,10 +1,10 @@
-"""Several computations at once, on the cores of this machine.
+"""Run computations in parallel, on threads.
 
-They are threads: torch lets go of the interpreter's lock while it draws random numbers, and HiGHS
-while it solves. An exact computation that takes long is nearly all linear programs (96 % of the
-time of a decision on a near-pure profile of N = 2, (10, 10, 10), a second; 40 % on a random
-profile, 20 milliseconds). Processes would share the rest, too, but start in seconds, and ask every
-caller's script for a main guard.
+torch releases the interpreter's lock while it draws random numbers, and HiGHS while it solves. Long
+exact computations spend nearly all their time in linear programs (96 % of the second that a
+near-pure profile of N = 2, (10, 10, 10) takes; 40 % of the 20 milliseconds of a random one).
+Processes would run the rest in parallel, too, but take seconds to start and require a main guard in
+every caller's script.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,22 +18,22 @@ import torch
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Set where this thread's result is no longer wanted: each has a context of its own.
+# The event is set when nobody waits for this thread's result any more.
 _UNWANTED: ContextVar[Event] = ContextVar("unwanted")
 
 
 def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:
-    """`function` of every item, in order, on up to `workers` threads with one torch thread each.
+    """Apply `function` to every item, on up to `workers` threads with one torch thread each.
 
-    An error of `function`, the first in order, is raised as it is, once all before it are done. It
-    ends what is under way at its next linear program, as Ctrl-C does. Not for calls that overlap:
-    torch's number of threads is that of the whole process meanwhile.
+    Results are in the order of the items. An exception is raised once all earlier items are done;
+    like Ctrl-C, it ends the other computations at their next linear program. Calls must not
+    overlap, because torch's number of threads is set for the whole process.
     """
     workers = min(workers, len(items))
     if workers <= 1:
         return [function(item) for item in items]
     unwanted, threads = Event(), torch.get_num_threads()
-    torch.set_num_threads(1)  # which new threads inherit
+    torch.set_num_threads(1)  # inherited by new threads
     try:
         with ThreadPoolExecutor(workers, initializer=_UNWANTED.set, initargs=(unwanted,)) as pool:
             try:
@@ -46,7 +46,7 @@ def spread(function: Callable[[T], R], items: Sequence[T], workers: int) -> list
 
 
 def check_wanted() -> None:
-    """Raise a CancelledError where nobody waits for this thread's result any more."""
+    """Raise a CancelledError if nobody waits for this thread's result any more."""
     unwanted = _UNWANTED.get(None)
     if unwanted is not None and unwanted.is_set():
         raise CancelledError

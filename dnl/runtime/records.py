@@ -1,4 +1,4 @@
-"""The folder of a run: one process at a time, and the record of what was run in it."""
+"""The folder of a run: locked for one process, with a record of what was run in it."""
 
 import json
 import os
@@ -20,15 +20,15 @@ from games.files import write_text
 
 RUN = "run.json"
 LOCK = ".lock"
-LOCK_SECONDS = 3.0  # of waiting for a folder: workers of a killed process end within one
+LOCK_SECONDS = 3.0  # to wait for a folder: the workers of a killed process end within one second
 Row = dict[str, Any]
 
 
 def fresh_folder(parent: Path, prefix: str) -> Path:
-    """Make a folder under `parent` that no other run has, named after the time of day.
+    """Create a folder under `parent` that no other run has, named after date and time.
 
     Raises:
-        OSError: if it cannot be made.
+        OSError: if `parent` is not writable.
     """
     name = f"{prefix}-{datetime.now():%Y%m%d-%H%M%S}"
     path, count = parent / name, 1
@@ -44,7 +44,7 @@ def fresh_folder(parent: Path, prefix: str) -> Path:
 
 
 def make_writable(path: Path) -> None:
-    """Create the folder `path` where there is none; an OSError, now, if it cannot be written."""
+    """Create the folder `path` if necessary; raise an OSError if it is not writable."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         probe = path / f".probe-{os.getpid()}"
@@ -55,12 +55,12 @@ def make_writable(path: Path) -> None:
 
 
 def lock(path: Path) -> FileLock:
-    """Keep other processes out of the folder `path`, until `release` or the end of this one.
+    """Lock the folder `path` for this process, until `release` or its end.
 
     Raises:
         OSError: if another process works in the folder.
     """
-    # One for the whole process, which may open a folder twice.
+    # One lock for the whole process, which may open a folder twice.
     held = FileLock(path / LOCK, is_singleton=True, thread_local=False)
     try:
         held.acquire(timeout=LOCK_SECONDS)
@@ -72,11 +72,11 @@ def lock(path: Path) -> FileLock:
 
 
 def claim(folder: Path, configuration: Mapping[str, Any]) -> FileLock:
-    """Make `folder` that of a run which is computed anew, and keep others out of it.
+    """Lock `folder` for a run that starts from scratch, and write its record.
 
     Raises:
-        OSError: if it cannot be written, or another process works in it.
-        ValueError: if it holds another command's run, which could not be resumed any more.
+        OSError: if the folder is not writable, or another process works in it.
+        ValueError: if it holds a run of another command, which could not be resumed any more.
     """
     make_writable(folder)
     held = lock(folder)
@@ -90,7 +90,7 @@ def claim(folder: Path, configuration: Mapping[str, Any]) -> FileLock:
 
 
 def check_own(folder: Path) -> None:
-    """A ValueError where the `run.json` in `folder` is another command's."""
+    """Raise a ValueError if the `run.json` in `folder` is another command's."""
     if not (folder / RUN).exists():
         return
     there, here = _program(read_record(folder)), cli.called()
@@ -101,7 +101,7 @@ def check_own(folder: Path) -> None:
 
 
 def check_configuration(folder: Path, configuration: Mapping[str, Any]) -> None:
-    """A ValueError where the run in `folder` has another configuration, or no `run.json`."""
+    """Raise a ValueError if the run in `folder` has another configuration, or no `run.json`."""
     if not (folder / RUN).exists():
         raise ValueError(f"out holds rows of an unknown run, got {str(folder)!r}: no {RUN}")
     there = read_record(folder)["configuration"]
@@ -115,12 +115,12 @@ def check_configuration(folder: Path, configuration: Mapping[str, Any]) -> None:
 
 
 def write_record(folder: Path, configuration: Mapping[str, Any]) -> None:
-    """Write `run.json`: the command, date, version, commit, hardware and `configuration`."""
+    """Write `run.json`: command, date, version, commit, hardware and `configuration`."""
     _write_run(folder, _this_run() | {"configuration": configuration})
 
 
 def read_record(folder: Path) -> Row:
-    """The `run.json` of a folder, whose "configuration" is a dictionary.
+    """Read the `run.json` of a folder; its "configuration" is a dictionary.
 
     Raises:
         ValueError: if it is broken.
@@ -137,17 +137,17 @@ def read_record(folder: Path) -> Row:
 
 
 def record_continuation(folder: Path) -> None:
-    """Add this process to `run.json`: it computes rows that the first one left out."""
+    """Add this process to `run.json`: it computes rows that earlier ones did not."""
     record = read_record(folder)
     record["continued"] = [*(record.get("continued") or []), _this_run()]
     _write_run(folder, record)
 
 
 def provenance(device: torch.device | None = None) -> dict[str, str | None]:
-    """Version, commit and hardware of this process.
+    """The version, commit and hardware of this process.
 
-    The commit is that of the repository of this library, with "+" where files differ from it; None
-    for an installed copy, wherever it is used.
+    The commit is that of this library's repository, with "+" if files differ from it, and None for
+    an installed copy.
     """
     from dnl import __version__
 
@@ -159,17 +159,17 @@ def provenance(device: torch.device | None = None) -> dict[str, str | None]:
 
 
 def command_line() -> str:
-    """The command of this process, as one would type it."""
+    """The command of this process, as a user would type it."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     program = ["-m", spec.name] if spec else [Path(sys.argv[0]).name]
     return shlex.join(["python", *program, *sys.argv[1:]])
 
 
 def _program(record: Row) -> str | None:
-    """The command that wrote a record; None where it does not say."""
+    """The command that wrote a record, if it is known."""
     if isinstance(record.get("program"), str):
         return str(record["program"])
-    words = str(record.get("command", "")).split()  # older records
+    words = str(record.get("command", "")).split()  # of older records
     named = words[2] if words[:2] == ["python", "-m"] and len(words) > 2 else None
     return named if named is not None and named.startswith(("dnl.", "experiments.")) else None
 
@@ -185,10 +185,10 @@ def _write_run(folder: Path, record: Row) -> None:
 
 def _commit() -> str | None:
     source = Path(__file__).resolve()
-    # A hook of git, say, tells its children of another repository than the one that they are in.
+    # A git hook, for example, passes the environment of another repository to its children.
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
     described = ["describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
-    # A copy that is installed below somebody's repository is no part of it.
+    # A copy that is installed inside another repository is not part of it.
     for arguments in (["ls-files", "--error-unmatch", source.name], described):
         try:
             done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Tables of results: CSVs that are complete at every moment, and rows that outlive a run."""
+"""Tables of results: CSV files whose finished rows survive an interruption."""
 
 import csv
 import io
@@ -14,17 +14,17 @@ from games.checks import shown
 from games.files import write_text
 
 Key = tuple[Any, ...]
-TEXTS = ("commit", "game")  # columns of hexadecimal digits, which can look like numbers
+TEXTS = ("commit", "game")  # columns of hexadecimal digits, which may look like numbers
 
 
 class Table:
-    """Rows that a key tells apart, in a CSV that is written whenever rows are added.
+    """A table with one row per key, in a CSV file that is written whenever rows are added.
 
     Args:
-        path: the file.
+        path: of the file.
         keys: the columns that hold the key.
-        rows: those that are finished already.
-        order: the keys of all rows, as the table orders them; by default it is sorted by key.
+        rows: rows that are finished already.
+        order: the keys of all rows in the order of the table (default: sorted).
 
     Attributes:
         rows: the finished rows by key.
@@ -44,7 +44,7 @@ class Table:
         """The key of a row."""
         return tuple(row[name] for name in self.keys)
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         """Add finished rows and write the table."""
         with interruption.held_back():
             self.rows |= {self.key(row): row for row in rows}
@@ -59,15 +59,15 @@ class Table:
 
 
 def read_rows(path: Path, names: Sequence[str], keys: Sequence[Key]) -> list[Row]:
-    """The rows of the table at `path` that fill the columns `names`.
+    """Read the rows of a table that have values in the columns `names`.
 
     Args:
-        path: of the table; none, or an empty file, has no rows.
-        names: columns; those of a key come first.
-        keys: some keys: what is text in them is text in the table, too.
+        path: of the table; a missing or empty file has no rows.
+        names: the columns of a key, and possibly others.
+        keys: some keys; columns that hold text in the first one are read as text.
 
     Raises:
-        ValueError: if it is no table, or lacks one of these columns.
+        ValueError: if the file is not a table with these columns.
     """
     if not path.exists() or path.stat().st_size == 0:
         return []
@@ -80,15 +80,15 @@ def read_rows(path: Path, names: Sequence[str], keys: Sequence[Key]) -> list[Row
 
 
 def read_table(path: Path, texts: Collection[str] = TEXTS) -> pd.DataFrame:
-    """A table with every number exactly as it was written; rows that were cut are left out.
+    """Read a table, with numbers exactly as they were written and without truncated rows.
 
     Args:
         path: of the table.
-        texts: columns of text that can look like numbers.
+        texts: columns of text that may look like numbers.
 
     Raises:
-        OSError: if it cannot be read.
-        ValueError: if it is no table; the message names the file.
+        OSError: if the file cannot be read.
+        ValueError: if it is not a table; the message names the file.
     """
     text = dict.fromkeys(texts, str)
     try:
@@ -96,17 +96,17 @@ def read_table(path: Path, texts: Collection[str] = TEXTS) -> pd.DataFrame:
         if _pandas() >= (3, 1):
             return pd.read_csv(whole, dtype=text)
         return pd.read_csv(whole, dtype=text, float_precision="round_trip")
-    except ValueError as error:  # those of pandas and of the decoder are ValueErrors, too
+    except ValueError as error:  # includes errors of pandas and of decoding
         raise ValueError(f"{path} holds no table: {error}") from error
 
 
 def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a CSV that is complete at every moment, whatever happens."""
+    """Write a CSV file as a whole or not at all."""
     write_text(path, frame.to_csv(index=False))
 
 
 def check_columns(path: Path, frame: pd.DataFrame, names: Sequence[str]) -> None:
-    """A ValueError where a table lacks one of the columns `names`."""
+    """Raise a ValueError if a table lacks one of the columns `names`."""
     missing = [name for name in names if name not in frame]
     if missing:
         raise ValueError(
@@ -116,20 +116,20 @@ def check_columns(path: Path, frame: pd.DataFrame, names: Sequence[str]) -> None
 
 
 def _whole_rows(text: str) -> str:
-    """`text` less the rows that end before their line does, or have too few or too many fields."""
+    """Remove rows with too few or too many fields, and a last row without the end of its line."""
     kept = io.StringIO()
     writer = csv.writer(kept, lineterminator="\n")
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     width: int | None = None
     ends = text.endswith("\n")
-    held: list[str] | None = None  # the last row read: whole only if the text goes on after it
+    held: list[str] | None = None  # the last row read: it is complete only if more text follows
     try:
         for row in rows:
             if held is not None:
                 writer.writerow(held)
             width = width or len(row)
             held = row if len(row) == width else None
-    except csv.Error:  # the text ends within the quotes of a row after the one held
+    except csv.Error:  # the text ends inside quotes, in the row after the held one
         ends = True
     if held is not None and ends:
         writer.writerow(held)
@@ -137,6 +137,6 @@ def _whole_rows(text: str) -> str:
 
 
 def _pandas() -> tuple[int, int]:
-    """Version of pandas: reading is exact by default from 3.1 on, and asking for it deprecated."""
+    """The version of pandas: since 3.1 exact reading is the default, and its option deprecated."""
     major, minor, *_ = pd.__version__.split(".")
     return int(major), int(minor)

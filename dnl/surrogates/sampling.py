@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dnl.runtime.memory import SIMULATED_BYTES
 from dnl.runtime.parallel import spread
 from games import FollowerGame, PersuasionGame, stack
+from games.chunk_sizes import NUMBER_BYTES
 from games.randomness import stream
 from games.surroundings import own_surroundings
-
-SIMULATED_BYTES = 2**29  # most bytes of profiles, in double precision, simulated at a time
 
 Samples = tuple[Tensor, Tensor]
 Sample = Callable[[Sequence[FollowerGame], int, int, str, torch.device, torch.dtype], Samples]
@@ -45,7 +45,7 @@ def sample(
     n_senders, n_signals, n_states, _ = games[0].shape
     size = (len(games), count, n_senders, n_states, n_signals)
     profiles = torch.empty(size, dtype=dtype, device=device)
-    groups = _simulated_together(games, SIMULATED_BYTES // (8 * profiles[0].numel()))
+    groups = _simulated_together(games, SIMULATED_BYTES // (NUMBER_BYTES * profiles[0].numel()))
     utilities = []
     for alike, place in zip(groups, profiles.split([len(g) for g in groups]), strict=True):
         drawn = torch.stack(spread(draw, alike, torch.get_num_threads())).to(device)

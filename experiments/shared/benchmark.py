@@ -7,8 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure as Drawing
 
-from dnl.bench import game_of
-from dnl.benchmark.plan import BenchConfig, make_plan
+from dnl.benchmark.plan import BenchConfig, game_of, make_plan
 from dnl.benchmark.rows import ResultFolder
 from dnl.benchmark.runner import run
 from dnl.reporting import benchmark_figures

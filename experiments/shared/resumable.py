@@ -1,4 +1,4 @@
-"""A table computed row by row, each kept as soon as it is there; a second run computes the rest."""
+"""A table that is computed row by row and saved after each; a second run computes the rest."""
 
 import os
 import signal
@@ -39,25 +39,25 @@ def table_of(
     within: Sequence[str] = (),
     ordered: bool = False,
 ) -> pd.DataFrame:
-    """All rows in `out/table`, the missing ones among `keys` computed first.
+    """Compute the missing rows of `out/table` among `keys`, and return all of its rows.
 
     Args:
-        out: folder; `run.json` in it records command, commit and hardware of all runs.
+        out: folder; its `run.json` records command, commit and hardware of all runs.
         names: columns that hold a key.
-        keys: rows wanted.
-        row_of: `row_of(key, *arguments)`, one row or several; a module's function where there are
-            several workers.
-        configuration: what all rows of one folder must have been computed with.
-        arguments: passed on.
-        workers: processes, one thread each; 1 computes here.
-        quiet: show no progress bar.
+        keys: keys of the rows that are wanted.
+        row_of: `row_of(key, *arguments)` is one row or several; with several workers it must be a
+            function of a module.
+        configuration: settings that all rows of the folder share.
+        arguments: passed on to `row_of`.
+        workers: number of processes with one thread each; 1 computes in this process.
+        quiet: show no progress.
         table: name of the file.
-        within: columns that tell the rows of one key apart.
-        ordered: the table has the order of `keys`, which are all of its rows; else it is sorted.
+        within: columns that distinguish the rows of one key.
+        ordered: keep the order of `keys`, which are then all keys of the table (default: sort).
 
     Raises:
-        ValueError: if the folder holds rows of another configuration, or another command's run.
-        OSError: if it cannot be written, or another process works in it.
+        ValueError: if the folder has rows of another configuration, or a run of another command.
+        OSError: if it is not writable, or another process works in it.
     """
     make_writable(out)
     held = lock(out)
@@ -105,7 +105,7 @@ def _computed(
         try:
             for future in as_completed(futures):
                 yield future.result()
-        except BaseException:  # nobody waits for the others any more
+        except BaseException:  # nobody waits for the other rows any more
             for worker in set(active_children()) - before:
                 worker.terminate()
             raise
@@ -114,7 +114,7 @@ def _computed(
 
 
 def _begin_worker(parent: int) -> None:
-    """One thread each; Ctrl-C is the parent's, and a worker does not outlive its parent."""
+    """Use one thread, leave Ctrl-C to the parent, and end when the parent ends."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

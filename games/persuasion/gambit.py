@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from games import PersuasionGame, checks
+from games.chunk_sizes import NUMBER_BYTES, PROFILE_BYTES
 from games.files import write_text
 
 MAX_ENTRIES = 2**24  # of a grid of policies or of a payoff table: 128 MiB in float64
-CHUNK_ENTRIES = 2**20  # entries of profiles held at a time
 DIGITS = 12  # written after the leading digit of a sender's largest utility
 
 
@@ -79,7 +79,9 @@ def payoff_table(game: PersuasionGame, strategies: Tensor | Sequence[Tensor]) ->
         raise ValueError(f"the payoff table may have at most {MAX_ENTRIES} entries, got {shape}")
 
     table = own[0].new_empty(math.prod(sizes), n)
-    for cells in torch.arange(len(table)).split(max(1, CHUNK_ENTRIES // (n * s * m))):
+    for cells in torch.arange(len(table)).split(
+        max(1, PROFILE_BYTES // (NUMBER_BYTES * n * s * m))
+    ):
         picks = zip(own, torch.unravel_index(cells, sizes), strict=True)
         profiles = torch.stack([policies.detach().to(table)[pick] for policies, pick in picks], 1)
         table[cells] = game.ex_ante_utility(profiles)  # (b, N, S, M) -> (b, N)

@@ -19,12 +19,10 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from games.chunk_sizes import NUMBER_BYTES, SCORE_BYTES
 from games.persuasion import compiled
 from games.surroundings import full_precision, matrix_product
 
-# Largest number of scores (games x profiles x actions x joint signals) held at a time. 2**19 double
-# precision numbers are 4 MiB: small enough for the caches of a CPU, and bounded on a GPU.
-CHUNK_SCORES = {"cpu": 2**19, "cuda": 2**27}
 TIE_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-6}
 
 
@@ -311,4 +309,4 @@ def taken(receiver: Receiver, left: Tensor, right: Tensor, scratch: Scratch) -> 
 
 def memory_budget(like: Tensor) -> int:
     """How many numbers of one kind (scores, weighted factors, outcomes) are held at a time."""
-    return CHUNK_SCORES.get(like.device.type, CHUNK_SCORES["cpu"])
+    return SCORE_BYTES.get(like.device.type, SCORE_BYTES["cpu"]) // NUMBER_BYTES

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from games import checks
+from games.chunk_sizes import DRAW_BYTES
 from games.persuasion.game import PersuasionGame
 from games.randomness import stream, uniform_blocks
 from games.receivers.base import BaseReceiver
 from games.receivers.learners import ALL, Bandit, Learner, QLearner, Reinforce
 
 MAX_CONTEXTS = 4096  # that learn side by side
-MAX_UNIFORMS = 2**21  # random numbers held at a time
 VISITS = 8000  # of each message, by default
 
 
@@ -88,7 +88,7 @@ class LearningReceiver(BaseReceiver):
             stream("receiver", self.seed, identity, number + i) for i in range(len(policies))
         ]
         size = (self.game.n_signals, 3)
-        for start, drawn in uniform_blocks(streams, self.visits, size, MAX_UNIFORMS):
+        for start, drawn in uniform_blocks(streams, self.visits, size, DRAW_BYTES):
             uniforms = drawn.flatten(1, 2)[:, sent]  # (visits, L, 3)
             states = torch.searchsorted(cumulative, uniforms[..., 2].T.contiguous(), right=True)
             begins = states.T.contiguous() * self.game.n_actions  # where states' rewards do

@@ -17,8 +17,9 @@ import pytest
 
 import dnl
 from dnl import bench
-from dnl.bench import PAPER_COMMAND, game_of, main, resume_command
+from dnl.bench import PAPER_COMMAND, main
 from dnl.benchmark import evaluation, runner, tasks
+from dnl.benchmark.plan import game_of
 from dnl.benchmark.rows import KEYS, columns
 from dnl.reporting import benchmark_figures
 from dnl.runtime import cli, records
@@ -326,7 +327,7 @@ def test_a_group_of_which_a_row_is_missing_is_computed_whole(
     ],
 )
 def test_resume_command(given: str, expected: str) -> None:
-    command = resume_command(given.split(), Path("a b"))
+    command = cli.resume_command("dnl.bench", given.split(), Path("a b"))
     assert command == f"python -m dnl.bench {expected}"
 
 
@@ -344,6 +345,17 @@ def broken_evaluate(baselines: Sequence[evaluation.Baseline], *rest: Any) -> lis
     if any(b.game.identity == bad for b in baselines):
         raise ValueError("no such\n  game, 'sorry'")
     return evaluation.evaluate(baselines, *rest)
+
+
+LOG = r"""law=contested, n_senders=2, n_signals=2, n_states=2, n_actions=2, instance=1, \
+surrogate=(relu|delu)
+Traceback .most recent call last.:
+(?s:.*), in broken_(game|evaluate)
+    raise ValueError.*
+ValueError: no such
+  game, 'sorry'
+
+""".replace("\\\n", "")
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -372,9 +384,13 @@ def test_a_failing_game_is_a_row_and_the_run_goes_on(
     # Other companions, other rounding in single precision.
     for name in ("mse", "fr_welfare", "start_welfare"):
         assert rows[name][~bad].tolist() == pytest.approx(uninterrupted[name][~bad], rel=0.02)
-    assert "2 rows failed: ValueError: no such game, 'sorry'" in capfd.readouterr().out
+    out, log = capfd.readouterr().out, (tmp_path / "errors.log").read_text()
+    assert "2 rows failed: ValueError: no such game, 'sorry'" in out
+    assert f"Errors:  {tmp_path / 'errors.log'} (tracebacks of the 2 failed rows)\n" in out
+    assert re.fullmatch(2 * LOG, log)
     assert cli.run(main, "dnl.bench", [*line, "--resume", "--quiet"]) == 0
     assert set(table(tmp_path)["status"]) == {"ok"}
+    assert (tmp_path / "errors.log").read_text() == log
 
 
 def test_nothing_but_failures(

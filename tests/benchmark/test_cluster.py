@@ -20,8 +20,9 @@ import pytest
 
 import dnl
 from dnl import bench
-from dnl.bench import game_of, main
+from dnl.bench import main
 from dnl.benchmark import runner
+from dnl.benchmark.plan import game_of
 from dnl.benchmark.rows import ResultFolder
 from dnl.benchmark.tasks import Task
 from dnl.reporting import benchmark_figures
@@ -182,6 +183,7 @@ def test_a_task_that_kills_its_workers_is_rows_and_the_run_goes_on(
     assert bad[rows["n_signals"] == 3].all()
     assert not bad.all()
     assert rows["error"][bad].str.startswith("KilledWorker: Attempted to run task").all()
+    assert (tmp_path / "errors.log").read_text().count("KilledWorker: ") == bad.sum()
     assert cli.run(main, "dnl.bench", [*line, "--resume"]) == 0
     pd.testing.assert_frame_equal(table(tmp_path), alone)
 
@@ -223,7 +225,7 @@ def test_a_run_whose_workers_stay_away_ends(
         client.cluster.scale(0)
         while client.scheduler_info()["workers"]:
             time.sleep(0.05)
-        monkeypatch.setattr(bench, "place_of", lambda config: nullcontext(on_these(client)))
+        monkeypatch.setattr(bench, "place_of", lambda *_: nullcontext(on_these(client)))
         assert cli.run(main, "dnl.bench", [*GROUPS, "--quiet", "--out", str(tmp_path)]) == 2
     assert capfd.readouterr().err == (
         "dnl.bench: error: no worker came back within 0 seconds: finished rows are kept, --resume "

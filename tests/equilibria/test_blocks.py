@@ -326,7 +326,7 @@ def test_pairs_of_states_may_come_in_any_number(
     game = contested((2, 3, 4, 3), seed=1)
     labels = torch.randint(3, (64, 2, 4), generator=torch.Generator().manual_seed(0))
     expected = unpooled(game, labels, 0.005, 1e-5)
-    monkeypatch.setattr("dnl.equilibria.resting.MOST_PAIR_ENTRIES", paired)
+    monkeypatch.setattr("dnl.equilibria.resting.PAIR_BYTES", 8 * paired)
     assert torch.equal(unpooled(game, labels, 0.005, 1e-5), expected)
     assert 0 < expected.sum() < 64
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from dnl.equilibria import sampled_deviations
 from dnl.equilibria.sampled_deviations import deviations_within, unrefuted
 from dnl.equilibria.verification import verify
+from dnl.runtime.memory import DEVIATION_BYTES
 from games import PersuasionGame, synthetic_game
-from games.persuasion import simulation
+from games.chunk_sizes import SCORE_BYTES
 from games.persuasion.game_stack import stack
 
 RADII = [1e-3, 0.005, 0.1, 0.7, 2.0, None]
@@ -90,8 +90,8 @@ def test_unrefuted_are_those_that_the_whole_sampling_does_not_refute(
     expected = torch.tensor([[v == "not refuted" for v in check.verdict] for check in checks])
     assert expected.any()
     assert not expected.all()
-    for budget in (sampled_deviations.CHUNK_ENTRIES["cpu"], 1000):
-        monkeypatch.setitem(sampled_deviations.CHUNK_ENTRIES, "cpu", budget)
+    for budget in (DEVIATION_BYTES["cpu"], 8000):
+        monkeypatch.setitem(DEVIATION_BYTES, "cpu", budget)
         assert torch.equal(unrefuted(stack(games), policies, radius, 7, 400), expected)
         order = [2, 0, 3]  # a game's company makes no difference
         some = unrefuted(stack([games[g] for g in order]), policies[order], radius, 7, 400)
@@ -110,7 +110,7 @@ def test_nobody_is_left_or_was_there() -> None:
 
 @pytest.mark.parametrize("tie_break", ["first", "senders"])
 @pytest.mark.parametrize("reach", [0.01, 0.1, None])
-@pytest.mark.parametrize("budget", [1, 200, simulation.CHUNK_SCORES["cpu"]])
+@pytest.mark.parametrize("budget", [8, 1600, SCORE_BYTES["cpu"]])
 def test_gains_of_profiles_of_several_games_are_those_in_each(
     budget: int, reach: float | None, tie_break: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +124,7 @@ def test_gains_of_profiles_of_several_games_are_those_in_each(
     for sender in range(2):
         tried = deviations_within(profiles[:, sender].unsqueeze(1), reach, noise)
         with monkeypatch.context() as cut:
-            cut.setitem(simulation.CHUNK_SCORES, "cpu", budget)
+            cut.setitem(SCORE_BYTES, "cpu", budget)
             got = stack(games).deviation_gain(of, profiles, sender, tried)
         for row, g, profile, moves in zip(got, of.tolist(), profiles, tried, strict=True):
             own, unit = games[g].ex_ante_utility(profile)[sender], games[g].payoff_range[sender]

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from dnl.equilibria import sampled_deviations
 from dnl.equilibria.verification import (
     Verdict,
     Verification,
@@ -17,6 +16,7 @@ from dnl.equilibria.verification import (
     verify_profile,
 )
 from dnl.exact.full_revelation import full_revelation
+from dnl.runtime.memory import DEVIATION_BYTES
 from games import PersuasionGame, didactic_game, prosecutor_game, synthetic_game
 from tests.references import simulation as reference
 
@@ -264,7 +264,7 @@ def test_one_profile_is_a_row_of_the_batch(radius: float | None) -> None:
 def test_chunk_size_changes_nothing(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
     game, profiles = contested()
     expected = sampled(game, profiles, 0.1, deviations=90)
-    monkeypatch.setitem(sampled_deviations.CHUNK_ENTRIES, "cpu", budget)
+    monkeypatch.setitem(DEVIATION_BYTES, "cpu", 8 * budget)
     assert_same(sampled(game, profiles, 0.1, deviations=90), expected)
 
 

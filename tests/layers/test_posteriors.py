@@ -102,7 +102,7 @@ def test_equals_a_loop_over_joint_signals(
         return part(self, policies, index)
 
     monkeypatch.setattr(PosteriorNetwork, "_posteriors", spy)
-    monkeypatch.setattr(posterior, "BLOCK_ENTRIES", entries)
+    monkeypatch.setattr(posterior, "SCORE_BYTES", 8 * entries)
     net, x = network(sizes), profiles(sizes, 8).requires_grad_()
     net.follower.choice.anneal(temperature)
     got, expected = net(x.flatten(1)), slow(net, x, temperature)

@@ -66,7 +66,7 @@ def test_plays_do_not_depend_on_company_or_blocks(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = run(method, GAMES, CONFIG)
-    monkeypatch.setattr(baselines, "MAX_UNIFORMS", 100)
+    monkeypatch.setattr(baselines, "DRAW_BYTES", 8 * 100)
     for game, result in zip(GAMES, together, strict=True):
         assert same(run(method, [game], CONFIG)[0], result)
 

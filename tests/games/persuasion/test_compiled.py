@@ -11,7 +11,8 @@ from torch import Tensor
 
 from experiments.shared.plain import plain_utility
 from games import PersuasionGame, stack, synthetic_game
-from games.persuasion import compiled, simulation
+from games.chunk_sizes import SCORE_BYTES
+from games.persuasion import compiled
 from tests.games.persuasion.test_persuasion import (
     DTYPES,
     Sizes,
@@ -137,7 +138,7 @@ def test_stacks_threads_and_chunks_change_nothing(
     finally:
         torch.set_num_threads(threads)
     for budget in (1, 7, 60, 1000):
-        monkeypatch.setitem(simulation.CHUNK_SCORES, "cpu", budget)
+        monkeypatch.setitem(SCORE_BYTES, "cpu", 8 * budget)
         assert_close(games.ex_ante_utility(policies), expected, 10.0, torch.float64)
 
 

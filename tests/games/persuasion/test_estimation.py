@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from games import PersuasionGame
-from games.persuasion import simulation
+from games.chunk_sizes import SCORE_BYTES
 from tests.games.persuasion.test_persuasion import (
     DTYPES,
     SIZES,
@@ -111,7 +111,7 @@ def test_neither_chunks_nor_company_change_an_estimate(
     game, policies = random_case((3, 2, 3, 4), count=5)
     whole = game.estimate_ex_ante_utility(policies, 300, generator(0))
     one = game.estimate_ex_ante_utility(policies[3], 300, generator(0))
-    monkeypatch.setitem(simulation.CHUNK_SCORES, "cpu", held)
+    monkeypatch.setitem(SCORE_BYTES, "cpu", 8 * held)
     parts = game.estimate_ex_ante_utility(policies, 300, generator(0))
     for name in ("utility", "half_width"):
         expected = getattr(whole, name)

@@ -107,7 +107,7 @@ def test_a_grid_holds_every_multiple_once(n_states: int, n_signals: int, steps: 
 def test_a_table_holds_the_utilities_of_its_profiles(
     chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gambit, "CHUNK_ENTRIES", chunk)
+    monkeypatch.setattr(gambit, "PROFILE_BYTES", 8 * chunk)
     game = CONTESTED["3-(2,2,2)-0"]
     drawn = game.sample_policies(4, torch.Generator().manual_seed(0))
     own = [drawn[:2, 0], drawn[:3, 1], drawn[:, 2]]

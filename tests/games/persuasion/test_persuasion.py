@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from games import PersuasionGame, prosecutor_game, stack
+from games.chunk_sizes import SCORE_BYTES
 from games.persuasion import simulation
 from tests.references import simulation as reference
 
@@ -357,7 +358,7 @@ def test_chunk_size_changes_nothing(
     tried = policies[:, :1].repeat(1, 6, 1, 1).roll(1, -1)
     pair = stack([game, other]), policies.expand(2, -1, -1, -1, -1)
     results = [*all_results(game, policies, tried), pair[0].ex_ante_utility(pair[1])]
-    monkeypatch.setitem(simulation.CHUNK_SCORES, "cpu", budget)
+    monkeypatch.setitem(SCORE_BYTES, "cpu", 8 * budget)
     again = [*all_results(game, policies, tried), pair[0].ex_ante_utility(pair[1])]
     for got, expected in zip(again, results, strict=True):
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-14)  # integers: equal
@@ -435,7 +436,7 @@ def test_gradients_survive_later_chunks(monkeypatch: pytest.MonkeyPatch) -> None
     game, policies = coarse_case((3, 2, 3, 4), "senders", count=6)
     policies.requires_grad_()
     (expected,) = torch.autograd.grad(game.ex_ante_utility(policies).sum(), policies)
-    monkeypatch.setitem(simulation.CHUNK_SCORES, "cpu", 60)
+    monkeypatch.setitem(SCORE_BYTES, "cpu", 8 * 60)
     utilities = game.ex_ante_utility(policies)
     game.ex_ante_utility(policies.detach().roll(1, 0))
     (gradient,) = torch.autograd.grad(utilities.sum(), policies)

@@ -104,7 +104,7 @@ def test_answers_do_not_depend_on_company_blocks_or_earlier_questions(
     assert torch.equal(together, apart)
     assert receiver.queries == 5
     monkeypatch.setattr(module, "MAX_CONTEXTS", 8)  # two policies at a time
-    monkeypatch.setattr(module, "MAX_UNIFORMS", 200)  # a few visits at a time
+    monkeypatch.setattr(module, "DRAW_BYTES", 8 * 200)  # a few visits at a time
     assert torch.equal(kind(GAME, visits=50).respond(policies), together)
     other = kind(GAME, visits=50)
     other.respond(policies.flip(0)[:2])
