@@ -172,7 +172,9 @@ class Hurried:
         return Budget.within(share * self.seconds)
 
 
-@pytest.mark.parametrize("game", [prosecutors(), groups(2, 2, 3, 6), contested((2, 2, 4, 4), 0)])
+@pytest.mark.parametrize(
+    "game", [prosecutors((0.3, 0.3), (1.0, 1.0)), groups(2, 2, 3, 6), contested((2, 2, 3, 3), 0)]
+)
 def test_what_is_returned_differs_in_outcome(game: PersuasionGame) -> None:
     found = dnl.find_equilibria(game, time_limit=15.0)
     outcomes = [game.stacked().outcome_distribution(e.policies[None, None])[0, 0] for e in found]

@@ -23,8 +23,7 @@ from dnl.learning_to_persuade.warm_up import WarmUpConfig, persuade_known
 from dnl.surrogates.fitted import stack_surrogates
 from dnl.surrogates.registry import SURROGATES, Architecture, make_surrogate
 from dnl.training.trainer import minimise
-from games import PersuasionGame, random_contract_game, synthetic_game
-from games.followers.contracts import ContractGame
+from games import FollowerGame, PersuasionGame, random_contract_game, synthetic_game
 from games.receivers import QLearningReceiver, RationalReceiver
 from tests.cases.surroundings import SURROUNDINGS, Surroundings, autocast, default_dtype
 
@@ -53,30 +52,29 @@ def assert_same(results: list[Tensor], expected: list[Tensor]) -> None:
         assert torch.equal(result, right)
 
 
-Game = PersuasionGame | ContractGame
+FITS: list[tuple[str, FollowerGame, str]] = [
+    *((name, GAME, "float32") for name in sorted(SURROGATES)),
+    ("dnl", GAME, "float64"),
+    ("follower-dnl", random_contract_game(3, 3, seed=0), "float32"),
+]
 
 
 @cache
-def fitted_alone(game: Game, surrogate: str, config: FitConfig) -> FittedSurrogate:
-    """Fitted with torch's own settings."""
-    return fit(game, surrogate, config)
+def fitted_alone(case: int) -> FittedSurrogate:
+    """With torch's own settings."""
+    surrogate, game, dtype = FITS[case]
+    return fit(game, surrogate, dataclasses.replace(TINY, dtype=dtype))
 
 
 @everywhere
 @pytest.mark.parametrize(
-    ("surrogate", "game", "dtype"),
-    [
-        *((name, GAME, "float32") for name in sorted(SURROGATES)),
-        ("dnl", GAME, "float64"),
-        ("follower-dnl", random_contract_game(3, 3, seed=0), "float32"),
-    ],
-    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+    "case",
+    range(len(FITS)),
+    ids=[f"{name}-{type(game).__name__}-{dtype}" for name, game, dtype in FITS],
 )
-def test_fits_are_unmoved(
-    around: Surroundings, surrogate: str, game: Game, dtype: str, tmp_path: Path
-) -> None:
+def test_fits_are_unmoved(around: Surroundings, case: int, tmp_path: Path) -> None:
+    (surrogate, game, dtype), expected = FITS[case], fitted_alone(case)
     config = dataclasses.replace(TINY, dtype=dtype)
-    expected = fitted_alone(game, surrogate, config)
     with around():
         fitted = fit(game, surrogate, config)
         fitted.save(tmp_path / "fit.pt")

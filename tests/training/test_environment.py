@@ -1,5 +1,6 @@
 """Fits depend on no environment or log level and leave signals to their handlers."""
 
+import json
 import logging
 import os
 import shutil
@@ -167,43 +168,87 @@ def test_no_checkpoint_of_the_working_folder_is_taken_up(
     assert list(planted.parent.iterdir()) == [planted]
 
 
-SCRIPT = """
-import sys
+# One process for all that needs one, as loading torch takes seconds. Its children are sent signals;
+# then it fits. Each child knows Slurm's variables only, so that Lightning would handle its signals.
+PROCESS = """
+import json, os, signal, sys
+from pathlib import Path
 from dnl import FitConfig, fit
 from dnl.surrogates import Architecture
+from dnl.surrogates.fitting import fit_many
+from dnl.training import trainer
 from games import synthetic_game
+
+out, drop, cases = Path(sys.argv[1]), sys.argv[2].split(), json.loads(sys.argv[3])
+
+def child(case, number, prepare):
+    for stream in (1, 2):
+        os.dup2(os.open(out / f"{case}.{stream}", os.O_CREAT | os.O_WRONLY), stream)
+    os.chdir(out / "work")
+    for name in drop:
+        del os.environ[name]
+    exec(prepare)
+
+    def report(done, total):
+        print(done, flush=True)
+        if done == 2:
+            os.kill(os.getpid(), getattr(signal, number))
+
+    config = FitConfig(samples=70, test_samples=50, epochs=4, device="cpu")
+    fit_many([synthetic_game(2, 2, 3, 3, seed=0)], "relu", config, on_epoch=report)
+    print("fitted")
+    raise SystemExit
+
+codes = []
+for case, (number, prepare) in enumerate(cases):
+    if not (pid := os.fork()):
+        child(case, number, prepare)
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print(codes)
 sizes = Architecture(hidden=(8, 8, 8), hyper=(4, 4))
 config = FitConfig(
     samples=70, test_samples=50, epochs=4, batch_size=32, architecture=sizes, dtype="float64",
     device="cpu",
 )
 game = synthetic_game(2, 2, 3, 3, seed=0, law="contested")
-fitted = fit(game, "relu", config, directory=sys.argv[1])
+fitted = fit(game, "relu", config, directory=out / "fit")
 print([number.hex() for number in fitted.mse.tolist()])
 """
+SIGNALLED = [  # a signal, what is run before the fit, the exit code
+    ("SIGTERM", "", -signal.SIGTERM),  # 143 in a shell
+    ("SIGUSR1", "", -signal.SIGUSR1),
+    ("SIGHUP", "", -signal.SIGHUP),
+    ("SIGTERM", "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))", 143),
+    ("SIGTERM", "signal.signal(signal.SIGTERM, lambda *_: sys.exit('stop'))", 1),
+]
 
 
-def run_script(script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A process of its own, in whose environment these variables are from the beginning."""
-    root = str(Path(trainer.__file__).parents[2])
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments],
+def test_a_process_that_begins_in_such_an_environment(tmp_path: Path) -> None:
+    """It fits the same, and a signal in a fit ends a process as anywhere else."""
+    (tmp_path / "work").mkdir()
+    variables = ENVIRONMENTS["all"]
+    drop = " ".join(variables.keys() - SLURM.keys())
+    cases = json.dumps([case[:2] for case in SIGNALLED])
+    done = subprocess.run(
+        [sys.executable, "-c", PROCESS, str(tmp_path), drop, cases],
         check=False,
-        env=os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"} | variables,
+        env=os.environ
+        | {"PYTHONPATH": str(Path(trainer.__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+        | variables,
         capture_output=True,
         text=True,
         timeout=300,
     )
-
-
-def test_a_process_that_begins_in_such_an_environment_fits_the_same(
-    at_home: list[FittedSurrogate], tmp_path: Path
-) -> None:
-    done = run_script(SCRIPT, str(tmp_path), **ENVIRONMENTS["all"])
     assert done.stderr == ""
+    codes, mse = done.stdout.splitlines()
+    assert codes == str([int(code) for _, _, code in SIGNALLED])
     alone = fit(GAMES[0], "relu", TINY)
-    assert done.stdout.strip() == str([number.hex() for number in alone.mse.tolist()])
-    assert (tmp_path / "last.ckpt").exists()
+    assert mse == str([number.hex() for number in alone.mse.tolist()])
+    assert (tmp_path / "fit" / "last.ckpt").exists()
+    for case in range(len(SIGNALLED)):
+        assert (tmp_path / f"{case}.1").read_text() == "1\n2\n"
+        assert "Traceback" not in (tmp_path / f"{case}.2").read_text()
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 # ---------------------------------------------------------------------------- signals
@@ -247,41 +292,4 @@ def test_a_fit_leaves_signals_to_their_handlers(
     assert after == before
     for one, other in zip(fitted, at_home, strict=True):
         assert_equal(one, other)
-    assert list(tmp_path.iterdir()) == []
-
-
-SIGNALLED = """
-import os, signal, sys
-from dnl import FitConfig
-from dnl.surrogates.fitting import fit_many
-from games import synthetic_game
-{prepare}
-def report(done, total):
-    print(done, flush=True)
-    if done == 2:
-        os.kill(os.getpid(), signal.{number})
-config = FitConfig(samples=70, test_samples=50, epochs=4, device="cpu")
-fit_many([synthetic_game(2, 2, 3, 3, seed=0)], "relu", config, on_epoch=report)
-print("fitted")
-"""
-
-
-@pytest.mark.parametrize(
-    ("number", "prepare", "code"),
-    [
-        ("SIGTERM", "", -signal.SIGTERM),  # 143 in a shell
-        ("SIGUSR1", "", -signal.SIGUSR1),
-        ("SIGHUP", "", -signal.SIGHUP),
-        ("SIGTERM", "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))", 143),
-        ("SIGTERM", "signal.signal(signal.SIGTERM, lambda *_: sys.exit('stop'))", 1),
-    ],
-)
-def test_a_signal_in_a_fit_ends_a_process_as_anywhere_else(
-    number: str, prepare: str, code: int, tmp_path: Path
-) -> None:
-    script = SIGNALLED.format(number=number, prepare=f"os.chdir({str(tmp_path)!r})\n{prepare}")
-    done = run_script(script, **SLURM)
-    assert done.returncode == code
-    assert done.stdout == "1\n2\n"
-    assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
