@@ -18,6 +18,8 @@ from dnl.runtime.devices import describe_hardware
 from games.checks import shown
 from games.files import write_text
 
+# Options that are gone, with the value that means what is done now.
+RETIRED: list[tuple[str, Any]] = [("upper", [])]  # hidden layers of follower networks
 RUN = "run.json"
 LOCK = ".lock"
 LOCK_SECONDS = 3.0  # to wait for a folder: the workers of a killed process end within one second
@@ -104,14 +106,23 @@ def check_configuration(folder: Path, configuration: Mapping[str, Any]) -> None:
     """Raise a ValueError if the run in `folder` has another configuration, or no `run.json`."""
     if not (folder / RUN).exists():
         raise ValueError(f"out holds rows of an unknown run, got {str(folder)!r}: no {RUN}")
-    there = read_record(folder)["configuration"]
-    here = json.loads(json.dumps(configuration))
+    there = in_force(read_record(folder)["configuration"])
+    here = in_force(configuration)
     for name in sorted(there.keys() | here.keys()):
         if there.get(name) != here.get(name):
             raise ValueError(
                 f"out holds a run with {name}={shown(there.get(name))}, got {name}="
                 f"{shown(here.get(name))} and out={str(folder)!r}: choose another folder"
             )
+
+
+def in_force(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON has them, without retired options, so that older runs can be resumed."""
+    return dict(json.loads(json.dumps(settings), object_hook=_without_retired))
+
+
+def _without_retired(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if (name, value) not in RETIRED}
 
 
 def write_record(folder: Path, configuration: Mapping[str, Any]) -> None:

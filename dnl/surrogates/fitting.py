@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dnl.layers.stack import NetworkStack
 from dnl.runtime.devices import pick_device
+from dnl.runtime.records import in_force
 from dnl.surrogates.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
 from dnl.surrogates.registry import (
     SURROGATES,
@@ -320,7 +321,16 @@ def _prepare(
     text = json.dumps(fit_id, indent=1) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
     record = directory / "fit.json"
-    if record.exists() and record.read_text() != text:
+    if record.exists() and not _is_of(record, fit_id):
         raise ValueError(f"directory holds another fit, got {str(directory)!r}: see {record}")
     write_text(record, text)
     return directory
+
+
+def _is_of(record: Path, fit_id: dict[str, object]) -> bool:
+    """Whether a fit's record, perhaps an older one, is of this fit."""
+    try:
+        there = json.loads(record.read_text())
+    except ValueError:
+        return False
+    return isinstance(there, dict) and in_force(there) == in_force(fit_id)

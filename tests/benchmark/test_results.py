@@ -143,6 +143,17 @@ def test_another_configuration_is_refused(
     assert {path.name: path.read_bytes() for path in folder.path.iterdir()} == before
 
 
+def test_a_run_that_names_a_retired_option_is_resumed(tmp_path: Path) -> None:
+    sizes = {"hidden": [64], "upper": []}  # hidden layers of follower networks: none any more
+    opened(tmp_path, architecture=sizes).add([row(ORDER[0])])
+    before = (tmp_path / "run.json").read_text()
+    assert len(opened(tmp_path, True, architecture={"hidden": [64]}).rows) == 1
+    assert (tmp_path / "run.json").read_text() == before
+    opened(tmp_path / "of some", architecture=sizes | {"upper": [8]}).add([row(ORDER[0])])
+    with pytest.raises(ValueError, match="out holds a run with architecture"):
+        opened(tmp_path / "of some", True, architecture={"hidden": [64]})
+
+
 def test_rows_without_resume_are_refused(tmp_path: Path) -> None:
     opened(tmp_path / "taken").add([row(ORDER[0]), row(ORDER[1])])
     before = (tmp_path / "taken" / "results.csv").read_bytes()

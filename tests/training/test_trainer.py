@@ -1,6 +1,7 @@
 """The trainer: equal to a plain loop, and safe against interruption."""
 
 import dataclasses
+import json
 import logging
 import os
 import signal
@@ -266,6 +267,17 @@ def test_the_device_does_not_make_another_fit(tmp_path: Path) -> None:
     fit(GAMES[0], "relu", dataclasses.replace(TINY, device="auto"), directory=tmp_path)
     with pytest.raises(ValueError, match="directory holds another fit"):
         fit(GAMES[0], "relu", dataclasses.replace(TINY, dtype="float32"), directory=tmp_path)
+
+
+def test_a_record_that_names_a_retired_option_is_of_the_same_fit(tmp_path: Path) -> None:
+    first = fit(GAMES[0], "relu", TINY, directory=tmp_path)
+    record = json.loads((tmp_path / "fit.json").read_text())
+    record["config"]["architecture"]["upper"] = []
+    (tmp_path / "fit.json").write_text(json.dumps(record))
+    assert torch.equal(fit(GAMES[0], "relu", TINY, directory=tmp_path).mse, first.mse)
+    (tmp_path / "fit.json").write_text("{")
+    with pytest.raises(ValueError, match="directory holds another fit"):
+        fit(GAMES[0], "relu", TINY, directory=tmp_path)
 
 
 # ---------------------------------------------------------------------------- any loss
