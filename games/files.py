@@ -13,11 +13,11 @@ def write_text(path: str | Path, text: str) -> None:
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a file whole or not at all.
 
-    The data go to a temporary file in the same folder, which takes the place of `path` once they
-    are on the disk. Where that fails, the old file stays as it was and the temporary one is
-    removed. A symbolic link stays one, and the file that it points to is replaced. An existing
-    file keeps its permissions; a new one gets the usual ones. What is no regular file, such as
-    `/dev/stdout`, is written to directly.
+    The data go to a temporary file in the same folder, which replaces `path` once they are on the
+    disk. If that fails, the old file is unchanged and the temporary one is removed. If `path` is a
+    symbolic link, the file that it points to is replaced. An existing file keeps its permissions; a
+    new one gets the usual ones. Anything but a regular file, such as `/dev/stdout`, is written to
+    directly.
 
     Args:
         path: of the file; its folder must exist.

@@ -1,8 +1,8 @@
 """Results that do not depend on what a process has set for the whole of torch.
 
 Autocast, TF32, the default dtype, the default device, `torch.no_grad` and `torch.inference_mode`
-all reach into code that is called from within them. Public functions whose results must not depend
-on them put them aside here, and put them back when they return.
+affect all code that is called within them. Public functions whose results must not depend on them
+suspend them with these contexts.
 """
 
 from collections.abc import Callable, Iterator

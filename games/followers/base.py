@@ -1,7 +1,7 @@
 """Games in which leaders commit and a follower best-responds, so that utilities jump.
 
-Persuasion is one such game; contracts, security and price competition are others. All of them speak
-the language of `PersuasionGame`: a profile of the leaders' decisions is a tensor of distributions.
+Persuasion is one such game; contracts, security and price competition are others. As in
+`PersuasionGame`, a profile of the leaders' decisions is a tensor of distributions.
 
 Shapes: `B` profiles, `N` leaders, `S` rows of a leader's decision, `M` entries of a row, `A`
 choices of the follower, `T` followers where there are several.
@@ -23,7 +23,7 @@ MAX_DRAWS = 1000  # of games until one is contested
 
 @runtime_checkable
 class FollowerGame(Protocol):
-    """What layers, surrogates and solvers may ask of a game with a follower.
+    """The interface that surrogates and solvers use.
 
     Attributes:
         shape: `(N, M, S, A)`.
@@ -50,7 +50,7 @@ class FollowerGame(Protocol):
 
 
 class BaseFollowerGame(GameValue):
-    """What this package's games with a follower share.
+    """Base class of this package's games with a follower.
 
     The follower takes the choice of the highest score; choices within 1e-9 (float32 policies: 1e-6)
     of its utility range are tied, and the lowest index wins (`PersuasionGame`'s rule `"first"`).
@@ -63,7 +63,7 @@ class BaseFollowerGame(GameValue):
 
     @abstractmethod
     def _scores(self, policies: Tensor) -> Tensor:
-        """What the follower gets from each choice: `(B, N, S, M) -> (B, A)` or `(B, T, A)`."""
+        """The follower's utility of each choice: `(B, N, S, M) -> (B, A)` or `(B, T, A)`."""
 
     @abstractmethod
     def _utility(self, policies: Tensor, action: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from games.value import GameValue
 
 
 class DerivedGame(GameValue):
-    """What such games share. A `PersuasionGame` derived so is none: `"posterior-dnl"` refuses it.
+    """Base class. The result is never a `PersuasionGame`: `"posterior-dnl"` refuses it.
 
     Args:
         game: any game with a follower.

@@ -1,4 +1,4 @@
-"""A game whose random profiles come from parts of it, where surrogates are to fit it well."""
+"""A game with more random profiles in some parts, so that surrogates fit them well."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,14 @@ from games.followers.zoomed import Zoomed
 
 
 class Focused(DerivedGame):
-    """The same game as another; random profiles are uniform on it and on each of its parts in turn.
+    """A game whose random profiles are uniform on the whole game and on each of its parts in turn.
 
-    Surrogates learn from random profiles what a follower does. `Zoomed` shows them a part alone,
-    with coordinates of its own; this class shows parts of all sizes at once, in the game's own
-    coordinates.
+    Surrogates learn from random profiles. `Zoomed` shows them one part, in coordinates of its own;
+    this class shows parts of all sizes together, in the game's own coordinates.
 
     Args:
         game: see `DerivedGame`.
-        parts: of that game; none leave it as it is.
+        parts: of that game.
 
     Raises:
         ValueError: for a part of another game.

@@ -1,7 +1,7 @@
-"""A part of a game, as a game of its own: for surrogates that are to be optimised, not just to fit.
+"""A part of a game around a profile, as a game of its own, for surrogates that are optimised.
 
-Uniform profiles hardly ever meet what a follower does near an optimum, where many choices are
-nearly tied. So optimise a surrogate, zoom in on what was found, and fit another one there.
+Uniform profiles are hardly ever near an optimum, where many of a follower's choices are nearly
+tied. So optimise a surrogate, zoom in on the point found, and fit another surrogate there.
 """
 
 import torch
@@ -13,10 +13,10 @@ from games.followers.derived import DerivedGame
 
 
 class Zoomed(DerivedGame):
-    """The profiles `(1 - size) * centre + size * x` of a game, told by `x`.
+    """The part of a game around `centre`: `x` maps to `(1 - size) * centre + size * x`.
 
-    They are those with at least `1 - size` times the probabilities of `centre`. Whatever asks for a
-    game with a follower (surrogates, extra-gradient) works on `x`; `real` says what it stands for.
+    It holds the profiles with at least `1 - size` times the probabilities of `centre`. Surrogates
+    and extra-gradient work on `x`; `real` maps it to the profile of the game.
 
     Args:
         game: see `DerivedGame`.
@@ -46,11 +46,11 @@ class Zoomed(DerivedGame):
         return f"Zoomed({self.game!r}, size={self.size})"
 
     def real(self, policies: Tensor) -> Tensor:
-        """The profiles of the game that `policies (..., N, S, M)` stand for."""
+        """Map `policies (..., N, S, M)` to profiles of the game."""
         mixed = torch.lerp(self.centre.to(policies), policies, self.size)
         return mixed / mixed.sum(-1, keepdim=True)
 
     def ex_ante_utility(self, policies: Tensor) -> Tensor:
-        """Of what `policies` stand for: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`."""
+        """Utilities at `real(policies)`: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`."""
         self.check_policies(policies)
         return self.game.ex_ante_utility(self.real(policies))

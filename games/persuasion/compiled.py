@@ -1,4 +1,4 @@
-"""Outcome distributions in machine code, where the job is worth it and a compiler is to be had.
+"""Outcome distributions in machine code, for large jobs on machines with a C++ compiler.
 
 `outcomes.cpp` is built by the machine's C++ compiler for one number of states and actions, in a
 third of a second, and kept for the life of the process. It decides a joint signal where its scores

@@ -1,4 +1,4 @@
-"""Which actions a receiver may take at all, and the unit of payoffs that follows from it.
+"""Which actions can be optimal for a receiver, and the units of payoffs and ties that follow.
 
 An action that no belief over the possible states makes optimal is never taken, and a state of
 probability 0 never happens. Neither may decide what counts as a large gain or as a tie: a single

@@ -1,4 +1,4 @@
-"""What a sender knows of whom it talks to: how often which action follows which message."""
+"""The base class of receivers: how often each action follows each message."""
 
 from abc import ABC, abstractmethod
 
@@ -9,11 +9,11 @@ from games.persuasion.game import PersuasionGame, of_one_sender
 
 
 class BaseReceiver(ABC):
-    """The receiver of a game of one sender, as someone to be asked.
+    """The receiver of a game of one sender, who answers queries.
 
-    A query is a policy that the sender keeps to until the receiver has settled. The answer is how
-    often each action then follows each message: all that a sender sees who does not know the
-    receiver. What the receiver wants stays with it; `game.receiver_utility` is for receivers only.
+    A query is a policy that the sender keeps until the receiver has settled. The answer is how
+    often each action then follows each message. A sender who does not know the receiver sees
+    nothing else; only receivers may use `game.receiver_utility`.
 
     Args:
         game: of one sender.

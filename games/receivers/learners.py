@@ -1,7 +1,7 @@
-"""Learners that see only what they met, did and got: bandits of many independent contexts.
+"""Bandit algorithms for many independent contexts, which see only their own actions and rewards.
 
-A learner holds `L` contexts that learn side by side, each from its own rounds only. A context is
-one message to one receiver, or whatever else is told apart. Rewards lie between 0 and 1.
+A learner holds `L` contexts that learn side by side, each from its own rounds only. A context is,
+for example, one message to one receiver. Rewards lie between 0 and 1.
 """
 
 from abc import ABC, abstractmethod
