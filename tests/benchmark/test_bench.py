@@ -198,6 +198,7 @@ def on_call(number: int, function: Callable[..., Any], error: BaseException) -> 
     return wrapped
 
 
+@pytest.mark.whole_run
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("given_out", [True, False])
 @pytest.mark.parametrize(

@@ -203,6 +203,7 @@ def test_values_and_verdicts_stay(name: str, change: str) -> None:
     assert verdict(new) == before(name, verdict)
 
 
+@pytest.mark.whole_run
 @of_cases(RESPONSES)
 def test_best_responses_stay(name: str, change: str) -> None:
     span = original(name).game.payoff_range[0].item()
@@ -223,6 +224,7 @@ def test_optimal_persuasion_stays(name: str, change: str) -> None:
     )
 
 
+@pytest.mark.whole_run
 @of_cases(SEARCHES)
 def test_found_welfare_stays(name: str, change: str) -> None:
     total = original(name).game.payoff_range.sum().item()

@@ -128,6 +128,7 @@ def test_the_prosecutor_learns_to_persuade() -> None:
     assert found.utility <= 0.6 + 1e-9
 
 
+@pytest.mark.whole_run
 def test_nearly_the_optimum_of_the_known_game() -> None:
     shares = []
     for seed in (100, 101, 102):  # in the last an action of a small region is overlooked
