@@ -17,7 +17,14 @@ from dnl.equilibria import MEMBERS, find_equilibria
 from dnl.reporting.equilibrium_text import report
 from dnl.runtime import cli
 from dnl.solve import SolveConfig, load_game, main
-from games import REGISTRY, Family, PersuasionGame, prosecutor_game, synthetic_game
+from games import (
+    REGISTRY,
+    Family,
+    PersuasionGame,
+    didactic_game,
+    prosecutor_game,
+    synthetic_game,
+)
 from games.persuasion.matrix import random_matrix_game
 
 SIZES = ["--senders", "2", "--signals", "2", "--states", "3", "--actions", "2"]
@@ -246,6 +253,7 @@ def test_progress_may_pass_the_limit(
 @pytest.mark.parametrize(
     ("source", "config", "expected"),
     [
+        ("didactic", SolveConfig(), didactic_game()),
         ("prosecutor", SolveConfig(), prosecutor_game()),
         (
             "paper",
