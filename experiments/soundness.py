@@ -185,7 +185,7 @@ def profile(kind: str, game: PersuasionGame, generator: torch.Generator) -> tupl
 def _switching_point(
     game: PersuasionGame, ends: Tensor, left: Tensor, right: Tensor, border: bool
 ) -> Tensor:
-    """Where the reaction first changes from `left (K,)` on the way between the profiles `ends`."""
+    """Where the reaction changes from `left (K,)` on the way between the profiles `ends`."""
     k = int((left != right).nonzero()[0])
     pair = game.receiver_utility[:, [int(left[k]), int(right[k])]]  # (S, 2)
     low, high = 0.0, 1.0

@@ -39,7 +39,7 @@ def test_the_experiment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert (tmp_path / "games.csv").read_bytes() == written
     with pytest.raises(ValueError, match="instances must be a multiple of together=10, got 15"):
         experiment.main(instances=15, out=tmp_path)
-    with pytest.raises(ValueError, match=r"out holds games with .* choose another folder"):
+    with pytest.raises(ValueError, match=r"out holds a run with .* choose another folder"):
         experiment.main(small=True, margins=(0.1,), out=tmp_path)
 
 
