@@ -99,6 +99,6 @@ def figure_command(name: str) -> Callable[..., int]:
         rows: Folder of a finished benchmark to draw; without it the paper's games are run.
         out: Folder of the run (resumed if it is there already) and of the figure; by default
             results/ and the name of the command.
-        small: A run of seconds instead of the paper's.
+        small: Run for a few seconds instead of the paper's budget.
     """
     return main

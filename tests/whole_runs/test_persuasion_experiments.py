@@ -152,7 +152,7 @@ def test_rows_of_another_configuration_are_refused(
     assert persuasion_known.main(out=tmp_path, small=True) == 0
     capsys.readouterr()
     assert cli.run(persuasion_known.main, "experiments.x", ["--out", str(tmp_path)]) == 2
-    assert "out holds a run with paper='WarmUpConfig(iterations=20" in capsys.readouterr().err
+    assert "out holds a run with ours='WarmUpConfig(iterations=20" in capsys.readouterr().err
 
 
 def test_cells_hold_curves() -> None:
