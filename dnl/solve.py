@@ -1,6 +1,6 @@
 """Solve one game: `python -m dnl.solve GAME.json`.
 
-Searches equilibria, verifies them on the true game and writes a report, the equilibria and
+Searches for equilibria, verifies them on the true game, and writes a report, the equilibria and
 figures.
 """
 
@@ -25,8 +25,8 @@ from games import LAWS, REGISTRY, PersuasionGame, checks, synthetic_game
 from games.files import write_text
 
 SIZES = ("senders", "signals", "states", "actions")
-MOST_KEPT = 8  # equilibria that are kept of a search that is interrupted, those of highest welfare
-KEEPING_SECONDS = 5.0  # about what proving them again may take
+MOST_KEPT = 8  # number of equilibria kept after an interruption, highest welfare first
+KEEPING_SECONDS = 5.0  # for proving them again, approximately
 REPORT, GAME, EQUILIBRIA, FIGURES = "report.txt", "game.json", "equilibria", "figures"
 
 
@@ -37,18 +37,18 @@ class SolveConfig:
 
     Attributes:
         senders: Number of senders of a random game ("paper", "contested").
-        signals: Its signals per sender.
-        states: Its states.
-        actions: Its actions.
-        instance: Which random game of these sizes, or which game of a family of several; 0 by
-            default.
+        signals: Number of signals per sender of a random game.
+        states: Number of states of a random game.
+        actions: Number of actions of a random game.
+        instance: Number of the random game of these sizes, or of the game in its family (default:
+            0).
         radius: Radius of the local equilibria.
-        time_limit: Seconds for the search. Ctrl-C ends it earlier and keeps what is certified.
+        time_limit: Seconds for the search. Ctrl-C ends it earlier and keeps certified equilibria.
         seed: Seed of the search.
         members: Search methods to run (default: all except the surrogate ones).
-        show: How many equilibria to report and draw, best welfare first. All are saved.
-        out: Folder of the results; by default a fresh one under results/.
-        quiet: No progress display and nothing printed.
+        show: Number of equilibria to report and draw, best welfare first. All are saved.
+        out: Folder of the results (default: a fresh one under results/).
+        quiet: Show no progress and print nothing.
     """
 
     senders: int | None = None
@@ -85,8 +85,8 @@ def main(game: str, /, *, config: SolveConfig | None = None) -> int:
 
     Args:
         game: A JSON file whose keys are the arguments of PersuasionGame; or "paper" or
-            "contested", a random game of the sizes that the options give; or the name of a family
-            of games, such as "didactic", "prosecutor" or "ride-hailing" (games.REGISTRY).
+            "contested" for a random game with the given sizes; or the name of a family of games,
+            such as "didactic", "prosecutor" or "ride-hailing" (games.REGISTRY).
     """
     config = config or SolveConfig()
     loaded, folder = load_game(game, config), _prepare(config)
@@ -101,7 +101,7 @@ def load_game(source: str, config: SolveConfig) -> PersuasionGame:
     """The game that the command line names.
 
     Raises:
-        ValueError: naming the argument that is malformed or missing, and what came.
+        ValueError: names the malformed or missing argument and prints its value.
     """
     sizes: dict[str, Any] = {name: getattr(config, name) for name in SIZES}
     if source in LAWS:
@@ -123,7 +123,7 @@ def _random(law: str, sizes: Mapping[str, Any], instance: int) -> PersuasionGame
             raise ValueError(f"{name} must be given for the random game {law!r}, got none")
     check_size(**sizes)
     try:
-        # The options are called as the arguments are, but without "n_".
+        # The options have the names of the arguments without "n_".
         arguments = {f"n_{name}": value for name, value in sizes.items()}
         return synthetic_game(**arguments, seed=instance, law=law)
     except ValueError as error:
@@ -144,7 +144,7 @@ def _read(path: Path) -> PersuasionGame:
 
 
 def _prepare(config: SolveConfig) -> Path:
-    """The folder of the results, known to be writable and free of other results."""
+    """The folder of the results, checked to be writable and without other results."""
     path = config.out or fresh_folder(Path("results"), "solve")
     for name in (RUN, GAME, REPORT, EQUILIBRIA, FIGURES):
         if (path / name).exists():
@@ -156,11 +156,11 @@ def _prepare(config: SolveConfig) -> Path:
 
 
 def execute(game: PersuasionGame, source: str, folder: Path, config: SolveConfig) -> int:
-    """Search equilibria of `game`, called `source`, and write them into `folder`; the exit code.
+    """Search equilibria of `game`, named `source`, and write them to `folder`.
 
     Returns:
-        0; 1 where nothing was certified; 130 where the search was interrupted, which keeps what was
-        certified until then.
+        The exit code: 0; 1 if nothing was certified; 130 if the search was interrupted, which keeps
+        the equilibria certified until then.
     """
     certified: list[tuple[Tensor, str]] = []
     interrupted, drawn = False, False
@@ -172,13 +172,13 @@ def execute(game: PersuasionGame, source: str, folder: Path, config: SolveConfig
         if not found:
             (folder / LOCK).unlink(missing_ok=True)
             if config.out is None:
-                with suppress(OSError):  # somebody put something into it
+                with suppress(OSError):  # the folder is not empty
                     folder.rmdir()
             told = interruption.word().capitalize()
             print(f"\n{told}: nothing was certified so far, nothing is written.", file=sys.stderr)
             return cli.INTERRUPTED
     asked = {"game": source, "identity": game.identity, **asdict(config)}
-    for name in ("out", "quiet"):  # they decide nothing that is found
+    for name in ("out", "quiet"):  # they do not affect the equilibria
         asked.pop(name)
     try:
         with interruption.held_back():
@@ -207,14 +207,14 @@ def execute(game: PersuasionGame, source: str, folder: Path, config: SolveConfig
 def _search(
     game: PersuasionGame, config: SolveConfig, certified: list[tuple[Tensor, str]]
 ) -> tuple[Equilibrium, ...]:
-    """What the search finds; `certified` grows meanwhile."""
+    """Search equilibria and append each certified one to `certified`."""
     limit, began = config.time_limit, time.monotonic()
     with progress.bar(
         config.quiet,
         total=limit,
         leave=False,
         mininterval=0.3,
-        miniters=0,  # steps are seconds and of any size
+        miniters=0,  # steps are seconds of any size
         bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed",
     ) as bar:
 
@@ -242,9 +242,9 @@ def _search(
 def _kept(
     game: PersuasionGame, config: SolveConfig, certified: Sequence[tuple[Tensor, str]]
 ) -> tuple[Equilibrium, ...]:
-    """The best of what was certified when the search was interrupted, each proven again.
+    """The best equilibria certified before an interruption, each proven again.
 
-    A second Ctrl-C ends this, too, and keeps those that are proven again by then.
+    A second Ctrl-C ends this, too, and keeps those proven again by then.
     """
     welfares = [game.ex_ante_utility(policies).sum().item() for policies, _ in certified]
     order = sorted(range(len(certified)), key=lambda i: -welfares[i])[:MOST_KEPT]
@@ -262,7 +262,7 @@ def _kept(
 def _write(
     game: PersuasionGame, folder: Path, config: SolveConfig, found: tuple[Equilibrium, ...]
 ) -> str:
-    """Write the report and the equilibria; the report."""
+    """Write the report and the equilibria; return the report."""
     text = search_report(game, found, config.show, config.radius, config.time_limit)
     write_text(folder / REPORT, text)
     if found:

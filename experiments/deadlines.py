@@ -1,7 +1,7 @@
-"""Do time limits hold, and how much memory does it take? The largest sizes.
+"""Check time limits and measure peak memory of exact calls at the largest sizes.
 
-A limit is kept where a call ends within 10 % and half a second of it. Each call is made in a
-process of its own, so that its peak of memory is its own; what is imported first does not count.
+A call keeps its limit if it ends within 10 % and half a second of it. Each call runs in its own
+process, so that its peak memory can be measured; imports do not count.
 """
 
 import resource
@@ -20,7 +20,7 @@ from experiments.exact_times import profile
 from experiments.shared.resumable import table_of
 from games import PersuasionGame, synthetic_game
 
-SHARE, SECONDS = 1.1, 0.5  # how far over the limit a call may be
+LATE_SHARE, LATE_SECONDS = 1.1, 0.5  # a call may take this share of its limit plus these seconds
 GLOBAL = "any"  # the radius of a call for any deviation
 CALLS: tuple[tuple[str, str, str, float], ...] = (  # call, N x M x S x A, radius, limit
     ("best_response", "2x40x40x10", GLOBAL, 1.0),
@@ -43,11 +43,11 @@ CALLS: tuple[tuple[str, str, str, float], ...] = (  # call, N x M x S x A, radiu
 
 
 def main(*, out: Path = Path("results/deadlines"), small: bool = False) -> int:
-    """Measure seconds and memory of exact calls with short time limits, and tell what was late.
+    """Measure seconds and memory of exact calls with short time limits; report late ones.
 
     Args:
-        out: Folder of the table; finished rows there are kept.
-        small: Two quick calls.
+        out: Folder of the table; finished rows in it are kept.
+        small: Make two quick calls only.
     """
     calls = CALLS
     if small:
@@ -68,7 +68,7 @@ def measure(key: tuple[str, str, str, float]) -> dict[str, Any]:
 
 def _measure(call: str, size: str, radius: str, limit: float) -> dict[str, Any]:
     warm = synthetic_game(2, 2, 2, 2, 0, "contested")
-    dnl.verify(warm, profile(warm, "uniform", 0))  # imports what a first call imports
+    dnl.verify(warm, profile(warm, "uniform", 0))  # the first call imports modules
     n, m, s, a = (int(part) for part in size.split("x"))
     game = synthetic_game(n, m, s, a, 0, "contested")
     policies = profile(game, "near-pure", 0)
@@ -82,7 +82,7 @@ def _measure(call: str, size: str, radius: str, limit: float) -> dict[str, Any]:
         "radius": radius,
         "limit": limit,
         "seconds": round(seconds, 3),
-        "kept": seconds <= SHARE * limit + SECONDS,
+        "kept": seconds <= LATE_SHARE * limit + LATE_SECONDS,
         "answer": answer,
         "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3),
     }

@@ -1,7 +1,7 @@
-"""Figure 1: a sender's utility over two policy entries, true and as the surrogates see it.
+"""Figure 1: a sender's utility over two policy entries, as it is and as the surrogates predict it.
 
 First row: both policies in state 0 are fixed and the probabilities of signal 0 in state 1 vary;
-second row: the reverse. The paper's fixed values are lost; ours are the constants below.
+second row: the reverse. The paper does not state its fixed values; ours are the constants below.
 """
 
 from dataclasses import asdict
@@ -47,9 +47,9 @@ def main(
     Args:
         samples: Training profiles.
         epochs: Passes over them.
-        seed: Of data, initialisation and order.
+        seed: Seed of the data, the initialisation and the order of samples.
         out: Folder of the figure and of the training logs.
-        small: Seconds instead of the paper's budget.
+        small: Run for seconds instead of the paper's budget.
     """
     checks.positive_integer("seed", seed, least=0)
     game = didactic_game()

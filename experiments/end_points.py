@@ -1,11 +1,11 @@
-"""Where surrogates lead: end points of extra-gradient, finished; and the learned game, solved.
+"""What optimising surrogates achieves: finished end points of extra-gradient, and learned games.
 
-Goes on with the networks that `experiments.surrogate_fit` has kept; run it again when there are
-more. One row per game and way of finding profiles: from the same random starts, extra-gradient on
-each surrogate and, to compare with, on the true pieces, or the starts as they are; and the
-equilibria that `find_equilibria` returns for the game that posterior-dnl has learned, or for the
-true one. Exact best responses to the true game finish the best of them. Welfare is counted above
-the better of full revelation and no information, in sums of payoff ranges.
+Uses the networks saved by `experiments.surrogate_fit`; run it again when there are more. One row
+per game and way of finding profiles: from the same random starts, extra-gradient on each surrogate
+and, for comparison, on the true pieces, or the starts themselves; and the equilibria that
+`find_equilibria` returns for the game that posterior-dnl learned, or for the true game. Exact best
+responses in the true game finish the best profiles. Welfare is counted above the better of full
+revelation and no information, in sums of payoff ranges.
 """
 
 import time
@@ -41,7 +41,7 @@ FITS = {  # way of finding profiles: the fit that it needs
 }
 STARTS, TRUE_ASCENT, TRUE_SOLVED = "random starts", "true game, ascent", "true game, solved"
 RADIUS = 0.005
-DECIDING = 2.0  # seconds for a verdict
+VERDICT_SECONDS = 2.0  # seconds for a verdict
 KEYS = [*FIT_KEYS[:5], "way"]
 
 
@@ -56,17 +56,17 @@ def main(
     out: Path = Path("results/end_points"),
     small: bool = False,
 ) -> int:
-    """Find profiles through every surrogate that is there, and finish them.
+    """Find profiles with every saved surrogate, and finish them.
 
     Args:
         fits: Folder of `experiments.surrogate_fit`.
         starts: Random profiles to start from.
-        finished: Best profiles of each way that are walked to rest.
-        walking: Seconds for each walk; one that is cut off counts as failed.
+        finished: Number of best profiles of each way that best responses finish.
+        walking: Seconds for finishing one profile; beyond them it counts as failed.
         solving: Seconds for `find_equilibria`.
-        workers: Processes; one row each at a time.
+        workers: Number of processes; each computes one row at a time.
         out: Folder of the tables and the figure.
-        small: A run of seconds.
+        small: Run for a few seconds only.
     """
     for name, count in (("starts", starts), ("finished", finished), ("workers", workers)):
         checks.positive_integer(name, count)
@@ -74,7 +74,7 @@ def main(
         checks.positive_number(name, seconds)
     networks = fits / NETWORKS
     if not (fits / "fits.csv").exists():
-        raise ValueError(f"fits must hold what experiments.surrogate_fit has kept, got {fits!s}")
+        raise ValueError(f"fits must hold the networks of experiments.surrogate_fit, got {fits!s}")
     games = pd.read_csv(fits / "fits.csv")[FIT_KEYS[:5]].drop_duplicates()
     keys = [
         (*game, way)
@@ -104,7 +104,7 @@ def main(
 def row_of(
     key: Key, networks: Path, starts: int, finished: int, walking: float, solving: float
 ) -> Row:
-    """The row of one way to find profiles of one game."""
+    """Return the row of one game and one way of finding profiles."""
     n, m, s, a, instance, way = key
     game = synthetic_game(n, m, s, a, instance, "contested")
     began = time.perf_counter()
@@ -137,7 +137,7 @@ def row_of(
 def profiles(
     game: PersuasionGame, way: str, fitted: FittedSurrogate | None, starts: int, solving: float
 ) -> Tensor:
-    """What one way finds, `(B, N, S, M)` in float64."""
+    """The profiles that one way finds, `(B, N, S, M)` in float64."""
     if way.endswith("solved"):
         solved = find_equilibria(fitted.learned_game() if fitted else game, time_limit=solving)
         none = torch.empty(0, game.n_senders, game.n_states, game.n_signals, dtype=torch.float64)
@@ -151,7 +151,7 @@ def profiles(
 
 
 def finish(search: Search, policies: Tensor, walking: float) -> Tensor | None:
-    """Where exact best responses come to rest: nearby, or else within a radius that shrinks."""
+    """Where exact best responses stop: nearby, or else within a shrinking radius."""
     search.budget = Budget.within(walking)
     for shrinking in ((RADIUS,), radii(RADIUS)):
         for rest in walk(search, policies, shrinking):
@@ -161,12 +161,12 @@ def finish(search: Search, policies: Tensor, walking: float) -> Tensor | None:
 
 
 def is_certified(game: PersuasionGame, policies: Tensor) -> bool:
-    """Whether it is proven that nobody gains nearby."""
-    return decide(game, policies, RADIUS, time_limit=DECIDING) == "certified"
+    """Whether it is proven that no sender gains by a small deviation."""
+    return decide(game, policies, RADIUS, time_limit=VERDICT_SECONDS) == "certified"
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line per size and way: means over games, and in how many the best is above."""
+    """One line per size and way: means over games, and how many have a best profile above."""
     groups = rows.assign(above=rows["finished_gain"] > 1e-9).groupby([*KEYS[:4], "way"], sort=False)
     summary = groups.agg(
         games=("instance", "size"),
@@ -182,7 +182,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def colour_of(way: str) -> str:
-    """That of the surrogate that a way uses, where it uses one."""
+    """The colour of the surrogate that a way uses, if it uses one."""
     if way in FITS:
         return SURROGATES[FITS[way][0]].colour
     return (palette.RANDOM if way == STARTS else palette.TRUE_GAME).colour
@@ -190,7 +190,7 @@ def colour_of(way: str) -> str:
 
 def draw(rows: pd.DataFrame, path: Path) -> None:
     """Welfare of the best finished equilibrium, game by game."""
-    from matplotlib.figure import Figure  # here: it takes a second to load
+    from matplotlib.figure import Figure  # imported here: it takes a second to load
 
     groups = list(rows.groupby(KEYS[:4], sort=False))
     ways = [STARTS, *(way for way in FITS if way.endswith("ascent")), TRUE_ASCENT]

@@ -1,7 +1,7 @@
-"""How long exact best responses take, and how tight they get, beside a plain MILP in the same run.
+"""Time and gap of exact best responses, compared with a plain MILP in the same run.
 
-The plain program is what one would write first: the same convex hulls with binary shares, given to
-HiGHS's own branch and bound with the same gap and time limit.
+The plain program has the same convex hulls with binary shares. HiGHS's own branch and bound solves
+it with the same gap and time limit.
 """
 
 import time
@@ -28,7 +28,7 @@ from games.randomness import near_pure, stream
 
 @dataclass(frozen=True)
 class Case:
-    """One line of the table: `instances` games, sender 0 responds."""
+    """One line of the table: `instances` games in which sender 0 responds."""
 
     n_senders: int
     size: tuple[int, int, int]
@@ -39,11 +39,11 @@ class Case:
 
     @property
     def key(self) -> Key:
-        """What its rows hold in the columns of `KEYS`, but for the instance."""
+        """The values of its rows in the columns of `KEYS`, except the instance."""
         return self.n_senders, "({},{},{})".format(*self.size), self.profile, self.tolerance
 
 
-PLAIN_INSTANCES = 2  # of each case, which the plain MILP meets, too
+PLAIN_INSTANCES = 2  # games of each case that the plain MILP solves, too
 KEYS = ("senders", "size", "profile", "tolerance", "instance")
 CASES = (
     Case(2, (10, 10, 10), "uniform", 0.005, 1e-5, 60.0),
@@ -60,12 +60,12 @@ def main(
 ) -> int:
     """Time exact best responses in contested games.
 
-    Finished rows in the folder are kept, so an interrupted run can be continued.
+    Finished rows in the folder are kept, so an interrupted run can be resumed.
 
     Args:
-        instances: Games per line of the table; the plain MILP meets the first two.
+        instances: Games per line of the table; the plain MILP solves the first two.
         out: Folder of the table.
-        small: A run of seconds.
+        small: Run for a few seconds only.
     """
     checks.positive_integer("instances", instances)
     cases: tuple[Case, ...] = CASES
@@ -140,7 +140,7 @@ def row_of(key: Key, cases: Mapping[Key, Case]) -> Row:
 
 
 def plain_milp(problem: Deviation, radius: float, tolerance: float, time_limit: float) -> float:
-    """One program over all joint signals with binary shares: the gap that it leaves, normalised."""
+    """One program over all joint signals with binary shares: the gap that is left, normalised."""
     low = np.maximum(problem.own - radius, 0.0)
     width = np.minimum(problem.own + radius, 1.0) - low
     candidates = np.asarray(problem.candidates(low, low + width))
@@ -153,14 +153,14 @@ def plain_milp(problem: Deviation, radius: float, tolerance: float, time_limit: 
         integrality=binary,
         bounds=Bounds(0, 1),
         constraints=LinearConstraint(program.matrix, program.row_lower, program.row_upper),
-        # Its gap is relative to the objective only.
+        # HiGHS states its gap relative to the objective only.
         options={"time_limit": time_limit, "mip_rel_gap": tolerance},
     )
     if result.x is None:
         return float("nan")
-    if result.mip_dual_bound is None:  # nothing can flip: a linear program, solved
+    if result.mip_dual_bound is None:  # no action can change: this is a solved linear program
         return 0.0
-    return max(float(result.fun - result.mip_dual_bound), 0.0)  # rounding may go below
+    return max(float(result.fun - result.mip_dual_bound), 0.0)  # rounding may make it negative
 
 
 if __name__ == "__main__":

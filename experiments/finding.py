@@ -1,8 +1,8 @@
-"""Equilibria worth having: what `dnl.find_equilibria` finds beside enumeration and the paper's way.
+"""Equilibria found by `dnl.find_equilibria`, by enumeration and by the paper's method.
 
 One row per game of the contested law. Welfare is compared with the better of full revelation and no
 information ("above") in the same unit everywhere: fractions of the sum of the payoff ranges. Proven
-ceilings tell in which games any profile, and any global equilibrium, can be above.
+ceilings show in which games any profile, or any global equilibrium, can be above.
 """
 
 import time
@@ -29,7 +29,7 @@ SIZES = {  # (M, S, A) by number of senders
     n: tuple(tuple(map(int, size.split(","))) for size in sizes.split())
     for n, sizes in {2: _TWO, 4: "2,2,2 4,4,4 2,10,10"}.items()
 }
-POSSIBLE = 2e-5  # a ceiling above by less is above by the tolerance of certificates only
+LEAST_EXCESS = 2e-5  # a ceiling counts as above only by more than the tolerance of certificates
 KEYS = ["n_senders", "n_signals", "n_states", "n_actions", "instance"]
 
 
@@ -45,7 +45,7 @@ def main(
     out: Path = Path("results/finding"),
     small: bool = False,
 ) -> int:
-    """Find equilibria in contested games; finished games are kept, and not computed again.
+    """Find equilibria in contested games; finished games are not computed again.
 
     Args:
         instances: Games per size.
@@ -53,10 +53,10 @@ def main(
         time_limit: Seconds per game for the finder.
         surrogate: Networks of the paper's pipeline.
         starts: Starting points of the paper's pipeline.
-        senders: Numbers of senders, out of 2 and 4.
-        workers: Processes; one game each at a time.
+        senders: Numbers of senders; 2 and 4 are possible.
+        workers: Number of processes; each computes one game at a time.
         out: Folder of the table.
-        small: A run of seconds.
+        small: Run for a few seconds only.
     """
     checks.positive_integer("instances", instances)
     checks.positive_integer("first", first, least=0)
@@ -129,7 +129,7 @@ def row_of(
 def _pipeline(
     game: PersuasionGame, surrogate: str, starts: int, baseline: float, unit: float, small: bool
 ) -> Row:
-    """The paper's way, end points decided exactly: fit, ascend from random starts, verify."""
+    """The paper's method with exact verdicts: fit, ascend from random starts, verify."""
     budget = (200, 1) if small else (10_000, 10)
     config = FitConfig(samples=budget[0], epochs=budget[1], test_samples=1_000, device="cpu")
     fitted = fit(game, surrogate, config)
@@ -157,7 +157,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         needed = [*columns, "above", "pareto_dominates_fr", "global", "global_above", "global_gap"]
         g = games.reindex(columns=[*games.columns, *(c for c in needed if c not in games)])
         shown = (g[columns] > 1e-6).any(axis=1)
-        can, can_global = g["ceiling"] > POSSIBLE, g["global_ceiling"] > POSSIBLE
+        can, can_global = g["ceiling"] > LEAST_EXCESS, g["global_ceiling"] > LEAST_EXCESS
         enumerated = g["block_gain"].notna()
         lines.append(
             {
@@ -188,8 +188,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(rows: pd.DataFrame, path: Path) -> None:
-    """Welfare above the better of full revelation and no information, game by game and method."""
-    from matplotlib.figure import Figure  # here: it takes a second to load
+    """Draw welfare above the better of full revelation and no information, by game and method."""
+    from matplotlib.figure import Figure  # imported here: it takes a second to load
 
     methods = {
         "ceiling": ("what no profile exceeds", "v", palette.BOUND.colour),

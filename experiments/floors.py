@@ -1,10 +1,10 @@
-"""The least that the paper's benchmark takes, stage by stage, and what it takes here.
+"""Lower bounds on the time of the paper's benchmark, stage by stage, and measured times.
 
-Counted before measuring: operations and bytes that each stage of the whole grid (1,250 games of one
-law) cannot do without, and the time that follows from what a machine can do at most. Beside it, on
-this machine, the stages' own times: measured at three sizes per number of senders, together with
-its peaks of matrix products and of copying, and carried to the other sizes along a straight line in
-the logarithms of time and count.
+Counts the operations and bytes that each stage of the whole grid (1,250 games of one law) needs at
+least, and derives the least time from a machine's peak rates. For comparison, it measures the
+stages on this machine at three sizes per number of senders, together with the machine's peaks of
+matrix products and of copying. A straight line in the logarithms of time and count extends the
+measured times to the other sizes.
 
 ===================== ================================================= ==========================
 stage                 operations per game                               bytes per game
@@ -17,12 +17,12 @@ verification, all     300 profiles x N x 100 S M deviations x 2 K S A   8 S M pe
 verification, decided 300 profiles x N x 100 S M deviations x 2 S M     8 S M per deviation
 ===================== ================================================= ==========================
 
-`K = M**N` joint signals, `P` parameters of a network, each multiplied once forwards and twice
-backwards (towards the inputs only: once), as automatic differentiation does; the first layer could
-do with less. Fit and extra-gradient are in single precision, the others in double. "All" simulates
-every joint signal of every deviation, as the paper describes it; "decided" is what would be left if
-no deviation could change the receiver's mind, and is done for the end points of three surrogates
-and the starts.
+`K = M**N` joint signals. Each of the `P` parameters of a network is multiplied once forwards and
+twice backwards (once for gradients of the inputs only), as automatic differentiation does; the
+first layer could need less. Fit and extra-gradient are in single precision, the others in double.
+"All" simulates every joint signal of every deviation, as the paper describes it; "decided" is the
+work left if no deviation could change the receiver's action. Profiles are the end points of three
+surrogates and the starts.
 """
 
 import itertools
@@ -51,12 +51,12 @@ from games.randomness import stream
 
 PAPER = PRESETS["paper"]
 TEST_SAMPLES = 10_000
-GRADIENTS = 40  # extra-gradient takes two in each of 20 iterations
+GRADIENTS_PER_START = 40  # of one ascent: two in each of 20 iterations
 CHECKED = (
     len(PAPER_SURROGATES) + 1
 )  # profiles are verified at the end points of each and the starts
 BATCH = 512
-REPEATS = 5  # of which the median counts
+REPEATS = 5  # runs, of which the median counts
 MEASURED = tuple((n, size, size, size) for n in (2, 4) for size in (2, 6, 10))
 # NVIDIA's data sheet of the H200 (SXM): operations per second without and with tensor cores for
 # double precision, without for single (no TF32); bytes per second.
@@ -72,7 +72,7 @@ STAGES = (
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage needs for one game: operations, of which precision, and bytes."""
+    """Work of a stage for one game: operations, their precision, and bytes."""
 
     operations: float
     precision: str
@@ -80,7 +80,7 @@ class Work:
 
 
 def work_of(stage: str, shape: Shape) -> Work:
-    """Counted as in the module's table."""
+    """Count the work as in the module's table."""
     n_senders, n_signals, n_states, n_actions = shape
     joint = n_signals**n_senders
     inputs = n_senders * n_states * n_signals
@@ -102,7 +102,7 @@ def work_of(stage: str, shape: Shape) -> Work:
         steps = PAPER.epochs * math.ceil(PAPER.samples / BATCH)
         traffic = samples * 4 * inputs + n_senders * steps * 24 * parameters
         return Work(n_senders * samples * 6 * parameters, "float32", traffic)
-    gradients = PAPER.starts * GRADIENTS
+    gradients = PAPER.starts * GRADIENTS_PER_START
     return Work(n_senders * gradients * 4 * parameters, "float32", gradients * 24 * inputs)
 
 
@@ -112,12 +112,12 @@ def grid() -> list[Shape]:
 
 
 def floor_seconds(work: Work, peak: dict[str, float]) -> float:
-    """The least time on a machine with these peaks, arithmetic and traffic side by side."""
+    """The least time on a machine with these peaks if arithmetic and memory traffic overlap."""
     return max(work.operations / peak[work.precision], work.bytes / peak["bytes"])
 
 
 def peaks(size: int = 1024, entries: int = 2**24) -> dict[str, float]:
-    """This machine's: operations per second of matrix products, and bytes copied per second."""
+    """Peaks of this machine: operations per second of matrix products, bytes copied per second."""
     found = {}
     for name, dtype in (("float32", torch.float32), ("float64", torch.float64)):
         factor = torch.rand(size, size, dtype=dtype)
@@ -129,13 +129,13 @@ def peaks(size: int = 1024, entries: int = 2**24) -> dict[str, float]:
 
 
 def measured(shape: Shape, profiles: int, starts: int, samples: int) -> dict[str, float]:
-    """Seconds for one game of `shape`, by stage, from a part of what the stage has to do.
+    """Seconds per stage for one game of `shape`, extrapolated from a part of the work.
 
     Args:
         shape: (N, M, S, A), contested law.
-        profiles: simulated, in place of the paper's 60,000.
-        starts: verified at, in place of 300; but 300 ascend, where there are as many profiles.
-        samples: trained on, in place of 50,000; the passes beyond a first one count.
+        profiles: number simulated, in place of the paper's 60,000.
+        starts: number verified, in place of 300; the ascent has 300 if there are as many profiles.
+        samples: number trained on, in place of 50,000; the passes after the first one count.
     """
     game = synthetic_game(*shape, seed=0, law="contested")
     n_signals, n_states = shape[1:3]
@@ -260,14 +260,14 @@ def main(
     out: Path = Path("results/speed"),
     small: bool = False,
 ) -> int:
-    """Count, measure, write README.md and the tables behind it.
+    """Count, measure, and write README.md and its tables.
 
     Args:
-        profiles: Simulated per measured size.
-        starts: Verified at per measured size.
-        samples: Trained on per measured size.
-        out: Folder of the page; the tables go to floors/ in it.
-        small: A run of seconds; its times mean nothing.
+        profiles: Number simulated per measured size.
+        starts: Number verified per measured size.
+        samples: Number trained on per measured size.
+        out: Folder of the page; the tables go into its subfolder floors/.
+        small: Run for a few seconds only; the times mean nothing.
     """
     for name, value in (("profiles", profiles), ("starts", starts), ("samples", samples)):
         checks.positive_integer(name, value, least=2)
@@ -279,7 +279,7 @@ def main(
         profiles, starts, samples = 20, 2, 50
         shapes = tuple((n, size, 2, 2) for n in (2, 4) for size in (2, 3))
     seconds, peak = {}, []
-    for count, shape in enumerate(shapes, 1):  # in turns: a shared machine has moods
+    for count, shape in enumerate(shapes, 1):  # the load of a shared machine varies
         peak.append(peaks(64, 1024) if small else peaks())
         seconds[shape] = measured(shape, profiles, starts, samples)
         if not small:

@@ -1,18 +1,17 @@
 """Other games with cliffs: contracts, security, pricing, optimised through surrogates alone.
 
-Every surrogate is fitted to as many samples and optimised from the same random starts by the same
-extra-gradient; of all points on the way it keeps those that *it* thinks best, and the true game is
-asked about those few only. For a single leader's follower network, whose pieces are known to be
-linear, the optimum of what was learned is computed instead ("program"). The same ascent on the true
-utility, whose gradient knows as little of cliffs, tells what is the ascent's fault and not the
-surrogate's.
+Every surrogate is fitted to the same number of samples and optimised from the same random starts
+by the same extra-gradient. Of all points on the way, those with the best *predicted* value are
+evaluated in the true game. For a single leader, the follower network is piecewise linear, so its
+optimum is computed instead ("program"). The same ascent on the true utility, whose gradient does
+not see cliffs either, separates errors of the ascent from errors of the surrogate.
 
-Single leaders go round by round, closer to the best point so far (see `follower_search`). In every
-round the true game is asked about four points: the best from each quarter of the starts, or the
-program's at four distances from learned cliffs, which may be a little off.
+With a single leader, each round samples closer to the best point so far (see `follower_search`).
+Every round evaluates four points in the true game: the best from each quarter of the starts, or the
+program's at four distances from learned cliffs, which may be slightly wrong.
 
 Single leaders: `place` = (reached - worst) / (optimum - worst), exact at both ends. Sellers:
-`gain` = the most that one of them still gains by another price, exact, in payoff ranges.
+`gain` = the most that one of them can still gain by another price, exact, in payoff ranges.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +46,7 @@ from games.randomness import stream
 SIZES = (("contract", 6, 4), ("security", 6, 2), ("pricing", 2, 6))
 SURROGATES = ("relu", "delu", "dnl", "follower-dnl")
 TRUTH = "the game itself"
-MARGINS = (0.004, 0.015, 0.05, 0.15)  # Euclidean; shrinks with the part of the game that is left
+MARGINS = (0.004, 0.015, 0.05, 0.15)  # Euclidean, relative to the part of the game searched
 SIZE = ["game", "size_1", "size_2"]
 KEYS = [*SIZE, "group"]
 WAYS = ["surrogate", "way"]
@@ -68,22 +67,22 @@ def main(
     out: Path = Path("results/follower_games"),
     small: bool = False,
 ) -> int:
-    """Optimise games with followers through surrogates; finished games are kept.
+    """Optimise games with followers through surrogates; finished games are not computed again.
 
     Args:
         instances: Games per size.
         first: Number of the first instance.
-        rounds: Times that a single leader's surrogate is fitted and optimised.
+        rounds: How often a single leader's surrogate is fitted and optimised.
         samples: Training samples per round.
         epochs: Passes over them.
         starts: Random starting points of the ascent.
-        iterations: Of extra-gradient.
-        margins: Distances that the program keeps from learned cliffs; as many points are asked.
-        together: Games whose networks are trained as one model, `instances` and `first` in
-            multiples of it. In single precision company changes what training amplifies.
-        workers: Processes; one such group each at a time.
+        iterations: Iterations of extra-gradient.
+        margins: Distances of the program from learned cliffs; each gives one point to evaluate.
+        together: Number of games whose networks are trained as one model; `instances` and `first`
+            are multiples of it. In single precision it changes rounding, which training amplifies.
+        workers: Number of processes; each computes one such group at a time.
         out: Folder of the tables and the figure.
-        small: A run of seconds.
+        small: Run for a few seconds only.
     """
     configuration: dict[str, Any] = {
         "rounds": rounds,
@@ -179,7 +178,7 @@ def rows_of(
 
 
 def _scorer(game: FollowerGame) -> Callable[[Tensor], Row]:
-    """What the true game says of one profile."""
+    """Score one profile in the true game."""
     if isinstance(game, PricingGame):
         return lambda policies: {
             "reached": game.ex_ante_utility(policies).sum().item(),
@@ -215,8 +214,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(rows: pd.DataFrame, path: Path) -> None:
-    """What is lost against the optimum, or still to be gained, game by game."""
-    from matplotlib.figure import Figure  # here: it takes a second to load
+    """Draw the loss against the optimum, or the gain that is left, game by game."""
+    from matplotlib.figure import Figure  # imported here: it takes a second to load
 
     groups = list(rows.groupby(SIZE, sort=False))
     styles = palette.surrogate_styles(()) | {TRUTH: palette.TRUE_GAME}

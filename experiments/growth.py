@@ -1,9 +1,8 @@
-"""How seconds and memory grow with every size of a game, and what still works with many senders.
+"""How time and memory grow with every size of a game, and what is feasible with many senders.
 
-Each stage is measured around one base size, one axis varied at a time, in seconds of one processor:
-what else that does meanwhile does not count. What should grow how, in multiplications (`D`
-profiles, samples, starts, deviations or draws; `P` weights of a network of `N S M` inputs; `C = 2 A
-+ 4` choices of posterior-dnl):
+Each stage is measured around one base size, varying one axis at a time, in seconds of processor
+time. The expected growth, in multiplications (`D` profiles, samples, starts, deviations or draws;
+`P` weights of a network of `N S M` inputs; `C = 2 A + 4` choices of posterior-dnl):
 
 =================== ====================================
 simulation          G D M**N S A
@@ -15,22 +14,22 @@ extra-gradient      G D N P: every network has a gradient of its own (of DNL)
 verification        G D N M**N S A: sampled, at most
 =================== ====================================
 
-A fit is passes. That of posterior-dnl has four restarts, each with twenty least squares of 2,000
-samples and a last one of 10,000: where joint signals are many it is they that grow with M**N.
+A fit consists of passes. A fit of posterior-dnl has four restarts, each with twenty least-squares
+steps of 2,000 samples and a last one of 10,000; with many joint signals these grow with M**N.
 
-Simulation is here that in tensors: every job is below the size at which machine code is built for
-it, except one profile of eight senders with ten signals.
+Simulation here uses tensors: every job is too small for machine code to be built, except one
+profile of eight senders with ten signals.
 
-Slopes are those of least squares through the logarithms of the three largest points of an axis, the
-theory's through the same points: fixed costs and caches make the difference. M**N is no power of N,
-and its slope belongs to these points only. Memory is the peak while a stage runs, less what its
-process held before it began, inputs among that.
+Slopes are least-squares fits to the logarithms of the three largest points of an axis; the theory's
+slopes use the same points. They differ because of fixed costs and caches. M**N is no power of N,
+so its slope holds at these points only. Memory is the peak while a stage runs, less the memory that
+its process held before, inputs included.
 
 Many senders: machine code sums over 10**8 joint signals in about a second, so one profile of N = 8,
-(10, 10, 10) is no matter; the 50,000 that a fit asks for are half a day. Sampled verification
-simulates only joint signals that a deviation may tip, but looks at all of them once per profile and
-sender, and the least squares of posterior-dnl sum over all for thousands of samples. An estimate
-costs `N`, no `M**N`.
+(10, 10, 10) is cheap, but the 50,000 that a fit needs take half a day. Sampled verification
+simulates only joint signals at which a deviation may change the action, but examines all of them
+once per profile and sender. The least squares of posterior-dnl sum over all of them for thousands
+of samples. The cost of an estimate grows as `N`, not as `M**N`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,19 +64,19 @@ MANY: tuple[Shape, ...] = (
     (12, 10, 10, 10),
 )  # N, M, S, A
 ENUMERABLE = 10**8  # joint signals: more would take minutes
-DRAWS = 500_000  # joint signals drawn where there are many senders: about a second
-SAMPLES = 50_000  # profiles that the paper's fit of one game asks for
-LEAST_MIB = 0.1  # less cannot be told from nothing
+DRAWS = 500_000  # joint signals drawn with many senders: about a second
+SAMPLES = 50_000  # profiles that the paper's fit of one game needs
+LEAST_MIB = 0.1  # smaller amounts of memory are measurement noise
 
 Lines = Mapping[tuple[str, str], pd.DataFrame]  # by axis and stage
 
 
 def main(*, out: Path = Path("results/growth"), small: bool = False) -> int:
-    """Measure every stage along every axis; what is measured is kept and not measured again.
+    """Measure every stage along every axis; finished measurements are not repeated.
 
     Args:
         out: Folder of the tables and the figure.
-        small: A run of seconds.
+        small: Run for a few seconds only.
     """
     from experiments.shared.growth_figure import draw  # here: matplotlib takes a second to load
 
@@ -162,9 +161,9 @@ def _slope(x: pd.Series, y: pd.Series) -> float:
 
 
 def many_senders(rows: Mapping[Key, Row], many: Sequence[Shape], draws: int) -> pd.DataFrame:
-    """Sender 0's utility at one profile of each game, exact and estimated, and what that costs.
+    """Sender 0's utility at one profile of each game, exact and estimated, and its cost.
 
-    Where an exact utility is not measured, its seconds are those of the game before it times the
+    Where the exact utility is not measured, its seconds are those of the previous game times the
     ratio of their work.
     """
     lines: list[Row] = []

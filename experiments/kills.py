@@ -1,11 +1,11 @@
-"""Commands that are killed at random moments: what they say, leave behind and lose.
+"""Kill commands at random moments and check their exit codes, output and files.
 
-Each kill starts a command, or takes up the run of the kill before, and sends it SIGINT, SIGTERM or
-SIGKILL a random time after its start. A kill is "as promised" where the exit code is 130, 143 or
--9, no traceback was printed, nothing that was finished before is gone, every file is whole, and no
-process of the command is left. Where a command comes to its end first (exit code 0), its table must
-be that of a run that nobody disturbed, but for the columns that say when and where it was computed.
-So must the last table of each command, which is resumed once more and left alone.
+Each kill starts a command, or resumes the run of the previous kill, and sends SIGINT, SIGTERM or
+SIGKILL at a random time after its start. A kill is "as promised" if the exit code is 130, 143 or
+-9, no traceback was printed, all rows finished before are still there, every file is complete, and
+no process of the command is left. If a command ends before the signal (exit code 0), its table must
+equal that of an undisturbed run, except for the columns that say when and where it was computed. So
+must the last table of each command, which is resumed once more without a kill.
 """
 
 import json
@@ -38,13 +38,13 @@ KNOWN = ["-m", "experiments.persuasion_known", "--sizes", "2", "3", "--instances
 SOLVE = ["-m", "dnl.solve", "contested", "--senders", "2", "--signals", "3", "--states", "3"]
 SOLVE += ["--actions", "3", "--time-limit", "6"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-FIRST = 0.3  # seconds: until then Python itself starts
-WHOLE_SECONDS = 600.0  # that a command may take which nobody disturbs
-END_SECONDS = 60.0  # within which a command must end that is told to
-LAST_SECONDS = 5.0  # that a process may take to end whose work is done
-GONE_SECONDS = 60.0  # within which its processes must be gone: one that starts has to load first
-# What the columns that say when and where a row was computed end with.
-ELSEWHERE = ("seconds", "version", "commit", "hardware")
+LOADING_SECONDS = 0.3  # no signal before this: Python itself is starting
+WHOLE_SECONDS = 600.0  # longest time of an undisturbed command
+END_SECONDS = 60.0  # longest time from a signal to the end of the command
+LAST_SECONDS = 5.0  # longest time from the end of the work to the end of the process
+GONE_SECONDS = 60.0  # until its processes must be gone: a starting one has to load first
+# Endings of the columns that say when and where a row was computed.
+RUN_DEPENDENT = ("seconds", "version", "commit", "hardware")
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Killed:
     """A command that is killed.
 
     Attributes:
-        arguments: of Python, less `--out` and the folder.
-        table: the file of its rows in the folder; None where it keeps equilibria instead.
-        together: so many rows are written at once or not at all.
+        arguments: arguments of Python, without `--out` and the folder.
+        table: the file of its rows in the folder; None if it saves equilibria instead.
+        together: number of rows that are written at once or not at all.
     """
 
     arguments: Sequence[str]
@@ -68,9 +68,9 @@ class Ended:
 
     Attributes:
         code: its exit code.
-        second: of the signal, or of the end where that came first.
-        left: its processes that outlive it.
-        deaf: whether it went on with its work after the signal.
+        second: time of the signal, or of the end if that came first.
+        left: processes of the command that are still running.
+        deaf: whether it continued its work after the signal.
     """
 
     code: int
@@ -94,13 +94,13 @@ def main(
     out: Path = Path("results/kills"),
     small: bool = False,
 ) -> int:
-    """Kill commands at random moments; exit code 1 if one did not keep its promises.
+    """Kill commands at random moments; exit code 1 if one did not end as promised.
 
     Args:
-        kills: How many, spread over the commands; by default 50, and 3 of a small run.
-        seed: Of the moments and signals.
+        kills: Number of kills over all commands (default: 50, or 3 in a small run).
+        seed: Seed of the moments and signals.
         out: Folder of kills.csv.
-        small: Only the benchmark is killed.
+        small: Kill the benchmark only.
     """
     kills = checks.positive_integer("kills", (3 if small else 50) if kills is None else kills)
     checks.positive_integer("seed", seed, least=0)
@@ -113,7 +113,7 @@ def main(
     with tempfile.TemporaryDirectory() as place:
         for count, (name, command) in enumerate(commands.items()):
             wanted = kills // len(commands) + (count < kills % len(commands))
-            # Every signal comes, in the small run too.
+            # Every signal occurs, in the small run too.
             kinds = [SIGNALS[i % len(SIGNALS)] for i in range(wanted)]
             for row in _killed(name, command, draw.sample(kinds, wanted), draw, Path(place)):
                 rows.append(row)
@@ -131,7 +131,7 @@ def main(
 def _killed(
     name: str, command: Killed, kinds: Sequence[signal.Signals], draw: random.Random, place: Path
 ) -> list[dict[str, object]]:
-    """One row per kill, and one for the run that is resumed and left alone at last."""
+    """One row per kill, and one for the last run, which is resumed and not killed."""
     folder = place / name.replace(" ", "")
     whole, log = folder / "whole", folder / "log"
     folder.mkdir()
@@ -142,7 +142,7 @@ def _killed(
     current = folder / "0"
     for kind in kinds:
         before = _finished(command, current)
-        ended = _run(command, current, kind, draw.uniform(FIRST, alone.second), log)
+        ended = _run(command, current, kind, draw.uniform(LOADING_SECONDS, alone.second), log)
         after = _finished(command, current)
         verdict = _verdict(kind, ended, log.read_text())
         if command.table is not None and not before <= after:
@@ -177,7 +177,7 @@ def _row(name: str, kind: str, ended: Ended, finished: int, verdict: str) -> dic
 def _run(
     command: Killed, folder: Path, kind: signal.Signals | None, moment: float, log: Path
 ) -> Ended:
-    """Start the command, send it the signal at that moment if it has not ended, and wait for it."""
+    """Start the command, send the signal at that moment unless it has ended, and wait."""
     mark = f"kills-{os.getpid()}-{time.monotonic_ns()}"
     root = str(Path(dnl.__file__).parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
@@ -208,13 +208,13 @@ def _run(
     finally:
         process.kill()
         code = process.wait()
-    # The last moments of a process, when all is done, are no longer interrupted.
+    # A process whose work is done is no longer interrupted.
     deaf = struck and code == 0 and time.monotonic() - sent > LAST_SECONDS
     return Ended(code, sent - began, _left(mark), deaf)
 
 
 def _left(mark: str) -> list[int]:
-    """The processes of a run, told by its environment, that outlive it."""
+    """The processes of a run that outlive it, identified by a mark in their environment."""
     limit = time.monotonic() + GONE_SECONDS
     while True:
         left = []
@@ -236,7 +236,7 @@ def _verdict(kind: signal.Signals, ended: Ended, log: str) -> str:
         return f"exit code {ended.code}: {last}"
     if ended.deaf:
         return "went on after the signal"
-    if "Traceback" in log and kind != signal.SIGKILL:  # what was orphaned may complain
+    if "Traceback" in log and kind != signal.SIGKILL:  # orphaned processes may print errors
         return f"traceback: {last}"
     if ended.left:
         return f"{len(ended.left)} processes left"
@@ -244,7 +244,7 @@ def _verdict(kind: signal.Signals, ended: Ended, log: str) -> str:
 
 
 def _finished(command: Killed, folder: Path) -> set[str]:
-    """What is finished in the folder, each file read as a user would: an error if it is cut."""
+    """Finished rows or files in the folder, read as a user would; an incomplete file raises."""
     if command.table is None:
         saved = sorted(folder.glob("equilibria/*.json"))
         for path in saved:
@@ -262,7 +262,7 @@ def _finished(command: Killed, folder: Path) -> set[str]:
 
 
 def _number(value: object) -> object:
-    """A whole number as a float: which of them a table holds depends on its other rows."""
+    """A whole number as a float, because a column's type depends on its other rows."""
     return float(value) if isinstance(value, int) else value
 
 
@@ -273,9 +273,9 @@ def _same(command: Killed, folder: Path, whole: Path) -> bool:
 
 
 def _comparable(path: Path) -> pd.DataFrame:
-    """A table less those columns, and less those that are empty, which have no type."""
+    """A table without those columns, and without empty ones, which have no type."""
     frame = read_table(path)
-    kept = [name for name in frame if not str(name).endswith(ELSEWHERE)]
+    kept = [name for name in frame if not str(name).endswith(RUN_DEPENDENT)]
     return frame[kept].dropna(axis=1, how="all")
 
 

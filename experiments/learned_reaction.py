@@ -1,7 +1,7 @@
-"""What posterior-dnl has learned of the receiver, beside the truth: reactions on the simplex.
+"""The receiver's reactions on the simplex: learned by posterior-dnl, and true.
 
-Contested games of three states. The surrogate saw utilities of random profiles only; its choices
-are given the names of the actions that they overlap most with.
+Contested games of three states. The surrogate was trained on utilities of random profiles
+only. Each of its choices gets the name of the action that it overlaps most with.
 """
 
 from pathlib import Path
@@ -34,14 +34,14 @@ def main(
     out: Path = Path("results/learned_reaction"),
     small: bool = False,
 ) -> int:
-    """Fit games of three states, compare reactions; finished games are not computed again.
+    """Fit games of three states and compare reactions; finished games are not computed again.
 
     Args:
         instances: Games per size; their numbers start at 100.
         samples: Training profiles per game.
         epochs: Passes over them.
         out: Folder of the table and the figure.
-        small: A run of seconds.
+        small: Run for a few seconds only.
     """
     for name, value in (("instances", instances), ("samples", samples), ("epochs", epochs)):
         checks.positive_integer(name, value)
@@ -81,14 +81,14 @@ def row_of(key: Key, samples: int, epochs: int) -> Row:
 
 
 def joint_signals(game: PersuasionGame) -> tuple[Tensor, Tensor, Tensor]:
-    """Those of 2,000 random profiles: probabilities `(B,)`, posteriors `(B, S)`, actions `(B,)`."""
+    """From 2,000 random profiles: probabilities `(B,)`, posteriors `(B, S)`, actions `(B,)`."""
     policies = game.sample_policies(2_000, stream("data", 0, game.identity, "reactions"))
     probability, posterior = game.posteriors(policies)
     return probability.flatten(), posterior.flatten(0, 1), game.receiver_action(policies).flatten()
 
 
 def named(choice: Tensor, action: Tensor, weight: Tensor, n_actions: int) -> Tensor:
-    """Choices `(B,)` by the action that each meets most often, `weight (B,)` counted."""
+    """Name choices `(B,)` by the action that each meets most often, weighted by `weight (B,)`."""
     overlap = torch.zeros(int(choice.max()) + 1, n_actions, dtype=weight.dtype)
     overlap.index_put_((choice, action), weight, accumulate=True)
     return overlap.argmax(1)[choice]
@@ -104,8 +104,8 @@ def simplex() -> Tensor:
 
 
 def draw(rows: pd.DataFrame, samples: int, epochs: int, path: Path) -> None:
-    """Regions of posteriors that lead to each action: the truth above, what was learned below."""
-    from matplotlib.figure import Figure  # here: it takes a second to load
+    """Draw the posteriors that lead to each action: true ones above, learned ones below."""
+    from matplotlib.figure import Figure  # imported here: it takes a second to load
 
     chosen = [
         tuple(row[name] for name in KEYS)

@@ -1,8 +1,9 @@
-"""Figure 2 of "Learning to Persuade": gradients against the optimum where the receiver is known.
+"""Figure 2 of "Learning to Persuade": gradients against the optimum for a known receiver.
 
-Random matrix games of as many states as actions, all three ways in each: the linear program, the
-paper's ascent (constant rate and precision, random tables; the numbers it leaves open are ours, see
-`PAPER_WARM_UP`) and ours (`WarmUpConfig()`). All utilities are those of the true receiver.
+Random matrix games with equally many states and actions. Each is solved by three methods: the
+linear program, the paper's ascent (constant rate and precision, random tables; we chose the numbers
+that it leaves open, see `PAPER_WARM_UP`) and ours (`WarmUpConfig()`). All utilities are those of
+the true receiver.
 """
 
 import importlib
@@ -24,11 +25,11 @@ from experiments.shared.resumable import table_of
 from games import checks
 from games.persuasion.matrix import random_matrix_game
 
-importlib.import_module("dnl.training.trainer")  # loading Lightning is no part of any way's time
+importlib.import_module("dnl.training.trainer")  # load Lightning before any time is taken
 
 SIZES = (4, 8, 12, 16, 20, 24, 28, 32)
-CURVE_SIZE = 8  # of the games whose utilities on the way are kept
-# Mean optima of the paper's 25 games per size, from its table 1; they are other draws than ours.
+CURVE_SIZE = 8  # games of this size store their utilities by iteration
+# Mean optima of the paper's 25 games per size, from its table 1; our games are different draws.
 PUBLISHED = dict(
     zip(SIZES, (0.7049, 0.7576, 0.8162, 0.8543, 0.8671, 0.8838, 0.8951, 0.9115), strict=True)
 )
@@ -49,14 +50,14 @@ def main(
     out: Path = Path("results/learning_to_persuade/known"),
     small: bool = False,
 ) -> int:
-    """Persuade known receivers in three ways; finished games are not computed again.
+    """Persuade known receivers by three methods; finished games are not computed again.
 
     Args:
-        sizes: Numbers of states, and of actions.
+        sizes: Numbers of states, which are also those of actions.
         instances: Games per size.
-        workers: Processes; one game each at a time.
+        workers: Number of processes; each computes one game at a time.
         out: Folder of the tables and the figure.
-        small: A run of seconds.
+        small: Run for a few seconds only.
     """
     for size in sizes:
         checks.positive_integer("sizes", size)
@@ -82,8 +83,8 @@ def main(
 def row_of(key: Key, configs: dict[str, WarmUpConfig]) -> Row:
     """The row of one game; shares are of the optimum.
 
-    In 8 x 8 games the `_curve` of a way has the best restart's utility at each iteration that was
-    looked at, not the best one so far.
+    In 8 x 8 games the `_curve` of a way has the best restart's utility at each recorded iteration,
+    not the best one so far.
     """
     size, instance = (int(value) for value in key)
     game = random_matrix_game(size, size, instance)
@@ -107,18 +108,18 @@ def row_of(key: Key, configs: dict[str, WarmUpConfig]) -> Row:
 
 
 def within(bound: float, utility: float, where: str) -> None:
-    """Raise a RuntimeError if more than a proven bound was reached: then one of them is wrong."""
+    """Raise a RuntimeError if a utility exceeds its proven bound, so that one of them is wrong."""
     if utility > bound + 1e-9:
         raise RuntimeError(f"{where}: a utility of {utility} is above its proven bound {bound}")
 
 
 def in_words(utilities: tuple[float, ...]) -> str:
-    """Utilities as one cell of a table."""
+    """Write utilities into one cell of a table."""
     return " ".join(f"{utility:.5f}" for utility in utilities)
 
 
 def curves(rows: pd.DataFrame, names: list[str], way: str, config: WarmUpConfig) -> pd.DataFrame:
-    """The cells `{way}_curve` of games as rows of their own, at the iterations of `config`."""
+    """Turn the cells `{way}_curve` of games into rows, at the iterations of `config`."""
     points: list[Row] = []
     steps = [*range(0, config.iterations, config.tested), config.iterations]
     for row in rows.to_dict("records"):
@@ -144,13 +145,13 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         table |= {f"{way}_share": share.mean(), f"{way}_worst_share": share.min()}
     for name in ("lp", *WAYS):
         table[f"{name}_seconds"] = groups[f"{name}_seconds"].mean()
-    summary = pd.DataFrame(table).loc[games.index]  # sizes that are there
+    summary = pd.DataFrame(table).loc[games.index]  # only sizes that were computed
     return summary.rename_axis("size").reset_index().round(5)
 
 
 def draw(summary: pd.DataFrame, points: pd.DataFrame, path: Path) -> None:
-    """Utility against size, and against iterations in 8 x 8 games."""
-    from matplotlib.figure import Figure  # here: it takes a second to load
+    """Draw utility against size, and against iterations in 8 x 8 games."""
+    from matplotlib.figure import Figure  # imported here: it takes a second to load
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)

@@ -1,10 +1,10 @@
-"""Table 2 of "Learning to Persuade": receivers who do not see the policy and learn from play.
+"""Table 2 of "Learning to Persuade": receivers that do not see the policy and learn from play.
 
 Random matrix games, implicit commitment: the sender keeps to a policy until the receiver has
-settled. The paper's method and ours against one kind of receiver, asked as often as either wants;
-the baselines, whose senders adapt while their receivers do, each with the receiver of its own. The
-paper does not say which learner its receiver is. What each expected stands beside what it got; the
-figure has the mean utilities, and dotted what the paper's method got in the paper.
+settled. The paper's method and ours meet one kind of receiver and may make any number of queries.
+In the baselines, sender and receiver adapt at the same time, each baseline with its own receiver.
+The paper does not say which learner its receiver is. The table compares predicted and actual
+utility. The figure shows mean utilities; dotted lines are the published ones of the paper's method.
 """
 
 import importlib
@@ -42,7 +42,7 @@ from games.receivers import (
     ReinforceReceiver,
 )
 
-importlib.import_module("dnl.training.trainer")  # loading Lightning is no part of any method's time
+importlib.import_module("dnl.training.trainer")  # load Lightning before any time is taken
 SIZES = (4, 8, 12, 16, 20, 24, 28, 32)
 # Table 2: predicted and actual utility of the paper's method, its ModelR, Info-Q, Info-Policy.
 PAPER = {
@@ -56,7 +56,7 @@ PAPER = {
     32: (0.6478, 0.6289, 0.5099, 0.5145, 0.5048),
 }
 PUBLISHED = dict(zip(("alternating", "model-r", "info-q", "info-policy"), range(1, 5), strict=True))
-# Who learns from play may settle elsewhere next time: more is asked again than of a rational one.
+# A learning receiver may settle elsewhere next time: repeat more queries than for a rational one.
 ASKING = AskingConfig(queries=150, finalists=10, answers=6)
 KEYS = ["size", "instance"]
 STYLES = {  # in the order of the legend
@@ -78,16 +78,16 @@ def main(
     out: Path = Path("results/learning_to_persuade"),
     small: bool = False,
 ) -> int:
-    """Persuade learning receivers by all methods; finished games are kept.
+    """Persuade learning receivers by all methods; finished games are not computed again.
 
     Args:
         instances: Games per size.
-        sizes: Numbers of states, and of actions.
-        receiver: Who is asked: bandit, q-learning or reinforce.
-        visits: Of each message, until the receiver has settled.
-        workers: Processes; one game each at a time.
+        sizes: Numbers of states, which are also those of actions.
+        receiver: The receiver to ask: bandit, q-learning or reinforce.
+        visits: Visits of each message until the receiver counts as settled.
+        workers: Number of processes; each computes one game at a time.
         out: Folder: table2.csv, and learners/ with the rows of all games and the figure.
-        small: A run of seconds.
+        small: Run for a few seconds only.
     """
     for name, value in {"instances": instances, "visits": visits, "workers": workers}.items():
         checks.positive_integer(name, value)
@@ -165,7 +165,7 @@ def rows_of(
 
 
 def _rational(game: PersuasionGame, found: LearnedPolicy) -> float:
-    """What the policy would get from a receiver who needs not learn."""
+    """The policy's utility with a receiver that need not learn."""
     return game.ex_ante_utility(found.policies).item()
 
 
@@ -191,8 +191,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, path: Path) -> None:
-    """Mean utilities of all methods against the size of the game."""
-    from matplotlib.figure import Figure  # here: it takes a second to load
+    """Draw mean utilities of all methods against the size of the game."""
+    from matplotlib.figure import Figure  # imported here: it takes a second to load
 
     figure = Figure(figsize=(6.4, 3.8), layout="constrained")
     axes = figure.subplots()

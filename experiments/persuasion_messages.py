@@ -1,11 +1,10 @@
-"""Figure 3 of "Learning to Persuade": how much a sender loses by having few messages.
+"""Figure 3 of "Learning to Persuade": how much a sender loses with few messages.
 
 Random matrix games of 32 states and actions. With fewer messages than actions optimal persuasion is
-NP-hard; beside the paper's method, whose receiver is unknown, stand what gradients reach where it
-is known, the policy that branch and bound has after some time, and its proven upper bound. All are
-true utilities as shares of the optimum with a message for every action, where one linear program
-replaces branch and bound. Its policy and bound depend on how fast the machine is, all else does
-not.
+NP-hard. The paper's method, which does not know the receiver, is compared with gradients that do,
+with the policy that branch and bound finds in limited time, and with its proven upper bound. All
+are true utilities as shares of the optimum with a message for every action; with that many, one
+linear program replaces branch and bound. Only its policy and bound depend on the machine's speed.
 """
 
 import importlib
@@ -35,10 +34,10 @@ from games import checks
 from games.persuasion.matrix import random_matrix_game
 from games.receivers import RationalReceiver
 
-importlib.import_module("dnl.training.trainer")  # loading Lightning is no part of any way's time
+importlib.import_module("dnl.training.trainer")  # load Lightning before any time is taken
 
 MESSAGES = (2, 4, 8, 12, 16, 24, 32)
-CURVE_MESSAGES = 16  # of the rows whose utilities on the way are kept
+CURVE_MESSAGES = 16  # rows with so many messages store their utilities by iteration
 KEYS = ["messages", "instance"]
 LABELS = {
     "bound": "proven upper bound",
@@ -56,10 +55,10 @@ COLOURS = {
 
 @dataclass(frozen=True)
 class Ways:
-    """How a game is computed; the paper states no settings, all are the library's defaults.
+    """Settings for one game. The paper states none; all are the library's defaults.
 
     Attributes:
-        size: states, and actions.
+        size: number of states and of actions.
         time_limit: seconds of branch and bound.
         gradients: of `persuade_known`.
         alternating: of `learn_alternating`.
@@ -84,11 +83,11 @@ def main(
 
     Args:
         messages: Numbers of messages.
-        instances: Games, the same ones for each number of messages.
-        time_limit: Seconds of branch and bound per game, where messages are fewer than actions.
-        workers: Processes; one game each at a time.
+        instances: Number of games, the same for each number of messages.
+        time_limit: Seconds of branch and bound per game with fewer messages than actions.
+        workers: Number of processes; each computes one game at a time.
         out: Folder of the tables and the figure.
-        small: A run of seconds.
+        small: Run for a few seconds only.
     """
     for count in messages:
         checks.positive_integer("messages", count)
@@ -116,9 +115,9 @@ def main(
 def row_of(key: Key, ways: Ways) -> Row:
     """The row of one game and number of messages; `_share` is of `optimum`, that of all messages.
 
-    With 16 messages `gradients_curve` has the best restart's utility at each iteration that was
-    looked at, not the best one so far. `queries` were answered to the paper's method, which
-    `converged` where its own rule ended it.
+    With 16 messages `gradients_curve` has the best restart's utility at each recorded iteration,
+    not the best one so far. `queries` is the number that the paper's method made; `converged` says
+    whether its own rule stopped it.
     """
     messages, instance = (int(value) for value in key)
     optimum = optimal_persuasion(random_matrix_game(ways.size, ways.size, instance)).upper_bound
@@ -169,8 +168,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(summary: pd.DataFrame, points: pd.DataFrame, size: int, path: Path) -> None:
-    """Shares of the optimum against messages, and against iterations with 16 of them."""
-    from matplotlib.figure import Figure  # here: it takes a second to load
+    """Draw shares of the optimum against messages, and against iterations with 16 messages."""
+    from matplotlib.figure import Figure  # imported here: it takes a second to load
 
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)

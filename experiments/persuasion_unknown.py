@@ -1,11 +1,12 @@
-"""Table 1 of "Learning to Persuade": a rational receiver who is not known, explicit commitment.
+"""Table 1 of "Learning to Persuade": an unknown rational receiver, explicit commitment.
 
 Random matrix games. The paper's method (Algorithm 1) and ours (asking) learn from the receiver's
-actions alone; the optimum is that of the linear program, which knows the receiver. A query is a
-policy that the receiver has answered. The figure has the best utility so far against queries.
+actions alone; the optimum comes from a linear program that knows the receiver. A query is a
+policy that the receiver answers. The figure has the best utility so far against queries.
 
-What the paper leaves open in its method was chosen so that it ends near the paper's ratios
-(`AlternatingConfig`), on instances from 100 on; none below was looked at for either method.
+Settings that the paper leaves open were chosen so that its method ends near the published ratios
+(`AlternatingConfig`). They were chosen on instances from 100 on; instances below 100 were not used
+to tune either method.
 """
 
 import importlib
@@ -34,7 +35,7 @@ from experiments.shared.resumable import table_of
 from games import checks, random_matrix_game
 from games.receivers import RationalReceiver
 
-importlib.import_module("dnl.training.trainer")  # loading Lightning is no part of any method's time
+importlib.import_module("dnl.training.trainer")  # load Lightning before any time is taken
 SIZES = (4, 8, 12, 16, 20, 24, 28, 32)
 PAPER = {  # table 1: ratio to the optimum, optimum
     4: (0.9752, 0.7049),
@@ -66,10 +67,10 @@ def main(
 
     Args:
         instances: Games per size.
-        sizes: Numbers of states, and of actions.
-        workers: Processes; one game each at a time.
+        sizes: Numbers of states, which are also those of actions.
+        workers: Number of processes; each computes one game at a time.
         out: Folder: table1.csv, and unknown/ with the rows of all games and the figure.
-        small: A run of seconds.
+        small: Run for a few seconds only.
     """
     checks.positive_integer("instances", instances)
     checks.positive_integer("workers", workers)
@@ -132,7 +133,7 @@ def rows_of(key: Key, asking: AskingConfig, alternating: AlternatingConfig) -> l
 
 
 def improvements(found: LearnedPolicy, optimum: float) -> str:
-    """`query:ratio` wherever the best ratio so far rose, queries counted from 1."""
+    """`query:ratio` at each query that raised the best ratio so far; queries count from 1."""
     best, steps = float("-inf"), []
     for number, utility in enumerate(found.utilities, 1):
         if utility > best:
@@ -169,7 +170,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_1(rows: pd.DataFrame) -> pd.DataFrame:
-    """Table 1: one line per size; ratios of mean utilities, as in the paper; queries of ours."""
+    """Table 1: one line per size, with ratios of mean utilities as in the paper and our queries."""
     means = rows.groupby(["method", "size"])[["lp_optimum", "utility", "queries"]].mean()
     ours, paper = means.loc["asking"], means.loc["alternating"]
     table = pd.DataFrame(
@@ -184,8 +185,8 @@ def table_1(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(rows: pd.DataFrame, path: Path) -> None:
-    """Best ratio so far against queries: mean over games, and the range of all."""
-    from matplotlib.figure import Figure  # here: it takes a second to load
+    """Draw the best ratio so far against queries: mean and range over games."""
+    from matplotlib.figure import Figure  # imported here: it takes a second to load
 
     sizes = [size for size in DRAWN if size in set(rows["size"])] or sorted(set(rows["size"]))
     figure = Figure(figsize=(3.6 * len(sizes), 3.4), layout="constrained")

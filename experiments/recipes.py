@@ -1,8 +1,8 @@
 """How to train the paper's three networks: learning rates, schedules, patterns, scales.
 
 Contested games, the paper's budget of samples and epochs. At the two smaller sizes, constant and
-falling rates with all gradients of patterns; at all sizes, how fast to begin; then, one at a time,
-what else a recipe says, around a good rate. `dnl.training.recipes` holds what came out best.
+falling rates with all gradients of patterns; at all sizes, first rates; then each other field of a
+recipe, one at a time, around a good rate. `dnl.training.recipes` holds the best recipes.
 """
 
 from pathlib import Path
@@ -19,17 +19,21 @@ from experiments.shared.resumable import table_of
 from games import checks, synthetic_game
 
 SIZES = ((2, 2, 2, 2), (2, 4, 4, 4), (2, 6, 6, 6), (2, 10, 10, 10))  # N, M, S, A
-BEGINNINGS = (0.01, 0.003, 0.001, 0.0003)  # of a cosine
-RATES = ((0.01, 1.0), (0.01, 0.01), (0.003, 0.01))  # first, and the last one's share of it
+FIRST_RATES = (0.01, 0.003, 0.001, 0.0003)  # learning rates at which a cosine begins
+RATES = ((0.01, 1.0), (0.01, 0.01), (0.003, 0.01))  # first rate; last rate as a share of the first
 GRADIENTS = {
     name: ("none", "straight-through")[: 1 + (name != "relu")] for name in PAPER_SURROGATES
 }
 BEST = {"relu": RATES[1], "delu": RATES[1], "dnl": RATES[2]}  # with straight-through patterns
-VARIED = {"slope": (0.3, 3.0), "context": (0.1, 3.0), "unit": (0.3, 3.0)}  # 1 in the first rounds
+VARIED = {
+    "slope": (0.3, 3.0),
+    "context": (0.1, 3.0),
+    "unit": (0.3, 3.0),
+}  # scales, 1 in the first rounds
 VARIED_OF = {"relu": ("unit",), "delu": tuple(VARIED), "dnl": tuple(VARIED)}
 SIZE = ["n_senders", "n_signals", "n_states", "n_actions"]
-SAID = ["lr", "last", "pattern_gradient", *VARIED]  # fields of a recipe
-KEYS = [*SIZE, "surrogate", *SAID]
+FIELDS = ["lr", "last", "pattern_gradient", *VARIED]  # fields of a recipe
+KEYS = [*SIZE, "surrogate", *FIELDS]
 
 
 def main(
@@ -41,15 +45,15 @@ def main(
     out: Path = Path("results/recipes"),
     small: bool = False,
 ) -> int:
-    """Fit contested games in all ways; finished ways are kept, and not computed again.
+    """Fit contested games with all recipes; finished rows are not computed again.
 
     Args:
         instances: Games per size; their numbers start at 0.
         samples: Training profiles per game.
         epochs: Passes over them.
-        workers: Processes; one row each at a time.
+        workers: Number of processes; each computes one row at a time.
         out: Folder of the table.
-        small: A run of seconds.
+        small: Run for a few seconds only.
     """
     counts = {"instances": instances, "samples": samples, "epochs": epochs, "workers": workers}
     for name, value in counts.items():
@@ -67,7 +71,7 @@ def main(
         (*size, surrogate, lr, RATES[1][1], GRADIENTS[surrogate][-1], 1.0, 1.0, 1.0)
         for surrogate in PAPER_SURROGATES
         for size in reversed(SIZES)
-        for lr in BEGINNINGS
+        for lr in FIRST_RATES
     ]
     varied = [
         (*size, surrogate, *BEST[surrogate], GRADIENTS[surrogate][-1], *others.values())
@@ -91,7 +95,7 @@ def row_of(key: Key, instances: int, samples: int, epochs: int) -> Row:
     """The row of one way to train."""
     n, m, s, a, surrogate, *said = key
     games = [synthetic_game(n, m, s, a, instance, "contested") for instance in range(instances)]
-    recipe = Recipe(**dict(zip(SAID, said, strict=True)))
+    recipe = Recipe(**dict(zip(FIELDS, said, strict=True)))
     config = FitConfig(recipe=recipe, samples=samples, epochs=epochs)
     fitted = fit_many(games, surrogate, config)
     errors = [error for f in fitted for error in f.unexplained.tolist()]
@@ -103,7 +107,7 @@ def row_of(key: Key, instances: int, samples: int, epochs: int) -> Row:
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
-    """All ways, the best first for every size and kind of network."""
+    """All recipes, the best first for every size and kind of network."""
     return rows.sort_values([*KEYS[:5], "unexplained"], ignore_index=True)
 
 

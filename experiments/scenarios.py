@@ -1,7 +1,7 @@
 """Table 1: social welfare in the three real-world scenarios.
 
-The paper's parameters are stated in part only (see `games`), so its numbers cannot be met; what
-can be compared is the order of the networks.
+The paper states only a part of its parameters (see `games`), so its numbers cannot be reproduced;
+only the order of the networks can be compared.
 """
 
 from pathlib import Path
@@ -36,7 +36,7 @@ PAPER = {
 
 
 def game_of(key: Key) -> PersuasionGame:
-    """The game of a row: `law` is the scenario, the instance its seed."""
+    """The game of a row: `law` is the scenario, and the instance is its seed."""
     return REGISTRY[key[0]].make(key[5])
 
 
@@ -60,8 +60,8 @@ def main(
         epochs: Passes over them.
         starts: Starting points of extra-gradient per game.
         deviations: Sampled deviations per sender, times states x signals.
-        out: Where the run (taken up if it is there already) and the table go.
-        small: A run of seconds instead of the paper's.
+        out: Folder of the run, which is resumed if it exists, and of the table.
+        small: Run for a few seconds instead of the paper's budget.
     """
     for scenario in scenarios:
         checks.one_of("scenarios", scenario, tuple(REGISTRY))

@@ -1,10 +1,10 @@
-"""Can any deviation beat the exact bound? Random games and profiles against a hard search.
+"""Test the exact bounds: search random games and profiles for a deviation that beats them.
 
 Each triple is a random game, a random profile and a radius. The exact bound on what one sender
-reaches within the radius must hold against every deviation that sampling, corners of the box,
-crossings of the receiver's indifference and refinement of the best of them find in the simulator.
+reaches within the radius must hold against every simulated deviation: samples, corners of the box,
+crossings of the receiver's indifference, and refinements of the best of these.
 
-In further games, of the utilities 0, 1 and 2, ties are common: there bounds are compared with an
+In further games with the utilities 0, 1 and 2, ties are common. There, bounds are compared with an
 exact enumeration (`experiments.shared.soundness_of_ties`).
 """
 
@@ -31,7 +31,7 @@ from games.randomness import stream
 RADII = (0.001, 0.005, 0.05, 0.3, 1.0)
 KINDS = ("random", "near-pure", "pure", "cliff", "border")
 SIZES = (2, 3, 4)
-TIGHT = 1e-4  # of the payoff range: a witness as near as this shows that the bound is no larger
+TIGHT_SHARE = 1e-4  # of the payoff range: a bound is tight if a witness is this close
 ROUNDING = 1e-9  # of the payoff range
 CLIFF_ATTEMPTS = 20
 COLUMNS = (
@@ -65,7 +65,7 @@ ROUNDS = 5  # of refinement
 
 @dataclass(frozen=True)
 class Triple:
-    """What is put to the test: who deviates from which profile, and how far."""
+    """One test case: who deviates from which profile, and how far."""
 
     game: PersuasionGame
     law: str
@@ -87,16 +87,16 @@ def main(
 ) -> int:
     """Compare exact bounds with the best deviations found; exit code 1 if one is wrong.
 
-    Finished rows in the folder are kept, so an interrupted run can be continued.
+    Finished rows in the folder are kept, so an interrupted run can be resumed.
 
     Args:
-        triples: Random games with a profile and a radius.
-        ties: Random games with ties, whose values are enumerated.
+        triples: Number of random games with a profile and a radius.
+        ties: Number of random games with ties, whose values are enumerated.
         samples: Deviations tried per triple, besides those at the receiver's indifference.
         time_limit: Seconds for each bound.
-        seed: Of all draws.
+        seed: Seed of all draws.
         out: Folder of the table.
-        quiet: No progress display.
+        quiet: Show no progress.
     """
     checks.positive_integer("triples", triples)
     checks.positive_integer("ties", ties)
@@ -129,8 +129,8 @@ def main(
     violations, misstated = int(rows["violation"].sum()), int(rows["misstated"].sum())
     print(
         f"{len(rows)} triples, {violations} violations, {misstated} utilities misstated, largest "
-        f"(sampled - bound) / range {rows['excess'].max():.2g}, witness within {TIGHT:g} x range "
-        f"of the bound in {rows['tight'].mean():.1%}, {time.perf_counter() - began:.0f} s"
+        f"(sampled - bound) / range {rows['excess'].max():.2g}, witness within {TIGHT_SHARE:g} "
+        f"x range of the bound in {rows['tight'].mean():.1%}, {time.perf_counter() - began:.0f} s"
     )
     print(soundness_of_ties.report(enumerated))
     wrong = enumerated[[*soundness_of_ties.WRONG]].to_numpy().any()
@@ -159,7 +159,7 @@ def draw(index: int, seed: int) -> Triple:
 
 
 def profile(kind: str, game: PersuasionGame, generator: torch.Generator) -> tuple[str, Tensor]:
-    """A profile `(N, S, M)` and its kind: "random" instead where a change of action is not found.
+    """A profile `(N, S, M)` and its kind, which becomes "random" if no change of action is found.
 
     Near-pure profiles are 1e-7 to 0.1 away from pure ones. On a cliff two actions tie at a joint
     signal up to rounding; at a border the last digit decides whether they tie.
@@ -185,7 +185,7 @@ def profile(kind: str, game: PersuasionGame, generator: torch.Generator) -> tupl
 def _switching_point(
     game: PersuasionGame, ends: Tensor, left: Tensor, right: Tensor, border: bool
 ) -> Tensor:
-    """Where the reaction changes from `left (K,)` on the segment between the profiles `ends`."""
+    """Where the reaction changes from `left (K,)` on the way between the profiles `ends`."""
     k = int((left != right).nonzero()[0])
     pair = game.receiver_utility[:, [int(left[k]), int(right[k])]]  # (S, 2)
     low, high = 0.0, 1.0
@@ -203,7 +203,7 @@ def _switching_point(
 def measure(
     triple: Triple, samples: int, time_limit: float, index: int, seed: int
 ) -> dict[str, Any]:
-    """One row of the table: the bound, the best deviation found, and who wins."""
+    """One row of the table: the bound, the best deviation found, and which is larger."""
     game, policies, sender = triple.game, triple.policies, triple.sender
     began = time.perf_counter()
     response = best_response(game, policies, sender, triple.radius, time_limit)
@@ -215,7 +215,7 @@ def measure(
     changed = policies.clone()
     changed[sender] = response.policy
     own, witness = game.ex_ante_utility(torch.stack([policies, changed]))[:, sender].tolist()
-    span = game.payoff_range[sender].item() or 1.0  # where nothing can happen, in utilities
+    span = game.payoff_range[sender].item() or 1.0  # in units of utility if the range is 0
     bound = response.upper_bound
     excess = (sampled - bound) / span
     n, m, s, a = game.shape
@@ -240,20 +240,20 @@ def measure(
         "seconds": round(seconds, 4),
         "search_seconds": round(searched, 4),
         "excess": excess,
-        "tight": bound - witness <= TIGHT * span,
+        "tight": bound - witness <= TIGHT_SHARE * span,
         "violation": max(excess, (witness - bound) / span) > ROUNDING,
         "misstated": abs(response.utility - witness) > ROUNDING * span,
     }
 
 
-# -------------------------------------------------------------------------- the search for more
+# -------------------------------------------------------------------------- searching deviations
 
 
 def best_sampled(triple: Triple, samples: int, generator: torch.Generator) -> float:
     """The highest utility that the search finds within the radius.
 
-    Half of the samples are spent on the whole box, inside and corners; the other half, in rounds,
-    near the best so far, each round together with that one's crossings of indifference.
+    Half of the samples cover the whole box, inside and corners. The other half are drawn in rounds
+    near the best so far; each round also tries the crossings of indifference from there.
     """
     game, own = triple.game, triple.policies[triple.sender]
     low, high = (own - triple.radius).clamp_min(0), (own + triple.radius).clamp_max(1)
@@ -278,7 +278,7 @@ def best_sampled(triple: Triple, samples: int, generator: torch.Generator) -> fl
 
 
 def _best(triple: Triple, tried: Tensor) -> tuple[float, Tensor]:
-    """The highest utility among policies `(D, S, M)`, and the policy that has it."""
+    """The highest utility among policies `(D, S, M)`, and its policy."""
     utility = triple.game.deviation_utility(triple.policies, triple.sender, tried)
     top = int(utility.argmax())
     return utility[top].item(), tried[top]
@@ -308,8 +308,8 @@ def crossings(
 ) -> Tensor:
     """Policies `(D, S, M)` at and just beyond the receiver's indifference.
 
-    From `own`, mass of one state is pulled between two signals until, at the joint signal of one
-    of them with the others', two actions tie (or until the box ends).
+    From `own`, mass of one state moves between two signals until two actions tie at the joint
+    signal of one of them with the others' signals (or until the edge of the box).
     """
     n_signals = own.shape[1]
     v = game.receiver_utility

@@ -1,4 +1,4 @@
-"""How fast the library is, as ratios against plain implementations in the same run."""
+"""Speed of the library, as ratios against plain implementations in the same run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,16 +28,16 @@ from games import checks
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured: enough to keep a kind of machine busy, and no longer than need be.
+    """Sizes of the measurements: large enough to keep the machine busy, and no larger than needed.
 
     Attributes:
-        training: shape (N, M, S, A) whose DNL is trained on one batch, sizes of that of which the
-            best counts, and steps.
+        training: shape (N, M, S, A) of the DNL trained on one batch, batch sizes (the best one
+            counts), and steps.
         relu: games, samples and epochs of the stacked ReLU.
         dnl: shape, games, samples and epochs of the stacked DNL, and networks fitted one by one.
         ascent: shape, games and starts of extra-gradient.
-        simulation: shapes, profiles that plain simulates, and rounds.
-        verification: shapes, profiles, and deviations that the loop tries.
+        simulation: shapes, profiles for the plain version, and rounds.
+        verification: shapes, profiles, and deviations tried by the loop.
         memory: profiles.
     """
 
@@ -88,7 +88,7 @@ def main(*, device: str = "auto", out: Path = Path("results/speed"), small: bool
     Args:
         device: "auto", "cpu" or "cuda".
         out: Folder of the table.
-        small: Seconds: the code runs, the numbers mean nothing.
+        small: Run for a few seconds only; the numbers mean nothing.
     """
     checks.one_of("device", device, ("auto", "cpu", "cuda"))
     where = pick_device(device)

@@ -1,10 +1,10 @@
-"""Which surrogate fits: contested games that nothing was tuned on.
+"""Compare the fits of all surrogates on contested games that nothing was tuned on.
 
-The paper's three networks under the tuned recipe (and, on the first game of a size, under the
-paper's: for its time; `experiments.recipes` compares the two), and posterior-dnl, also from a tenth
-of the samples. One row per game and fit: unexplained variance on fresh samples, and the cosine of
-the surrogate's gradients with the true ones inside cells. The networks are kept,
-`experiments.end_points` goes on with them.
+The paper's three networks are trained with the tuned recipe, and on the first game of a size also
+with the paper's, to compare times (`experiments.recipes` compares their fits). Posterior-dnl is
+trained on all samples and on a tenth of them. One row per game and fit: unexplained variance on
+fresh samples, and the cosine of the surrogate's gradients with the true ones inside cells. The
+networks are saved; `experiments.end_points` uses them.
 """
 
 from pathlib import Path
@@ -28,11 +28,11 @@ SIZES = {  # (M, S, A) by number of senders
     2: ((4, 4, 4), (6, 6, 6), (10, 10, 10)),
     4: ((4, 4, 4), (6, 6, 6)),
 }
-FIRST = 100  # instances below were tuned on
+FIRST_INSTANCE = 100  # settings were chosen on instances below
 EPOCHS = 30
-POSTERIOR_EPOCHS = {2: 10, 4: 1}  # by number of senders: four have many joint signals per sample
+POSTERIOR_EPOCHS = {2: 10, 4: 1}  # by number of senders; with four, a sample has many joint signals
 FEW = 10  # a fit from a tenth of the samples makes ten times the passes
-NETWORKS = "networks"  # the folder; git ignores it
+NETWORKS = "networks"  # name of the folder, which git ignores
 KEYS = ["n_senders", "n_signals", "n_states", "n_actions", "instance", "surrogate", "recipe", "few"]
 
 
@@ -44,14 +44,14 @@ def main(
     out: Path = Path("results/surrogate_fit"),
     small: bool = False,
 ) -> int:
-    """Fit every surrogate to contested games; finished fits are kept, and not computed again.
+    """Fit every surrogate to contested games; finished fits are not computed again.
 
     Args:
         instances: Games per size; their numbers start at 100.
         samples: Training profiles per game.
-        senders: Numbers of senders, out of 2 and 4.
+        senders: Numbers of senders; 2 and 4 are possible.
         out: Folder of the table.
-        small: A run of seconds.
+        small: Run for a few seconds only.
     """
     checks.positive_integer("instances", instances)
     checks.positive_integer("samples", samples)
@@ -64,7 +64,7 @@ def main(
     )
     if small:
         sizes, tuned, paper, instances, samples = [(2, 2, 2, 2)], tuned[:1], [], 1, 400
-    numbers = range(FIRST, FIRST + instances)
+    numbers = range(FIRST_INSTANCE, FIRST_INSTANCE + instances)
     keys = [
         (*size, instance, *way)
         for ways, games in ((posterior, numbers), (tuned, numbers), (paper, numbers[:1]))
@@ -86,13 +86,13 @@ def main(
 
 
 def network_file(folder: Path, key: Key) -> Path:
-    """Where the networks of one fit are kept."""
+    """The file of the networks of one fit."""
     n, m, s, a, instance, surrogate, recipe, few = key
     return folder / f"{n}-{m}-{s}-{a}-{instance}-{surrogate}-{'few' if few else recipe}.pt"
 
 
 def row_of(key: Key, samples: int, networks: Path, small: bool) -> Row:
-    """The row of one fit, whose networks are kept in a folder."""
+    """The row of one fit; its networks are saved in a folder."""
     n, m, s, a, instance, surrogate, recipe, few = key
     game = synthetic_game(n, m, s, a, instance, "contested")
     epochs = POSTERIOR_EPOCHS[n] if surrogate == "posterior-dnl" else EPOCHS
@@ -115,9 +115,9 @@ def row_of(key: Key, samples: int, networks: Path, small: bool) -> Row:
 
 
 def cosine(game: PersuasionGame, fitted: FittedSurrogate) -> float:
-    """Mean over random profiles and senders, of the gradients along the simplex.
+    """Mean cosine of gradients along the simplex, over random profiles and senders.
 
-    Where the true gradient is 0, as on a plateau, there is no direction to agree with.
+    Points with true gradient 0, as on a plateau, have no direction and do not count.
     """
     policies = game.sample_policies(500, stream("data", 0, game.identity, "directions"))
     true, learned = (
@@ -162,8 +162,8 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw(summary: pd.DataFrame, path: Path) -> None:
-    """Unexplained variance of every fit, size by size."""
-    from matplotlib.figure import Figure  # here: it takes a second to load
+    """Draw the unexplained variance of every fit, size by size."""
+    from matplotlib.figure import Figure  # imported here: it takes a second to load
 
     sizes = list(dict.fromkeys(zip(summary["n_senders"], summary["size"], strict=True)))
     figure = Figure(figsize=(9, 4.5), layout="constrained")
@@ -172,7 +172,7 @@ def draw(summary: pd.DataFrame, path: Path) -> None:
     for fit_name in sorted(fits, key=lambda name: (order.index(name.split(",")[0]), name)):
         surrogate, lines = fit_name.split(",")[0], fits[fit_name]
         plain = "paper" in fit_name or "tenth" in fit_name
-        aside = {"relu": -0.15, "dnl": 0.15}.get(surrogate, 0.0)  # so that none hides another
+        aside = {"relu": -0.15, "dnl": 0.15}.get(surrogate, 0.0)  # keeps the markers apart
         pairs = zip(lines["n_senders"], lines["size"], strict=True)
         place = [sizes.index(pair) + aside for pair in pairs]
         axes.scatter(

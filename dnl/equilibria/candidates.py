@@ -1,4 +1,4 @@
-"""Run members side by side, judge their proposals and keep the certified ones."""
+"""Run the members of the search in turn and keep the proposals that are certified."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -9,11 +9,11 @@ from torch import Tensor
 from dnl.equilibria.member import MEMBERS, Member
 from dnl.equilibria.search import Proposals, Search, canonical
 
-CERTIFY_SHARE = 0.15  # of the time left that certifying one proposal may take
+CERTIFY_SHARE = 0.15  # of the time left, for certifying one proposal
 FIRST_SHARE = 0.4  # the same while nothing is certified
-CERTIFY_GLOBAL_SHARE = 0.05  # of the time left that it may take for any deviation
-MOST_ALIKE = 2  # proposals of one member and welfare for which that is tried
-EARLY_SHARE = 0.5  # of the search that early members may take
+CERTIFY_GLOBAL_SHARE = 0.05  # of the time left, for certifying it against any deviation
+MOST_ALIKE = 2  # tries of that per member and level of welfare
+EARLY_SHARE = 0.5  # of the search time, for early members
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +23,9 @@ class Candidate:
     Attributes:
         policies: `(N, S, M)`.
         welfare: sum of the senders' utilities.
-        member: that proposed it.
-        is_global: whether it is certified for any deviation.
-        seconds: what its certificate took.
+        member: the member that proposed it.
+        is_global: whether it is certified against any deviation.
+        seconds: time of its certificate.
     """
 
     policies: Tensor
@@ -36,10 +36,10 @@ class Candidate:
 
 
 class Collector:
-    """Collects certified proposals, each better than those before it, locally or globally.
+    """Collects certified proposals, each better than the previous ones, locally or globally.
 
     Args:
-        search: what is searched.
+        search: the game and the state of the search.
         on_step: called with a message at each step of a member.
         on_certified: called with the profile `(N, S, M)` and the name of the member.
     """
@@ -53,18 +53,18 @@ class Collector:
         self.search, self.on_step, self.on_certified = search, on_step, on_certified
         self.found: list[Candidate] = []
         self._seen: set[bytes] = set()
-        # Members and welfare of proposals that were not proven to be global.
+        # Member and welfare of each proposal that was not proven to be global.
         self._refused: list[tuple[Member, float]] = []
 
     def collect(self, members: Iterable[Member]) -> list[Candidate]:
-        """Early members first, each to its end while the time allows; then all in turn."""
+        """Run early members first, each to its end while time remains; then all in turn."""
         search = self.search
         running = {member: member.propose(search) for member in members}
         early = search.budget.part(EARLY_SHARE)
         for member in [m for m in MEMBERS.values() if m.early and m in running]:
             while self._is_wanted(member):
                 if early.over:
-                    search.cut = True  # the clock decides what comes next
+                    search.cut = True  # the result depends on the clock
                     break
                 if not self._step(member, running[member]):
                     del running[member]
@@ -76,7 +76,7 @@ class Collector:
         return self.found
 
     def _is_wanted(self, member: Member) -> bool:
-        """Whether the member may find something better than what there is."""
+        """Whether the member may find something better than the candidates so far."""
         search = self.search
         if search.budget.over:
             return False
@@ -85,7 +85,7 @@ class Collector:
         return member.may_be_global and not search.is_best_global
 
     def _step(self, member: Member, proposals: Proposals) -> bool:
-        """One step of a member; False where it has ended."""
+        """Run one step of a member; False if it has ended."""
         try:
             policies = next(proposals)
         except StopIteration:
@@ -106,7 +106,7 @@ class Collector:
         return True
 
     def _judged(self, policies: Tensor, member: Member) -> Candidate | None:
-        """The proposal `(N, S, M)` if it is certified and better than what there is."""
+        """The proposal `(N, S, M)` if it is certified and better than the candidates so far."""
         search = self.search
         welfare = search.welfare(policies).item()
         may_be_global = member.may_be_global and welfare > search.global_floor + search.slack

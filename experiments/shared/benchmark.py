@@ -1,4 +1,4 @@
-"""The paper's figures of the benchmark: one entry of `FIGURES` each, drawn from a run's rows."""
+"""The paper's figures of the benchmark, drawn from a run's rows; each is an entry of `FIGURES`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -31,8 +31,8 @@ class Figure:
     """One figure of the paper.
 
     Attributes:
-        title: which, and what it shows.
-        draw: from a table of rows and a law to the drawing.
+        title: number in the paper, and what the figure shows.
+        draw: maps a table of rows and a law to the drawing.
         config: the paper's run; the figure shows its numbers of senders.
     """
 
@@ -72,7 +72,7 @@ FIGURES = {
 
 
 def figure_command(name: str) -> Callable[..., int]:
-    """The command that draws a figure out of `FIGURES`, one picture per law."""
+    """The command that draws a figure of `FIGURES`, one picture per law."""
     figure = FIGURES[name]
 
     def main(*, rows: Path | None = None, out: Path | None = None, small: bool = False) -> int:
@@ -99,6 +99,6 @@ def figure_command(name: str) -> Callable[..., int]:
         rows: Folder of a finished benchmark to draw; without it the paper's games are run.
         out: Folder of the run (resumed if it is there already) and of the figure; by default
             results/ and the name of the command.
-        small: A run of seconds instead of the paper's.
+        small: Run for a few seconds instead of the paper's budget.
     """
     return main

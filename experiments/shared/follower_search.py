@@ -1,10 +1,9 @@
-"""Search through surrogates: which points of a game its surrogate proposes, round by round.
+"""Optimise a game through surrogates, in rounds that sample ever closer to the best point so far.
 
-Uniform samples do not show what a follower does near an optimum. So single leaders go round by
-round, with fresh samples: on a smaller part of the game each time around the best point so far, or,
-for the follower network, whose pieces tell one another apart, on that part and all earlier ones
-together. A point where the follower network was wrong shows a choice that it has hardly seen: it is
-shown more there.
+Uniform samples do not show what a follower does near an optimum. So games with a single leader are
+searched in rounds with fresh samples, each on a smaller part of the game around the best point so
+far. The follower network is fitted to that part and all earlier ones together. Where its prediction
+was wrong, it has hardly seen the follower's choice, so more samples are drawn there.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,10 +19,10 @@ from dnl.surrogates.learned_optimum import learned_optimum
 from games import Focused, FollowerGame, Zoomed
 from games.randomness import stream
 
-SHRINK = 0.7  # of the part of the game that is left, from round to round
-WRONG = 0.01  # of the spread of utilities: a larger error of a prediction is a surprise
-PROFILES = 10_000  # by which a learned choice is known to occur
-DEVIATIONS = 100  # random decisions of each leader by which a surrogate judges a profile
+SHRINK_FACTOR = 0.7  # size of the sampled part of the game, relative to the round before
+WRONG_SHARE = 0.01  # of the spread of utilities: a prediction with a larger error is wrong
+DRAWN_PROFILES = 10_000  # random profiles that show whether a learned choice occurs
+DEVIATIONS = 100  # random decisions of each leader that rate a profile
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +31,8 @@ class Task:
 
     Attributes:
         game: the true game.
-        starts: `(B, N, S, M)`, where ascents begin.
-        score: what the true game says of a profile `(N, S, M)`: `"reached"` and more.
+        starts: `(B, N, S, M)`, starting points of the ascents.
+        score: maps a profile `(N, S, M)` to its values in the true game, `"reached"` among them.
     """
 
     game: FollowerGame
@@ -46,7 +45,7 @@ Propose = Callable[[FittedSurrogate, Task, FollowerGame], Tensor]  # a few point
 
 @dataclass(eq=False)
 class _Search:
-    """Where the search in one game stands: what is sampled, the best point (at first any), row."""
+    """State of the search in one game: the part to sample, the best point (at first any), row."""
 
     task: Task
     part: FollowerGame
@@ -57,20 +56,20 @@ class _Search:
 def zoom(
     tasks: Sequence[Task], surrogate: str, config: FitConfig, propose: Propose, rounds: int
 ) -> list[Row]:
-    """What surrogates lead to: of a single leader the best of all rounds.
+    """Optimise the tasks through surrogates; with a single leader the best of all rounds counts.
 
-    Of several leaders there is one round, of all rounds' samples.
+    With several leaders there is one round, with the samples of all rounds.
 
     Args:
-        tasks: whose networks are trained as one model.
+        tasks: games whose networks are trained as one model.
         surrogate: name of the networks.
         config: how they are trained in a round.
-        propose: the points about which the true game is asked in a round.
-        rounds: how many.
+        propose: the points to evaluate in the true game in a round.
+        rounds: number of rounds.
 
     Returns:
-        for each task the best point's score, what was predicted of it and in which round, and the
-        error of the first round's surrogate, which is on uniform profiles.
+        for each task the best point's score, its prediction and round, and the error of the first
+        round's surrogate on uniform profiles.
     """
     if tasks[0].game.shape[0] > 1:
         config, rounds = replace(config, samples=rounds * config.samples), 1
@@ -79,7 +78,7 @@ def zoom(
         fits = fit_many([search.part for search in searches], surrogate, config)
         for search, fitted in zip(searches, fits, strict=True):
             surprises = _ask(search, fitted, propose, turn)
-            size = SHRINK ** (turn + 1)
+            size = SHRINK_FACTOR ** (turn + 1)
             if turn == rounds - 1:
                 continue
             around = Zoomed(search.task.game, search.best, size)
@@ -93,7 +92,7 @@ def zoom(
 
 
 def _ask(search: _Search, fitted: FittedSurrogate, propose: Propose, turn: int) -> list[Tensor]:
-    """Ask the true game about proposed points; those at which the surrogate was wrong."""
+    """Evaluate proposed points in the true game; return those where the surrogate was wrong."""
     points = propose(fitted, search.task, search.part)  # (few, N, S, M)
     real = search.part.real(points) if isinstance(search.part, Zoomed) else points
     scores = [search.task.score(point) for point in real]
@@ -109,7 +108,7 @@ def _ask(search: _Search, fitted: FittedSurrogate, propose: Propose, turn: int) 
         search.row |= {"predicted": predicted[best], "round": turn, **scores[best]}
         search.best = real[best]
     search.row["fit_seconds"] += fitted.fit_seconds
-    slack = WRONG * fitted.scale.sum().item()
+    slack = WRONG_SHARE * fitted.scale.sum().item()
     pairs = zip(real, predicted, scores, strict=True)
     return [point for point, p, score in pairs if abs(p - score["reached"]) > slack]
 
@@ -117,15 +116,15 @@ def _ask(search: _Search, fitted: FittedSurrogate, propose: Propose, turn: int) 
 def programmed(fitted: FittedSurrogate, part: FollowerGame, margins: Sequence[float]) -> Tensor:
     """Optima of what was learned, `(few, 1, S, M)`, one for each margin that leaves room.
 
-    Margins are of the smallest part that the surrogate was shown.
+    Margins are relative to the smallest part that the surrogate was trained on.
     """
     sizes = [zoomed.size for zoomed in part.parts] if isinstance(part, Focused) else []
-    profiles = part.sample_policies(PROFILES, stream("learned optimum", 0, part.identity))
+    profiles = part.sample_policies(DRAWN_PROFILES, stream("learned optimum", 0, part.identity))
     points = []
     for margin in sorted(margins):
         try:
             points.append(learned_optimum(fitted, margin * min(sizes, default=1.0), profiles))
-        except ValueError:  # no choice has so much room
+        except ValueError:  # no choice has a piece of that size
             break
     if not points:
         raise ValueError(f"margins must leave room in the piece of some choice, got {margins!r}")
@@ -135,10 +134,10 @@ def programmed(fitted: FittedSurrogate, part: FollowerGame, margins: Sequence[fl
 def ascend(
     utility: Utility, game: FollowerGame, starts: Tensor, config: ExtragradientConfig
 ) -> Tensor:
-    """The profile `(N, S, M)`, of those that extra-gradient visits, that the surrogate likes best.
+    """The profile `(N, S, M)` that the surrogate rates best among those that extra-gradient visits.
 
-    A single leader's by its utility. Several leaders' by the most that one of them gains, as the
-    surrogate sees it, by one of 100 random decisions; that takes time, so only at every tenth one.
+    With a single leader the rating is its utility. With several it is the largest predicted gain of
+    any of them by one of 100 random decisions; that is slow, so only every tenth profile is rated.
     """
     worth = _worth(utility, game)
     every = 1 if game.shape[0] == 1 else 10
@@ -162,7 +161,7 @@ def ascend(
 
 
 def _worth(utility: Utility, game: FollowerGame) -> Utility:
-    """What a surrogate thinks of profiles, `(B, N, S, M) -> (B,)`: see `ascend`."""
+    """The surrogate's rating of profiles, `(B, N, S, M) -> (B,)`: see `ascend`."""
     n_leaders = game.shape[0]
     if n_leaders == 1:
         return lambda at: utility(at)[:, 0]

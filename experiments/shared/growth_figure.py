@@ -27,8 +27,12 @@ STYLES = {  # colour and marker of a stage
     "extra-gradient": ("#44AA99", "v"),
     "verification": ("#888888", "h"),
 } | {name: (style.colour, style.marker) for name, style in surrogate_styles(()).items()}
-COLUMNS = {"seconds": "seconds", "theory": "theory", "added_mib": "memory"}  # of the slopes
-PLACES = (0.34, 0.62, 0.92)  # where they end, as shares of a panel
+COLUMNS = {
+    "seconds": "seconds",
+    "theory": "theory",
+    "added_mib": "memory",
+}  # columns of slopes and their headings
+PLACES = (0.34, 0.62, 0.92)  # right ends of these columns, as shares of a panel
 
 
 def draw(
@@ -37,13 +41,13 @@ def draw(
     counts: Mapping[str, int],
     title: str,
 ) -> Figure:
-    """Log-log panels of seconds (dotted: what the theory says from the last point) and of memory.
+    """Draw log-log panels of seconds (dotted: theory, through the last point) and of memory.
 
     Args:
         lines: by axis and stage, with columns `value`, `seconds`, `added_mib` and `work`.
         slopes: columns `axis`, `stage` and those of `COLUMNS`.
         counts: of each stage at the base size.
-        title: of the figure.
+        title: title of the figure.
     """
     axes = list(dict.fromkeys(axis for axis, _ in lines))
     figure = Figure(figsize=(2.2 + 2.4 * len(axes), 11.5), layout="constrained")
@@ -91,7 +95,7 @@ def draw(
 
 
 def _table(panel: Axes, slopes: pd.DataFrame, names: bool) -> None:
-    """The slopes of one axis, one line per stage; `names` puts the stages' beside them."""
+    """The slopes of one axis, one line per stage; `names` adds the stages' names."""
     panel.axis("off")
     panel.set_ylim(len(slopes) - 0.5, -1.5)
     where: dict[str, Any] = {

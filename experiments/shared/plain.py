@@ -1,5 +1,5 @@
-"""Plain implementations: what one writes first. `speed_of_*.py` measure against them; tests prove
-them equal to the library's."""
+"""Plain implementations, as one would write them first. `speed_of_*.py` compare the library with
+them; tests check that both give the same results."""
 
 import lightning.pytorch as pl
 import torch
@@ -15,7 +15,7 @@ from games import PersuasionGame
 class PlainDNL(nn.Module):
     """DNL of the standard sizes whose hyper-network emits every weight of the upper part at once.
 
-    One vector of 8,385 weights per sample, cut into matrices that are multiplied sample by sample.
+    Each sample has one vector of 8,385 weights, cut into matrices and multiplied sample by sample.
     """
 
     def __init__(self, in_features: int, width: int = 64, hyper: int = 32) -> None:
@@ -58,7 +58,7 @@ class PlainDNL(nn.Module):
 
 
 class SideBySide(nn.ModuleList):
-    """Networks that see the same input, their outputs beside one another: one per sender."""
+    """One network per sender on the same input, with their outputs concatenated."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, F) -> (B, N)`."""
@@ -88,9 +88,9 @@ def plain_lightning_fit(
     batch_size: int = 512,
     accelerator: str = "cpu",
 ) -> None:
-    """Fit `network` in place as Lightning's tutorials do: a data set, a loader, a trainer.
+    """Fit `network` in place as in Lightning's tutorials, with a data set, a loader and a trainer.
 
-    `accelerator` is Lightning's name of where, "cpu" or "cuda".
+    `accelerator` is Lightning's name of the device, "cpu" or "cuda".
     """
     loader = DataLoader(TensorDataset(x, y), batch_size=batch_size, shuffle=True)
     trainer = pl.Trainer(
@@ -108,7 +108,7 @@ def plain_lightning_fit(
 def plain_utility(game: PersuasionGame, policies: Tensor, chunk: int) -> Tensor:
     """Ex-ante utilities `(B, N, S, M) -> (B, N)` from a table of the joint posteriors of a chunk.
 
-    Ties go to the lowest index, exactly equal scores only.
+    Only exactly equal scores tie; the lowest index wins.
     """
     table = game.sender_utility.permute(2, 1, 0).contiguous().to(policies)  # (A, S, N)
     v, prior = game.receiver_utility.to(policies), game.prior.to(policies)
@@ -126,12 +126,12 @@ def plain_utility(game: PersuasionGame, policies: Tensor, chunk: int) -> Tensor:
 def plain_gain(
     game: PersuasionGame, policies: Tensor, sender: int, radius: float, noise: Tensor
 ) -> float:
-    """The most that a sender gains in one profile `(N, S, M)`, deviation by deviation.
+    """The largest gain of a sender in one profile `(N, S, M)`, computed deviation by deviation.
 
     Args:
         game: the game.
         policies: `(N, S, M)`.
-        sender: who deviates.
+        sender: the sender that deviates.
         radius: of the box that deviations are drawn from.
         noise: `(D, S, M)`, uniform in [0, 1].
     """

@@ -105,7 +105,7 @@ def _computed(
         try:
             for future in as_completed(futures):
                 yield future.result()
-        except BaseException:  # nobody waits for the other rows any more
+        except BaseException:  # do not compute the other rows
             for worker in set(active_children()) - before:
                 worker.terminate()
             raise

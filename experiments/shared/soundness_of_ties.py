@@ -1,9 +1,9 @@
-"""Are the exact bounds right where payoffs tie? Random games against an exact enumeration.
+"""Test the exact bounds where payoffs tie, against an exact enumeration in random games.
 
 Utilities are 0, 1 or 2, so that the receiver is indifferent at many posteriors and actions are
-often alike; states may never happen; half of the games are in single precision. The truth comes
-from `tests/reference_ties.py`, which decides every tie in integers and imports nothing of what it
-judges. All numbers drawn are fractions that it and the library read alike.
+often alike; states may have probability 0; half of the games are in single precision. The true
+values come from `tests/references/ties.py`, which decides every tie in integers and imports nothing
+under test. All numbers drawn are fractions that both represent exactly.
 """
 
 import importlib
@@ -29,12 +29,12 @@ from games.randomness import stream
 
 TABLE = "ties.csv"
 RADIUS = 0.25
-TOLERANCE = 1e-7  # asked for, as a fraction of the payoff range
-AGREE = 1.01e-6  # of the payoff range: what a bound may be off
-REACHED = 1e-5  # of the payoff range: what a witness may lose to its margin
+TOLERANCE = 1e-7  # requested, as a fraction of the payoff range
+BOUND_ERROR = 1.01e-6  # of the payoff range: largest allowed error of a bound
+WITNESS_LOSS = 1e-5  # of the payoff range: largest loss of a witness to its margin
 UNDECIDED = (Status.TIME_LIMIT, Status.SUSPECT)
 WRONG = ("beaten", "loose", "missed", "invented")
-EIGHTHS = 8  # of a prior in single precision: exact in any arithmetic
+PRIOR_DENOMINATOR = 8  # denominator of priors: exact in any floating-point format
 
 Found = tuple[float, float, str]  # bound, reached, status
 
@@ -42,8 +42,8 @@ Found = tuple[float, float, str]  # bound, reached, status
 def row_of(key: Key, time_limit: float, seed: int) -> list[Row]:
     """The rows of one game, one for each quantity that is computed and enumerated.
 
-    A ceiling is a bound without a witness. What is enumerated for it is what a planner reaches who
-    tells the receiver anything: no senders reach more, and one with enough signals does.
+    A ceiling is a bound without a witness. The enumeration gives the welfare of a planner who may
+    tell the receiver anything: no senders reach more, and one with enough signals reaches it.
     """
     (index,) = key
     game, policies = draw(index, seed)
@@ -80,7 +80,7 @@ def row_of(key: Key, time_limit: float, seed: int) -> list[Row]:
         "ceiling": (ceiling, planned),
         "response": (lambda: responded(None), lambda: enumerated(None)),
     }
-    if game.n_states * (game.n_signals - 1) <= 4:  # more takes the enumeration minutes
+    if game.n_states * (game.n_signals - 1) <= 4:  # beyond this the enumeration takes minutes
         quantities["response nearby"] = (lambda: responded(RADIUS), lambda: enumerated(RADIUS))
     n, m, s, a = game.shape
     shared = {
@@ -103,7 +103,7 @@ def row_of(key: Key, time_limit: float, seed: int) -> list[Row]:
 def compared(
     game: PersuasionGame, compute: Callable[[], Found], enumerate_: Callable[[], float]
 ) -> dict[str, Any]:
-    """Bound, what was reached, the truth, and what is wrong with them.
+    """Bound, value reached, true value, and the errors among them.
 
     "beaten": the truth exceeds the bound; "loose": the bound exceeds the truth; "missed": the
     witness is worth less than the truth; "invented": it is worth more.
@@ -121,10 +121,10 @@ def compared(
         "status": status,
         "seconds": round(seconds, 4),
         "undecided": undecided,
-        "beaten": truth > bound + AGREE * span,
-        "loose": not undecided and bound > truth + AGREE * span,
-        "missed": not undecided and reached < truth - REACHED * span,
-        "invented": reached > truth + AGREE * span,
+        "beaten": truth > bound + BOUND_ERROR * span,
+        "loose": not undecided and bound > truth + BOUND_ERROR * span,
+        "missed": not undecided and reached < truth - WITNESS_LOSS * span,
+        "invented": reached > truth + BOUND_ERROR * span,
     }
 
 
@@ -137,11 +137,11 @@ def draw(index: int, seed: int) -> tuple[PersuasionGame, Tensor]:
 
     n = int(pick(1, 3))
     m, s, a = (int(pick(1, 4)) for _ in range(3))
-    if n == 3 or m < s:  # the enumeration's cost: others' joint signals, columns together
+    if n == 3 or m < s:  # limits the enumeration: others' joint signals, columns together
         m = min(m, 2)
     single = bool(pick(0, 1))
     if single:
-        prior = torch.bincount(pick(0, s - 1, EIGHTHS), minlength=s) / EIGHTHS
+        prior = torch.bincount(pick(0, s - 1, PRIOR_DENOMINATOR), minlength=s) / PRIOR_DENOMINATOR
     else:
         shares = pick(0, 3, s)
         shares[pick(0, s - 1)] += 1

@@ -1,4 +1,4 @@
-"""How fast extra-gradient ascends, against a backward pass for each sender."""
+"""Speed of extra-gradient, against a backward pass for each sender."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from games import synthetic_game
 def ascents(
     shape: Shape, n_games: int, starts: int, device: torch.device
 ) -> list[dict[str, object]]:
-    """DNLs of `n_games` games, hardly trained: that does not change what an ascent takes."""
+    """DNLs of `n_games` games, hardly trained: training does not change the time of an ascent."""
     games = [synthetic_game(*shape, seed, "contested") for seed in range(n_games)]
     config = FitConfig(samples=600, test_samples=2, epochs=1, device=str(device))
     utility = stack_surrogates([one.to(device) for one in fit_many(games, "dnl", config)])

@@ -1,4 +1,4 @@
-"""How fast games are simulated and profiles verified, against plain versions (`plain.py`)."""
+"""Speed of simulation and verification, against plain versions (`plain.py`)."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ from games.persuasion import compiled
 
 
 def simulation_work(shape: Shape) -> dict[str, int]:
-    """Counted before measuring: what one profile of `shape` (N, M, S, A) costs at least.
+    """The least cost of one profile of `shape` (N, M, S, A), counted before measuring.
 
     With K = M**N joint signals, in double precision:
 
@@ -45,8 +45,8 @@ def simulation_work(shape: Shape) -> dict[str, int]:
     return {"tensors": 2 * scores, "machine code": scores + joint * n_states}
 
 
-# Profiles that plain holds at a time, the best of which counts, and the size of the matrices whose
-# product is the peak.
+# Chunk sizes of the plain version in profiles (the best one counts), and the size of the matrices
+# whose product measures the peak.
 CHUNKS = {"cpu": (1, 2, 4, 16, 64, 256), "cuda": (64, 256, 1024, 4096)}
 PRODUCT = {"cpu": 600, "cuda": 8192}
 
@@ -79,7 +79,7 @@ def simulation_rate(
     torch.set_num_threads(1)
     try:
         times: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(rounds):  # in turns, so that a slow moment of the machine hits all
+        for _ in range(rounds):  # in turns, so that a slow moment of the machine affects all
             for name, (_, run) in runs.items():
                 times[name].append(seconds(run))
     finally:
@@ -137,7 +137,7 @@ def sampled_verification(
 def simulation_memory(profiles: int, device: torch.device) -> list[dict[str, object]]:
     """Peak MiB of simulating N = 4, (10, 10, 10); plain: the table of posteriors.
 
-    On a CPU of a whole process, on a GPU of its memory.
+    On a CPU the memory of a whole process, on a GPU the device's.
     """
     code = (
         "import torch, games, resource\n"

@@ -1,4 +1,4 @@
-"""How fast surrogates are trained, against what one writes first (`plain.py`)."""
+"""Speed of training surrogates, against plain versions (`plain.py`)."""
 
 import logging
 import warnings
@@ -14,7 +14,7 @@ from experiments.shared.plain import PlainDNL, SideBySide, plain_lightning_fit
 from experiments.shared.timing import row, seconds
 from games import synthetic_game
 
-# Size of the matrices whose product is the peak.
+# Size of the matrices whose product measures the peak.
 PRODUCT = {"cpu": 1024, "cuda": 8192}
 
 
@@ -39,7 +39,7 @@ def training_rate(
 def dnl_training(
     shape: Shape, batches: Sequence[int], steps: int, device: torch.device
 ) -> list[dict[str, object]]:
-    """DNL's training, emitted layers as matrix products against a weight matrix per sample.
+    """DNL's training, emitted layers as matrix products, against a weight matrix per sample.
 
     Each at its best of `batches`. A weight is multiplied with each sample once in the forward pass
     and twice in the backward pass, so a sample takes 6 operations for each of the parameters.
@@ -50,7 +50,7 @@ def dnl_training(
     factor = torch.rand(size, size, device=device)
     rates: dict[tuple[str, int], list[float]] = {}
     peaks = []
-    for _ in range(3):  # in turns, so that a slow moment of the machine hits all
+    for _ in range(3):  # in turns, so that a slow moment of the machine affects all
         for batch in batches:
             for name in ("plain", "library"):
                 network = PlainDNL(features) if name == "plain" else make_surrogate("dnl", shape)

@@ -1,6 +1,6 @@
-"""The stages that `growth.py` measures, each in a process of its own, and what they cost in theory.
+"""The stages that `growth.py` measures, each in its own process, and their cost in theory.
 
-A stage is prepared for games and a count; what it prepared is then run, and only that is measured.
+A stage is first prepared for games and a count, then run; only the run is measured.
 """
 
 import ctypes
@@ -31,11 +31,12 @@ from dnl.training.regression import JOINT_SIGNALS
 from games import PersuasionGame, stack, synthetic_game
 from games.randomness import stream
 
-importlib.import_module("dnl.training.trainer")  # loading Lightning is no part of any stage's time
+importlib.import_module("dnl.training.trainer")  # load Lightning before any time is taken
 
-Run = Callable[[], Row]  # returns what there is to tell
+Run = Callable[[], Row]  # returns the columns of a row
 Games = Sequence[PersuasionGame]
-LEAST, MOST, ENOUGH = 2, 10, 0.5  # runs at least, at most, and seconds after which there are enough
+LEAST_RUNS, MOST_RUNS = 2, 10
+ENOUGH_SECONDS = 0.5  # of all runs of a stage together: no further run after them
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,9 @@ class Stage:
     """One line of the figure.
 
     Attributes:
-        prepare: of games and a count, what is to be measured.
-        count: at the base size.
-        unit: what is counted.
+        prepare: maps games and a count to the run that is measured.
+        count: the count at the base size.
+        unit: the things counted.
     """
 
     prepare: Callable[[Games, int], Run]
@@ -91,7 +92,7 @@ def training(surrogate: str, games: Games, count: int) -> Run:
     def run() -> Row:
         began = time.perf_counter()
         fitted = fit_many(games, surrogate, config)
-        # The rest simulates the samples, which is a stage of its own.
+        # The rest simulates the samples, which is a separate stage.
         share = sum(f.fit_seconds for f in fitted) / (time.perf_counter() - began)
         return {"share": share}
 
@@ -156,7 +157,7 @@ STAGES: Mapping[str, Stage] = {
 
 
 def work(stage: str, shape: Shape, n_games: int, count: int) -> float:
-    """Multiplications in theory, up to a constant: the table in `growth.py`."""
+    """Multiplications in theory, up to a constant, as in the table in `growth.py`."""
     n, m, s, a = shape
     joint, choices = m**n, 2 * a + 4
     each = {
@@ -176,9 +177,9 @@ def _weights(surrogate: str, shape: Shape) -> int:
 
 
 def game_of(shape: Shape, instance: int) -> PersuasionGame:
-    """A game with the paper's utilities and states that are equally likely.
+    """A game with the paper's utilities and equally likely states.
 
-    Nothing has to be simulated to draw it, as under the law `"contested"`.
+    Unlike the law `"contested"`, drawing it needs no simulation.
     """
     game = synthetic_game(*shape, seed=instance, law="paper")
     return replace(game, prior=torch.full_like(game.prior, 1 / game.n_states))
@@ -187,7 +188,7 @@ def game_of(shape: Shape, instance: int) -> PersuasionGame:
 def measured(key: Key) -> Row:
     """Seconds and memory of `key`: a stage, N, M, S, A, number of games and count.
 
-    In a process that is forked from one that has imported everything and done nothing (Linux).
+    They are measured in a process forked from one that has only imported modules (Linux).
     """
     context = get_context("forkserver")
     context.set_forkserver_preload(["experiments.shared.stages"])
@@ -196,27 +197,29 @@ def measured(key: Key) -> Row:
 
 
 def _measured(key: Key) -> Row:
-    """Of a few runs the least seconds; of the first one the peak memory."""
+    """The least seconds of a few runs, and the peak memory of the first one."""
     torch.set_num_threads(1)
     stage, n, m, s, a, n_games, count = key
     prepare = STAGES[stage].prepare
-    prepare([game_of((2, 2, 2, 2), 0)], 20)()  # what only a first call takes
+    prepare([game_of((2, 2, 2, 2), 0)], 20)()  # the first call does one-time work
     run = prepare([game_of((n, m, s, a), instance) for instance in range(n_games)], count)
-    ctypes.CDLL(None).malloc_trim(0)  # what was freed would be used again, unseen
+    ctypes.CDLL(None).malloc_trim(0)  # reuse of freed memory would not be counted
     Path("/proc/self/clear_refs").write_text("5")  # the peak begins here
     before = _memory("VmRSS")
     rows = [_timed(run)]
     peak = _memory("VmHWM")
-    while len(rows) < LEAST or (len(rows) < MOST and sum(row["seconds"] for row in rows) < ENOUGH):
+    while len(rows) < LEAST_RUNS or (
+        len(rows) < MOST_RUNS and sum(row["seconds"] for row in rows) < ENOUGH_SECONDS
+    ):
         rows.append(_timed(run))
     best = min(rows, key=lambda row: row["seconds"])
     return best | {"added_mib": peak - before, "process_mib": peak}
 
 
 def _timed(run: Run) -> Row:
-    """What `run` returns, and its seconds of the processor: those of other processes do not count.
+    """The result of `run`, and its seconds of processor time.
 
-    Where it returns the `share` that is to be measured, so much of them.
+    If the result has a `share`, only that share of the seconds counts.
     """
     began = time.process_time()
     row = run()
@@ -225,7 +228,7 @@ def _timed(run: Run) -> Row:
 
 
 def _memory(name: str) -> float:
-    """A line of this process's status, in MiB."""
+    """One entry of this process's status, in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith(f"{name}:"))
     return int(line.split()[1]) / 1024

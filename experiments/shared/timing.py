@@ -7,7 +7,7 @@ import torch
 
 
 def seconds(function: Callable[[], object], repeats: int = 1) -> float:
-    """The median of several runs, each until a GPU in use has done what it was asked for."""
+    """The median of several runs; each waits until the GPU in use has finished."""
     times = []
     for _ in range(repeats):
         began = _now()
@@ -23,7 +23,7 @@ def _now() -> float:
 
 
 def row(what: str, plain: float, library: float, ratio: float) -> dict[str, object]:
-    """A line of the table: `what` is measured, both, and how many times better ours is."""
+    """A line of the table: `what` was measured, both values, and how many times better ours is."""
     return {
         "what": what,
         "plain": round(plain, 3),

@@ -13,5 +13,7 @@ def test_small_mode(tmp_path: Path) -> None:
     assert deadlines.main(out=tmp_path, small=True) == 0
     table = pd.read_csv(tmp_path / "games.csv")
     assert table["kept"].all()
-    assert (table["seconds"] <= deadlines.SHARE * table["limit"] + deadlines.SECONDS).all()
+    assert (
+        table["seconds"] <= deadlines.LATE_SHARE * table["limit"] + deadlines.LATE_SECONDS
+    ).all()
     assert (table["peak_gib"] > 0.05).all()
