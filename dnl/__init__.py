@@ -1,5 +1,8 @@
 """Equilibria of multi-sender persuasion games with discontinuous networks."""
 
+from importlib import import_module
+from types import ModuleType
+
 from dnl.runtime import interruption
 
 interruption.while_loading()  # before what takes seconds to import
@@ -54,3 +57,10 @@ __all__ = [
     "verify",
     "welfare_ceiling",
 ]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """A documented module under its old name, as in `dnl.recipes`."""
+    if f"dnl.{name}" in old_names.MOVED:
+        return import_module(f"dnl.{name}")
+    raise AttributeError(f"module 'dnl' has no attribute {name!r}")

@@ -1,6 +1,8 @@
 """Names that other people's scripts rely on: what README, docs and docstring examples import."""
 
 import re
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 from pkgutil import resolve_name
@@ -64,6 +66,17 @@ def test_old_module_names_give_the_modules_that_moved(old: str, new: str) -> Non
     assert module.__name__ == new
     assert module.__spec__ is not None
     assert module.__spec__.name == new  # reloading and pickling go by the new name
+    assert resolve_name(old) is module  # as an attribute, too
+
+
+def test_old_names_need_no_import_of_their_own() -> None:
+    script = "import dnl; print(dnl.recipes.Recipe.__module__, dnl.finding.MEMBERS is not None)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.stdout == "dnl.training.recipes True\n", done.stderr
+    with pytest.raises(AttributeError, match="module 'dnl' has no attribute 'nothing'"):
+        dnl.nothing  # noqa: B018
 
 
 def test_no_code_of_ours_uses_an_old_name() -> None:

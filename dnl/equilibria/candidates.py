@@ -1,13 +1,14 @@
 """Run the members of the search in turn and keep the proposals that are certified."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from dnl.equilibria.member import MEMBERS, Member
 from dnl.equilibria.search import Proposals, Search, canonical
+from games.checks import shown
 
 CERTIFY_SHARE = 0.15  # of the time left, for certifying one proposal
 FIRST_SHARE = 0.4  # the same while nothing is certified
@@ -59,7 +60,7 @@ class Collector:
     def collect(self, members: Iterable[Member]) -> list[Candidate]:
         """Run early members first, each to its end while time remains; then all in turn."""
         search = self.search
-        running = {member: member.propose(search) for member in members}
+        running = {member: _proposals(member, search) for member in members}
         early = search.budget.part(EARLY_SHARE)
         for member in [m for m in MEMBERS.values() if m.early and m in running]:
             while self._is_wanted(member):
@@ -94,6 +95,13 @@ class Collector:
         self.on_step(f"{member.name}: {best}")
         if policies is None:
             return True
+        game = self.search.game
+        size = (game.n_senders, game.n_states, game.n_signals)
+        if not isinstance(policies, Tensor) or policies.shape != size or policies.isnan().any():
+            raise ValueError(
+                f"member {member.name!r} must propose profiles (N, S, M) = {size}, "
+                f"got {shown(policies)}"
+            )
         policies = policies / policies.sum(-1, keepdim=True)
         key = canonical(policies)
         if key not in self._seen:
@@ -132,3 +140,13 @@ class Collector:
             search.global_floor = max(search.global_floor, welfare)
         search.floor = max(search.floor, welfare)
         return Candidate(policies, welfare, member, is_global, seconds)
+
+
+def _proposals(member: Member, search: Search) -> Proposals:
+    """What the member proposes; a ValueError that names it if that is no generator."""
+    proposals = member.propose(search)
+    if not isinstance(proposals, Iterator):
+        raise ValueError(
+            f"propose of member {member.name!r} must return a generator, got {shown(proposals)}"
+        )
+    return proposals

@@ -53,6 +53,11 @@ class Member:
 class _Members(Registry[Member]):
     """Registered members by name; then, for each registered surrogate, one that ascends it."""
 
+    def register(self, entry: Member) -> None:
+        if isinstance(entry, Member) and entry.name.startswith(SURROGATE):
+            raise ValueError(f"name must not begin with {SURROGATE!r}, got {entry.name!r}")
+        super().register(entry)
+
     def __getitem__(self, name: str) -> Member:
         surrogate = name.removeprefix(SURROGATE)
         if surrogate == name or surrogate not in SURROGATES:

@@ -17,6 +17,17 @@ MOVED: Mapping[str, str] = MappingProxyType(
         "dnl.budget": "dnl.runtime.budget",
         "dnl.exact.learned": "dnl.surrogates.learned_optimum",
         "dnl.finding": "dnl.equilibria",
+        "dnl.finding.agreement": "dnl.equilibria.agreement",
+        "dnl.finding.blocks": "dnl.equilibria.blocks",
+        "dnl.finding.division": "dnl.equilibria.division",
+        "dnl.finding.equilibrium": "dnl.equilibria.equilibrium",
+        "dnl.finding.gradients": "dnl.equilibria.gradient_ascent",
+        "dnl.finding.members": "dnl.equilibria.members",
+        "dnl.finding.planner": "dnl.equilibria.planner",
+        "dnl.finding.portfolio": "dnl.equilibria.portfolio",
+        "dnl.finding.responses": "dnl.equilibria.response_walks",
+        "dnl.finding.search": "dnl.equilibria.search",
+        "dnl.finding.speakers": "dnl.equilibria.one_speaker",
         "dnl.gambit": "games.persuasion.gambit",
         "dnl.pieces": "dnl.surrogates.affine_pieces",
         "dnl.posteriors": "dnl.layers.posterior",
@@ -48,6 +59,9 @@ class _OldNames(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let imports find the old names; a module of the same name would go first."""
+    """Let imports find the old names.
+
+    Before other finders: `dnl.finding` is a package elsewhere, whose modules must not load twice.
+    """
     if not any(isinstance(finder, _OldNames) for finder in sys.meta_path):
-        sys.meta_path.append(_OldNames())
+        sys.meta_path.insert(0, _OldNames())

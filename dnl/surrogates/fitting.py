@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dnl.layers.stack import NetworkStack
 from dnl.runtime.devices import pick_device
@@ -240,7 +240,21 @@ def _initialise(
                 ):
                     network.set_prior(game.prior)
                 networks.append(network)
+    _check_output(networks[0], surrogate, games[0])
     return NetworkStack(networks).to(DTYPES[config.dtype])
+
+
+def _check_output(network: nn.Module, surrogate: str, game: FollowerGame) -> None:
+    """Raise a ValueError unless the network predicts one utility, or those of all senders."""
+    n_senders, n_signals, n_states, _ = game.shape
+    width = 1 if SURROGATES[surrogate].per_sender else n_senders
+    with torch.no_grad():
+        found = network(torch.zeros(1, n_senders * n_signals * n_states))
+    if tuple(found.shape) != (1, width):
+        raise ValueError(
+            f"surrogate {surrogate!r} must predict (B, {width}) utilities from (B, N * S * M), "
+            f"got shape {tuple(found.shape)} for B=1"
+        )
 
 
 def _settle(

@@ -155,7 +155,10 @@ def make_surrogate(name: str, shape: Shape, architecture: Architecture | None = 
 
 @single_by_default()
 def _built(surrogate: Surrogate, shape: Shape, architecture: Architecture) -> nn.Module:
-    return surrogate.build(shape, architecture)
+    network = surrogate.build(shape, architecture)
+    return checks.instance(
+        f"what build of surrogate {surrogate.name!r} returns", network, nn.Module
+    )
 
 
 def network_shape(name: str, shape: Shape, architecture: Architecture) -> tuple[object, ...]:

@@ -110,7 +110,7 @@ def test_every_surrogate_has_a_member_that_runs_only_when_named() -> None:
         ({"name": "x", "propose": shouting, "early": 1}, "early must be a bool"),
         ({"name": "x", "propose": shouting, "is_default": None}, "is_default must be a bool"),
         ({"name": "blocks", "propose": shouting}, "name 'blocks' is taken"),
-        ({"name": "surrogate-relu", "propose": shouting}, "name 'surrogate-relu' is taken"),
+        ({"name": "surrogate-relu", "propose": shouting}, "name must not begin with 'surrogate-'"),
     ],
 )
 def test_bad_members_are_refused(fields: dict[str, Any], message: str) -> None:
@@ -125,3 +125,27 @@ def test_only_members_are_registered() -> None:
         register(shouting)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="name 'blocks' is taken"):
         register(replace(MEMBERS["blocks"]))
+
+
+@pytest.mark.parametrize(
+    ("propose", "message"),
+    [
+        (lambda search: None, "propose of member 'bad' must return a generator, got None"),
+        (
+            lambda search: iter(["x"]),
+            r"member 'bad' must propose profiles .* = \(1, 2, 2\), got 'x'",
+        ),
+        (lambda search: iter([torch.ones(2, 2)]), "member 'bad' must propose profiles"),
+        (lambda search: iter([torch.full((1, 2, 2), torch.nan)]), "member 'bad' must propose"),
+    ],
+)
+@pytest.mark.parametrize("early", [False, True])
+def test_what_is_no_proposal_is_refused_by_the_member_s_name(
+    propose: Any, message: str, early: bool
+) -> None:
+    register(Member(name="bad", propose=propose, early=early))
+    try:
+        with pytest.raises(ValueError, match=message):
+            find_equilibria(prosecutor_game(), time_limit=5.0, members=["bad"])
+    finally:
+        del MEMBERS._entries["bad"]

@@ -9,12 +9,14 @@ import pandas as pd
 import pytest
 from torch import nn
 
+from dnl import fit
 from dnl.bench import main
 from dnl.layers import PATTERN_GRADIENTS
 from dnl.reporting import palette
 from dnl.runtime import cli
 from dnl.surrogates import SURROGATES, Architecture, Shape, Surrogate, register
 from dnl.training.recipes import PAPER, RECIPE_NAMES
+from games import synthetic_game
 from tests.surrogates import test_fitting as fits
 from tests.surrogates import test_surrogates as networks
 
@@ -131,3 +133,24 @@ def test_the_registry_is_changed_by_registration_only() -> None:
     view: Any = SURROGATES
     with pytest.raises(TypeError):
         view["mine"] = SURROGATES["relu"]
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda shape, sizes: 3, "what build of surrogate 'bad' returns must be a Module, got 3"),
+        (
+            lambda shape, sizes: nn.Linear(prod(shape[:3]), 3),
+            r"surrogate 'bad' must predict \(B, 2\) utilities .*, got shape \(1, 3\) for B=1",
+        ),
+    ],
+)
+def test_networks_that_cannot_serve_are_refused_by_the_surrogate_s_name(
+    build: Any, message: str
+) -> None:
+    register(Surrogate(**FIELDS | {"name": "bad", "build": build}))
+    try:
+        with pytest.raises(ValueError, match=message):
+            fit(synthetic_game(2, 2, 2, 2, seed=0), "bad", fits.TINY)
+    finally:
+        del SURROGATES._entries["bad"]
