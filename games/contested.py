@@ -1,4 +1,4 @@
-"""Random games that are drawn again until the leaders' decisions matter."""
+"""Random games, redrawn until the leaders' decisions change what the follower does."""
 
 from collections.abc import Callable
 from typing import TypeVar

@@ -1,7 +1,8 @@
-"""Layers of discontinuous networks: activation patterns and what they may steer.
+"""Layers of discontinuous networks: activation patterns, and layers whose weights depend on them.
 
-Plain `nn.Module`s on `(..., features)` tensors; they know nothing of games or of training. The DNL
-of "Multi-Sender Persuasion" (section 4.1) in three lines, for any input with cliffs:
+Plain `nn.Module`s on `(..., features)` tensors; they know nothing of games (they only share the
+wording of error messages) or of training. The DNL of "Multi-Sender Persuasion" (section 4.1) in
+three lines, for any input with cliffs:
 
     >>> import torch
     >>> from dnl.layers import DiscontinuousMLP

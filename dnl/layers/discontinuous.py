@@ -1,4 +1,4 @@
-"""The DNL: an activation pattern decides the weights of what comes after it."""
+"""The DNL: the activation pattern of its lower part determines the weights of its upper part."""
 
 from collections.abc import Sequence
 from itertools import pairwise

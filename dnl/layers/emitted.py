@@ -1,4 +1,4 @@
-"""A linear layer whose weights a context emits: a hyper-network's last layer and its product."""
+"""A linear layer whose weights are computed from a context: the last layer of a hyper-network."""
 
 import math
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Activation patterns, ReLU layers that return theirs, and biases that depend on them."""
+"""Activation patterns, ReLU layers that return their pattern, and biases that depend on it."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Many networks of one architecture as one module."""
+"""Many networks of one architecture, evaluated as one module."""
 
 from collections.abc import Sequence
 from copy import deepcopy

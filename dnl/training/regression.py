@@ -1,4 +1,4 @@
-"""Least squares for many networks at once: losses, batches and refitted heads, without the loop."""
+"""Least squares for a stack of networks: losses, batches and refitted heads."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from dnl.layers.stack import NetworkStack
 from dnl.training.recipes import Recipe
 from games.randomness import stream
 
-JOINT_SIGNALS = 2_048  # more of them are subsampled in every step
-REFITS = 20  # in between, at least
-JUDGED = 5_000  # samples by which the best of several restarts is chosen
+SAMPLED_SIGNALS = 2_048  # most joint signals in a step; of more, this many are drawn
+LEAST_REFITS = 20  # of the heads in a training, at least
+JUDGING_SAMPLES = 5_000  # most samples on which the best of several restarts is chosen
 
 
 @runtime_checkable
@@ -71,7 +71,7 @@ class Regression(nn.Module):
         self.batch_size = recipe.rows(self.n_joint)
         self.batches = math.ceil(inputs.shape[1] / self.batch_size)  # of an epoch
         self.steps = epochs * self.batches
-        self.refit_steps = max(1, min(recipe.refit, self.steps // REFITS))
+        self.refit_steps = max(1, min(recipe.refit, self.steps // LEAST_REFITS))
         # No buffers: neither a checkpoint holds the data, nor does Lightning send them after use.
         self.inputs, self.targets = inputs, targets
 
@@ -93,14 +93,14 @@ class Regression(nn.Module):
         the square of one is not.
         """
         network = self.stack.template
-        if not isinstance(network, SumOverSignals) or network.n_joint <= JOINT_SIGNALS:
+        if not isinstance(network, SumOverSignals) or network.n_joint <= SAMPLED_SIGNALS:
             error = self._error(x, y)
             return error, error
         errors = []
         for half in range(2):
             seed = self.order_seeds[0][0]  # all games meet the same joint signals
             generator = stream("order", seed, "signals", step, half)
-            drawn = torch.randint(network.n_joint, (JOINT_SIGNALS // 2,), generator=generator)
+            drawn = torch.randint(network.n_joint, (SAMPLED_SIGNALS // 2,), generator=generator)
             network.signals = drawn.to(x.device)
             errors.append(self._error(x, y))
         network.signals = None
@@ -117,7 +117,7 @@ class Regression(nn.Module):
         """Squared error `(G, R)` of each group's restarts on its first samples, where they are."""
         device = next(self.stack.parameters()).device
         total = torch.zeros((), dtype=self.inputs.dtype, device=device)
-        for start in range(0, min(JUDGED, self.inputs.shape[1]), self.batch_size):
+        for start in range(0, min(JUDGING_SAMPLES, self.inputs.shape[1]), self.batch_size):
             part = slice(start, start + self.batch_size)
             x, y = self.inputs[:, part].to(device), self.targets[:, :, part].to(device)
             total = total + self._error(x, y).square().sum((2, 3))

@@ -27,7 +27,7 @@ from dnl.surrogates.registry import (
     make_surrogate,
     parameter_count,
 )
-from dnl.training.regression import JOINT_SIGNALS
+from dnl.training.regression import SAMPLED_SIGNALS
 from games import PersuasionGame, stack, synthetic_game
 from games.randomness import stream
 
@@ -164,7 +164,7 @@ def work(stage: str, shape: Shape, n_games: int, count: int) -> float:
         "simulation": joint * s * a,
         "estimation": n * (s + m) + s * (n + a),
         **{name: n * _weights(name, shape) for name in PAPER_SURROGATES},
-        "posterior-dnl": min(joint, JOINT_SIGNALS) * s * (n + 2 * choices),
+        "posterior-dnl": min(joint, SAMPLED_SIGNALS) * s * (n + 2 * choices),
         "its least squares": joint * s * (n + 2 * choices) + (s * choices) ** 2,
         "extra-gradient": n * _weights("dnl", shape),
         "verification": n * joint * s * a,

@@ -1,4 +1,4 @@
-"""A part of a game around a profile, as a game of its own, for surrogates that are optimised.
+"""The part of a game around a profile, as a game of its own.
 
 Uniform profiles are hardly ever near an optimum, where many of a follower's choices are nearly
 tied. So optimise a surrogate, zoom in on the point found, and fit another surrogate there.

@@ -1,8 +1,9 @@
 """Outcome distributions in machine code, for large jobs on machines with a C++ compiler.
 
 `outcomes.cpp` is built by the machine's C++ compiler for one number of states and actions, in a
-third of a second, and kept for the life of the process. It decides a joint signal where its scores
-are, in registers, and adds up what it finds, so no score, action or joint posterior is stored.
+third of a second, and kept for the life of the process. It finds the receiver's action at a joint
+signal as soon as the scores are known, in registers, and adds the outcome to the sums. So it stores
+no score, action or joint posterior.
 `games.persuasion.simulation` has the same rule in tensors, which is used everywhere else: for small
 jobs, for gradients, on other devices and wherever building or loading fails. Tests prove the two
 equal.

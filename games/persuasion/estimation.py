@@ -1,4 +1,4 @@
-"""Estimates of ex-ante utilities, with intervals, for too many joint signals to enumerate.
+"""Estimates of ex-ante utilities, with intervals, where joint signals are too many to enumerate.
 
 A joint signal is drawn as the game draws it: a state from the prior, then every sender's signal
 given that state. So it comes with its own probability, and the mean of `E[u_n | m]` over the draws

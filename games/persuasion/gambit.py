@@ -1,9 +1,10 @@
-"""Discretised persuasion games for Gambit: a second opinion from outside.
+"""Export of discretised persuasion games to Gambit, to check equilibria independently.
 
-With finitely many policies each, the senders play a game in strategic form: this module tabulates
-it, lists its pure equilibria and writes it as a Gambit .nfg file (payoff version; "Game
-representation formats" in Gambit's documentation). A *global* equilibrium on the grid is one of the
-table; the converse fails where a policy off the grid gains. `P**N` cells: for tiny games only.
+If each sender chooses from finitely many policies, the senders play a game in strategic form. This
+module tabulates it, lists its pure equilibria and writes it as a Gambit .nfg file (payoff version;
+"Game representation formats" in Gambit's documentation). A *global* equilibrium on the grid is one
+of the table; the converse fails where a policy off the grid gains. `P**N` cells: for tiny games
+only.
 
 Shapes: `N` senders, `S` states, `M` signals, `P` policies of a sender.
 """

@@ -1,7 +1,7 @@
-"""What one sender gains by each of many deviations, while the others stay.
+"""One sender's gain from each of many deviations, the other senders' policies fixed.
 
-With the others fixed, a sender's utility is a sum over its own signals m and what the others say,
-r: `sum_{m,r,s} c_m(s) right(r, s) u(s, a*(m, r))`, c_m the column of its policy, `right` the prior
+A sender's utility is then a sum over its own signals m and the others' joint signals r:
+`sum_{m,r,s} c_m(s) right(r, s) u(s, a*(m, r))`, c_m the column of its policy, `right` the prior
 times the others' joint weights. At most joint signals no deviation of a small box changes the
 receiver's mind: *decided*. There the sum is linear in the deviation, and one table of `S * M`
 numbers serves all of them. The other joint signals are simulated, deviation by deviation.

@@ -1,4 +1,4 @@
-"""Receivers of games of one sender, whom a sender who does not know them asks what they do."""
+"""Receivers of games of one sender, for senders that learn how a receiver reacts by asking it."""
 
 from games.receivers.base import BaseReceiver
 from games.receivers.learning import (

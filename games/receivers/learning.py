@@ -1,7 +1,7 @@
-"""Receivers who do not see the policy and learn from repeated play what pays after each message.
+"""Receivers that do not see the policy and learn from play which action pays after each message.
 
-Section 5.2.2 of "Learning to Persuade": implicit commitment. The sender keeps to a policy, the
-receiver learns from the messages that it gets, what it does and what that is worth to it.
+Section 5.2.2 of "Learning to Persuade": implicit commitment. The sender keeps to a policy; the
+receiver learns from its messages, its own actions and its payoffs.
 """
 
 from typing import ClassVar

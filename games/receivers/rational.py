@@ -1,4 +1,4 @@
-"""Receivers who see the policy: explicit commitment."""
+"""Receivers that see the policy and update by Bayes: explicit commitment."""
 
 import torch
 from torch import Tensor

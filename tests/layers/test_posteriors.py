@@ -286,7 +286,7 @@ def test_two_subsamples_estimate_the_squared_error(monkeypatch: pytest.MonkeyPat
     exact = at(0)
     error = module.stack(module.inputs[0]).mT - module.targets
     assert_close(exact[0], error.square().mean(-1).sum())
-    monkeypatch.setattr(regression, "JOINT_SIGNALS", 2)  # of four: each subsample is one of them
+    monkeypatch.setattr(regression, "SAMPLED_SIGNALS", 2)  # of four: each subsample is one of them
     estimates = torch.stack([at(step) for step in range(steps)])
     noise = estimates.std(0) / steps**0.5
     away = (estimates.mean(0) - exact).abs()
@@ -303,7 +303,7 @@ def test_two_subsamples_estimate_the_squared_error(monkeypatch: pytest.MonkeyPat
 def test_games_together_are_fitted_as_each_alone(
     joint_signals: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(regression, "JOINT_SIGNALS", joint_signals)
+    monkeypatch.setattr(regression, "SAMPLED_SIGNALS", joint_signals)
     together = fit_many(GAMES, "posterior-dnl", TINY)
     for game, one in zip(GAMES, together, strict=True):
         alone = fit(game, "posterior-dnl", TINY)

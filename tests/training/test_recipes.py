@@ -313,7 +313,7 @@ def test_an_interrupted_schedule_goes_on_where_it_was(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(regression, "JOINT_SIGNALS", joint_signals)
+    monkeypatch.setattr(regression, "SAMPLED_SIGNALS", joint_signals)
     with pytest.raises(KeyboardInterrupt):
         fit_many(GAMES[:2], name, TUNED, directory=tmp_path, on_epoch=stopping_after(2))
     assert len(steps) == 6
