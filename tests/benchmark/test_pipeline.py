@@ -179,6 +179,7 @@ def test_a_row_does_not_depend_on_its_company(surrogate: str) -> None:
         assert_rows_agree(row, row_of(game, surrogate))
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("surrogate", ["relu", "dnl"])
 def test_rows_are_those_of_a_machine_with_more_memory(
     surrogate: str, monkeypatch: pytest.MonkeyPatch

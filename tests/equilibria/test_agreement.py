@@ -34,6 +34,7 @@ def test_the_pairs_are_found(sizes: tuple[int, int, int, int], welfare: float) -
     assert dnl.verify(game, policies, None).is_equilibrium
 
 
+@pytest.mark.whole_run
 @pytest.mark.usefixtures("few_starts")
 @pytest.mark.parametrize(("sizes", "welfare"), AGREED[:2])
 def test_the_finder_agrees(sizes: tuple[int, int, int, int], welfare: float) -> None:
@@ -71,6 +72,7 @@ BRUTE: list[tuple[Sizes, int]] = [((2, 3, 3, 3), seed) for seed in range(4)]
 BRUTE += [((2, 4, 4, 4), seed) for seed in (0, 1, 4)] + [((3, 2, 4, 3), seed) for seed in (0, 1)]
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize(("sizes", "seed"), BRUTE)
 def test_the_best_of_all_partitions_is_found(sizes: Sizes, seed: int) -> None:
     """By revealing every partition, and the verifier: no linear program over cells."""

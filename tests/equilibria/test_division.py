@@ -80,6 +80,7 @@ def test_every_prosecutor_is_as_persuasive_as_it_can_be(
     assert search.is_every_best(top)
 
 
+@pytest.mark.whole_run
 @pytest.mark.usefixtures("few_starts")
 @pytest.mark.parametrize(("n_cases", "own", "welfare"), [(2, False, 2.4), (3, True, 1.8)])
 def test_the_finder_divides(n_cases: int, own: bool, welfare: float) -> None:

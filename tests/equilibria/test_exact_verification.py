@@ -27,6 +27,7 @@ def exact_gains(game: PersuasionGame, policies: Tensor, radius: float | None) ->
     ]
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("radius", [5e-4, 0.005, 0.1, None])
 @pytest.mark.parametrize("sizes", [(1, 2, 2, 2), (2, 2, 2, 2), (2, 2, 3, 2), (3, 2, 2, 2)])
 def test_verdicts_agree_with_enumeration(sizes: Sizes, radius: float | None) -> None:

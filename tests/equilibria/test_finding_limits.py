@@ -172,6 +172,7 @@ class Hurried:
         return Budget.within(share * self.seconds)
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize(
     "game", [prosecutors((0.3, 0.3), (1.0, 1.0)), groups(2, 2, 3, 6), contested((2, 2, 3, 3), 0)]
 )

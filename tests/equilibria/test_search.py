@@ -45,6 +45,7 @@ def gains_by_one_move(game: PersuasionGame, policies: Tensor, radius: float) -> 
     return gains
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("radius", [0.005, 0.3])
 @pytest.mark.parametrize("sizes", [(2, 2, 3, 3), (2, 3, 3, 2), (3, 2, 2, 2)])
 def test_what_is_certified_survives(sizes: Sizes, radius: float) -> None:
@@ -150,6 +151,7 @@ def test_a_bound_that_all_reach_is_a_certificate() -> None:
     assert search.at_most(truth).tolist() == pytest.approx([0.3], abs=1e-6)
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("sizes", [(2, 2, 2, 2), (2, 3, 3, 3)])
 def test_no_deviation_gains_more_than_the_ceilings_say(sizes: Sizes) -> None:
     for seed in range(3):

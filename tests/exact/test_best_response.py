@@ -408,6 +408,7 @@ def test_float32_policies(radius: float | None) -> None:
 # ------------------------------------------------------------------------------ limits, errors
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("radius", [0.05, 0.3, None])
 @pytest.mark.parametrize("sizes", [(2, 2, 3, 2), (2, 3, 3, 2), (2, 2, 3, 3), (3, 2, 3, 2)])
 def test_bounds_hold_when_the_time_is_over(sizes: Sizes, radius: float | None) -> None:

@@ -115,6 +115,7 @@ def test_extremes_equal_those_of_all_vertices(game: Single) -> None:
     check(game, *vertex_extremes(game))
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("game", RANDOM + LARGE, ids=lambda game: game.identity)
 def test_no_decision_is_beyond_the_extremes(game: Single) -> None:
     best, worst = dnl.follower_optimum(game), dnl.follower_worst(game)

@@ -223,6 +223,7 @@ def test_impossible_states_need_no_codeword(n_signals: int) -> None:
         assert sum(a != b for a, b in zip(word, other, strict=True)) >= 2
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("tie_break", TIE_BREAKS)
 @pytest.mark.parametrize("seed", [0, 1, 2, 4, 5, 6])  # 3 takes the verifier 14 seconds
 def test_ties_everywhere_leave_nothing_to_gain(seed: int, tie_break: str) -> None:

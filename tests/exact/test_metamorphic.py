@@ -191,6 +191,7 @@ def before(name: str, computed: Callable[[Written], Result]) -> Result:
     return computed(original(name))
 
 
+@pytest.mark.whole_run
 @of_cases(CASES)
 def test_values_and_verdicts_stay(name: str, change: str) -> None:
     old, new = original(name).game, changed(name, change)

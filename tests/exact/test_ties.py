@@ -481,6 +481,7 @@ def test_equilibria_are_found_where_acquittals_tie(opponent: bool, tie_break: st
     assert dnl.find_equilibria(game, time_limit=10.0, members=QUICK)
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("before", [False, True])
 def test_doubled_actions_lose_no_equilibrium(before: bool) -> None:
     game = synthetic_game(2, 4, 4, 4, seed=0, law="contested")

@@ -39,6 +39,7 @@ def test_parts_are_told_apart() -> None:
     assert repr(parts[0]) == "Zoomed(SecurityGame(N=1, M=4, S=2, A=4), size=0.25)"
 
 
+@pytest.mark.whole_run
 def test_surrogates_are_fitted_to_a_part_and_optimised_there() -> None:
     part = Zoomed(GAME, CENTRE, 0.1)
     config = dnl.FitConfig(recipe="tuned", samples=4000, test_samples=500, epochs=20, device="cpu")

@@ -313,6 +313,7 @@ def test_games_together_are_fitted_as_each_alone(
             torch.testing.assert_close(value, alone.networks.state_dict()[name], rtol=1e-8, atol=0)
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_small_budget_explains_nearly_everything(dtype: str, tmp_path: Path) -> None:
     game = synthetic_game(2, 2, 2, 2, seed=101, law="contested")

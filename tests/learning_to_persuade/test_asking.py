@@ -97,6 +97,7 @@ def test_members_agree_on_what_was_seen() -> None:
     assert (guesses != guesses[0]).any()
 
 
+@pytest.mark.whole_run
 def test_precision_is_learned_from_how_sure_the_receiver_is() -> None:
     game = random_matrix_game(4, 3, seed=2)
     learned = []

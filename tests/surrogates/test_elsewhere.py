@@ -178,6 +178,7 @@ def test_games_follow_their_policies(name: str, use: str) -> None:
         assert_same(USES[use](game, policies.to(device)), expected)
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("surrogate", sorted({*SURROGATES} - {"follower-dnl"}))
 def test_rows_are_the_same(surrogate: str, there: torch.device) -> None:
     games = [synthetic_game(3, 2, 2, 2, seed, "contested") for seed in range(2)]

@@ -231,6 +231,7 @@ def test_errors_are_those_of_the_definition(
         assert fitted.constant.tolist() == [False, False]
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("surrogate", NAMES)
 def test_enough_budget_beats_the_mean(surrogate: str) -> None:
     sizes = Architecture(hidden=(32, 32, 32), hyper=(8, 8), followers=2)

@@ -107,6 +107,7 @@ def test_one_follower_s_pieces_are_refitted_apart() -> None:
 # ------------------------------------------------------------------------------------- fits
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("surrogate", ["dnl", "follower-dnl"])
 @pytest.mark.parametrize("game", GAMES, ids=lambda game: type(game).__name__)
 def test_any_game_with_a_follower_is_fitted(game: FollowerGame, surrogate: str) -> None:
@@ -130,6 +131,7 @@ def test_games_of_one_kind_are_fitted_together_as_alone(exact: bool) -> None:
         torch.testing.assert_close(one.mse, alone.mse, rtol=1e-6, atol=1e-20 if exact else 0)
 
 
+@pytest.mark.whole_run
 def test_the_follower_network_fits_a_contract_game() -> None:
     config = FitConfig(samples=5_000, test_samples=2_000, epochs=6, device="cpu")
     fitted = dnl.fit(random_contract_game(3, 2, 0), "follower-dnl", config)

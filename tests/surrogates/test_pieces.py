@@ -177,6 +177,7 @@ def test_other_networks_are_refused() -> None:
             settle(network.double(), x, y, seeded(0))
 
 
+@pytest.mark.whole_run
 def test_fits_are_settled_where_the_recipe_says_so() -> None:
     config = dnl.FitConfig(samples=4_000, test_samples=2_000, epochs=2, device="cpu")
     recipe = config.training("follower-dnl")

@@ -189,6 +189,7 @@ def playing() -> LearnedPolicy:
     return model_receiver(SenderProblem.of(ONE_SENDER), receiver, PlayConfig(rounds=20))
 
 
+@pytest.mark.whole_run
 @everywhere
 @pytest.mark.parametrize("learn", [known, alternating, asking, playing])
 def test_what_is_learned_is_unmoved(

@@ -272,6 +272,7 @@ def gradient_of(fitted: FittedSurrogate, policies: Tensor) -> Tensor:
     return torch.autograd.grad(fitted(leaf)[:, 0].sum() / fitted.scale[0], leaf)[0]
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize(("recipe", "name"), FITS)
 def test_fitted_gradients_are_slopes_whatever_trained(recipe: str, name: str) -> None:
     game = GAMES[0]
@@ -304,6 +305,7 @@ def stopping_after(epoch: int) -> Callable[[int, int], None]:
     return on_epoch
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize("joint_signals", [2048, 2], ids=["all", "subsampled"])
 @pytest.mark.parametrize("name", ["relu", "delu", "dnl", "posterior-dnl"])
 def test_an_interrupted_schedule_goes_on_where_it_was(

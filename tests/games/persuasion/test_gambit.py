@@ -157,6 +157,7 @@ def test_equilibria_agree_with_plain_loops(name: str) -> None:
     assert pure_equilibria(table, ROUNDING) == equilibria_by_loops(game, ROUNDING)
 
 
+@pytest.mark.whole_run
 @pytest.mark.parametrize(
     "name",
     [*NAMED, *(f"2-(2,2,2)-{i}" for i in range(3)), "2-(2,3,2)-0", "2-(3,2,3)-0", "3-(2,2,2)-0"],
