@@ -22,7 +22,7 @@ MOVED: Mapping[str, str] = MappingProxyType(
         "dnl.finding.division": "dnl.equilibria.division",
         "dnl.finding.equilibrium": "dnl.equilibria.equilibrium",
         "dnl.finding.gradients": "dnl.equilibria.gradient_ascent",
-        "dnl.finding.members": "dnl.equilibria.members",
+        "dnl.finding.members": "dnl.equilibria.member",
         "dnl.finding.planner": "dnl.equilibria.planner",
         "dnl.finding.portfolio": "dnl.equilibria.portfolio",
         "dnl.finding.responses": "dnl.equilibria.response_walks",
