@@ -15,11 +15,10 @@ from filelock import FileLock, Timeout
 
 from dnl.runtime import cli
 from dnl.runtime.devices import describe_hardware
+from dnl.runtime.settings import in_force
 from games.checks import shown
 from games.files import write_text
 
-# Options that are gone, with the value that means what is done now.
-RETIRED: list[tuple[str, Any]] = [("upper", [])]  # hidden layers of follower networks
 RUN = "run.json"
 LOCK = ".lock"
 LOCK_SECONDS = 3.0  # to wait for a folder: the workers of a killed process end within one second
@@ -114,15 +113,6 @@ def check_configuration(folder: Path, configuration: Mapping[str, Any]) -> None:
                 f"out holds a run with {name}={shown(there.get(name))}, got {name}="
                 f"{shown(here.get(name))} and out={str(folder)!r}: choose another folder"
             )
-
-
-def in_force(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON has them, without retired options, so that older runs can be resumed."""
-    return dict(json.loads(json.dumps(settings), object_hook=_without_retired))
-
-
-def _without_retired(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if (name, value) not in RETIRED}
 
 
 def write_record(folder: Path, configuration: Mapping[str, Any]) -> None:

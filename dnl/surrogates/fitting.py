@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dnl.layers.stack import NetworkStack
 from dnl.runtime.devices import pick_device
-from dnl.runtime.records import in_force
+from dnl.runtime.settings import in_force
 from dnl.surrogates.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
 from dnl.surrogates.registry import (
     SURROGATES,

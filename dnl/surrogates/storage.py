@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from dnl.layers.stack import NetworkStack
+from dnl.runtime.settings import without_retired
 from dnl.surrogates.config import DTYPES, FitConfig
 from dnl.surrogates.registry import (
     SURROGATES,
@@ -174,8 +175,8 @@ def _config(content: object) -> FitConfig:
     """The configuration, with device "auto"."""
     options = {"recipe": "paper", "architecture": {}} | _options("config", content, FitConfig)
     sizes = options["architecture"]
-    if isinstance(sizes, dict) and sizes.get("upper") == ():
-        del sizes["upper"]  # hidden layers of follower networks, which older files say are none
+    if isinstance(sizes, dict):
+        sizes = without_retired(sizes)
     with _naming("config.architecture"):
         architecture = Architecture(**_options("config.architecture", sizes, Architecture))
     recipe = options["recipe"]

@@ -432,7 +432,8 @@ def settings():
             random.getstate(), str(numpy.random.get_state()))
 before = settings()
 import dnl, dnl.layers, dnl.learning_to_persuade, dnl.surrogates
-UNWANTED = {"lightning", "pytorch_lightning", "lightning_fabric", "matplotlib"}
+UNWANTED = {"lightning", "pytorch_lightning", "lightning_fabric", "matplotlib", "pandas",
+            "cyclopts", "filelock", "distributed", "highspy"}
 assert settings() == before, "a setting changed"
 print([name for name in sys.modules if name.split(".")[0] in UNWANTED])
 """
