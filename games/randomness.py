@@ -15,6 +15,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from games import checks
 from games.chunk_sizes import NUMBER_BYTES
 
 
@@ -33,6 +34,52 @@ def stream(name: str, *identity: object) -> torch.Generator:
     text = repr((name, *map(_plain, identity))).encode()
     seed = int.from_bytes(hashlib.sha256(text).digest()[:8], "big") >> 1
     return torch.Generator("cpu").manual_seed(seed)
+
+
+def generator_of(
+    seed: int | None = None, generator: torch.Generator | None = None
+) -> torch.Generator | None:
+    """The generator that a caller names by `seed` or `generator`; None if it names neither.
+
+    `seed=3` means `torch.Generator().manual_seed(3)`.
+
+    Raises:
+        ValueError: if both are given, or one is no such thing.
+    """
+    _check_source(seed, generator)
+    if seed is None:
+        return generator
+    return torch.Generator("cpu").manual_seed(checks.positive_integer("seed", seed, least=0))
+
+
+def seed_of(
+    seed: int | None = None, generator: torch.Generator | None = None, *, default: int = 0
+) -> int:
+    """The seed that a caller names by `seed` or `generator`; `default` if it names neither.
+
+    A generator gives the next whole number that it draws, so it moves on.
+
+    Raises:
+        ValueError: if both are given, or one is no such thing.
+    """
+    _check_source(seed, generator)
+    if generator is not None:
+        return int(torch.randint(checks.LARGEST, (), generator=generator))
+    return checks.positive_integer("seed", default if seed is None else seed, least=0)
+
+
+def _check_source(seed: int | None, generator: torch.Generator | None) -> None:
+    if generator is None:
+        return
+    if not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
+        raise ValueError(
+            f"generator must be a torch.Generator of the CPU, got {checks.shown(generator)}"
+        )
+    if seed is not None:
+        raise ValueError(
+            f"seed and generator must not both be given, got seed={checks.shown(seed)} and a "
+            "generator"
+        )
 
 
 def uniform_distributions(size: tuple[int, ...], generator: torch.Generator | None) -> Tensor:

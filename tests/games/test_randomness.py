@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from games import PersuasionGame, didactic_game, synthetic_game
-from games.randomness import stream
+from games.randomness import generator_of, seed_of, stream
 
 
 def draws(name: str, *identity: object, count: int = 8) -> list[float]:
@@ -111,3 +111,28 @@ def test_numpy_s_integers_are_integers() -> None:
     sized = PersuasionGame(game.prior, game.receiver_utility, game.sender_utility, two)
     assert sized.identity == game.identity
     assert stream("a", (np.int32(3), 4)).initial_seed() == stream("a", (3, 4)).initial_seed()
+
+
+def test_a_seed_names_a_generator_and_a_generator_a_seed() -> None:
+    seeded = generator_of(seed=3)
+    assert seeded is not None
+    assert seeded.initial_seed() == 3
+    given = torch.Generator().manual_seed(3)
+    assert generator_of(generator=given) is given
+    assert generator_of() is None
+    assert seed_of(5) == 5
+    assert seed_of() == 0
+    assert seed_of(default=7) == 7
+    first, second = seed_of(generator=given), seed_of(generator=given)
+    assert first != second  # it moves on
+    assert seed_of(generator=torch.Generator().manual_seed(3)) == first
+
+
+@pytest.mark.parametrize("function", [generator_of, seed_of])
+def test_malformed_sources_of_randomness_are_refused(function: Any) -> None:
+    with pytest.raises(ValueError, match=r"generator must be a torch\.Generator of the CPU, got 3"):
+        function(generator=3)
+    with pytest.raises(ValueError, match="seed and generator must not both be given, got seed=1"):
+        function(1, torch.Generator())
+    with pytest.raises(ValueError, match="seed must be an integer of at least 0, got -1"):
+        function(-1)
