@@ -130,6 +130,24 @@ def positive_integer(name: str, value: object, least: int = 1) -> int:
     return int(value)
 
 
+def integer(name: str, value: object) -> int:
+    """`value` as an int of either sign that a double holds exactly."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name} must be an integer, got {shown(value)}")
+    if abs(int(value)) > 2**53:
+        raise ValueError(f"{name} must be at most 2**53 in size, got {shown(value)}")
+    return int(value)
+
+
+def number(name: str, value: object) -> float:
+    """`value` as a finite float of either sign."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number, got {shown(value)}")
+    if not abs(_float(value)) < float("inf"):  # NaN compares false
+        raise ValueError(f"{name} must be finite, got {shown(value)}")
+    return float(value)
+
+
 def positive_number(name: str, value: object, *, allow_zero: bool = False) -> float:
     """`value` as a finite float above zero (or at least zero)."""
     bound = "at least 0" if allow_zero else "above 0"

@@ -29,7 +29,7 @@ class Focused(DerivedGame):
 
     def __init__(self, game: FollowerGame, parts: Sequence[Zoomed] = ()) -> None:
         super().__init__(game)
-        self.parts = tuple(parts)
+        self.parts = checks.sequence("parts", parts)
         for part in self.parts:
             if not isinstance(part, Zoomed) or part.game != game:
                 raise ValueError(

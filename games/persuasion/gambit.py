@@ -67,6 +67,7 @@ def payoff_table(game: PersuasionGame, strategies: Array | Sequence[Array]) -> T
     Raises:
         ValueError: if these are no policies of the game, or more than `MAX_ENTRIES` payoffs.
     """
+    checks.instance("game", game, PersuasionGame)
     n, s, m = game.n_senders, game.n_states, game.n_signals
     if isinstance(strategies, list | tuple):
         if len(strategies) != n:
@@ -142,6 +143,7 @@ def save_nfg(game: PersuasionGame, path: str | Path, steps: int = 1) -> None:
         ValueError: for `steps` below 1, or more than `MAX_ENTRIES` entries of policies or payoffs.
         OSError: if the file cannot be written.
     """
+    checks.instance("game", game, PersuasionGame)
     strategies = grid_policies(game.n_states, game.n_signals, steps)
     table = payoff_table(game.to("cpu"), strategies)
     labels = " ".join(_quoted(_label(game, rows, steps)) for rows in strategies.tolist())
