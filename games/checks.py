@@ -281,11 +281,13 @@ def device(name: str, value: object) -> torch.device:
     """`value` as a device of this machine that holds numbers."""
     try:
         wanted = torch.device(value)  # type: ignore[call-overload]
+        if wanted.type == "cuda" and 0 < torch.cuda.device_count() <= (wanted.index or 0):
+            raise ValueError(f"there are {torch.cuda.device_count()} CUDA devices")
         torch.empty(0, device=wanted)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"{name} must be one of this machine's, such as 'cpu', got {shown(value)}: {reason}"
+            f"{name} must be a device of this machine, such as 'cpu', got {shown(value)}: {reason}"
         ) from error
     if wanted.type == "meta":
         raise ValueError(f"{name} must hold numbers, got {shown(value)}")

@@ -2,9 +2,9 @@
 
 If each sender chooses from finitely many policies, the senders play a game in strategic form. This
 module tabulates it, lists its pure equilibria and writes it as a Gambit .nfg file (payoff version;
-"Game representation formats" in Gambit's documentation). A *global* equilibrium on the grid is one
-of the table; the converse fails where a policy off the grid gains. `P**N` cells: for tiny games
-only.
+"Game representation formats" in Gambit's documentation). A *global* equilibrium whose policies are
+on the grid is an equilibrium of the table. An equilibrium of the table need not be one of the game:
+a policy off the grid may gain. The table has `P**N` cells, so use it for tiny games only.
 
 Shapes: `N` senders, `S` states, `M` signals, `P` policies of a sender.
 """

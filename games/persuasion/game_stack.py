@@ -72,7 +72,7 @@ class GameStack:
 
     @cached_property
     def _tie_units(self) -> dict[torch.dtype, list[tuple[float, ...]]]:
-        """For each dtype, and each of the games, what its receiver's ties are fractions of."""
+        """For each dtype and each game: the ranges of which the tie tolerance is a fraction."""
         return {
             dtype: [game.tie_units(dtype) for game in self.games]
             for dtype in simulation.TIE_TOLERANCE

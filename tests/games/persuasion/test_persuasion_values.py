@@ -297,5 +297,7 @@ def test_devices_that_are_not_there_are_named(device: Any) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_cuda_is_refused_where_there_is_none() -> None:
     for device in ("cuda", torch.device("cuda", 0)):
-        with pytest.raises(ValueError, match="device must be one of this machine's, such as 'cpu'"):
+        with pytest.raises(
+            ValueError, match="device must be a device of this machine, such as 'cpu'"
+        ):
             didactic_game().to(device)
