@@ -6,6 +6,7 @@ B). It gives a *lower* bound on what a sender can gain, so it refutes or does no
 """
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -51,6 +52,9 @@ class _Asked:
     deviations: int
     seed: int
 
+    def _asked(self) -> str:
+        return f"method={self.method!r}, radius={self.radius!r}, game={self.game!r}"
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Verification(_Asked):
@@ -85,6 +89,12 @@ class Verification(_Asked):
         """Whether the profile is certified; sampling never certifies."""
         return self.verdict is Verdict.CERTIFIED
 
+    def __repr__(self) -> str:
+        largest = self.relative_gain.max().item()
+        return (
+            f"Verification({self.verdict!r}, largest relative_gain={largest:.2g}, {self._asked()})"
+        )
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Verifications(_Asked):
@@ -101,6 +111,11 @@ class Verifications(_Asked):
     witness_gain: Tensor
     status: tuple[tuple[str, ...], ...]
     seconds: Tensor
+
+    def __repr__(self) -> str:
+        counts = Counter(map(str, self.verdict))
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        return f"Verifications({verdicts or 'no profiles'}, {self._asked()})"
 
     def __len__(self) -> int:
         return len(self.verdict)

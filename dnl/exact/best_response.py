@@ -52,6 +52,13 @@ class BestResponse:
     radius: float | None
     seconds: float
 
+    def __repr__(self) -> str:
+        return (
+            f"BestResponse(sender={self.sender}, utility={self.utility:.6g}, "
+            f"upper_bound={self.upper_bound:.6g}, is_attained={self.is_attained}, "
+            f"status={str(self.status)!r}, radius={self.radius})"
+        )
+
 
 @own_surroundings()
 def best_response(

@@ -44,6 +44,14 @@ class FullRevelation:
     utilities: Tensor
     is_equilibrium: bool
 
+    def __repr__(self) -> str:
+        utilities = ", ".join(f"{utility:.6g}" for utility in self.utilities.tolist())
+        profile = "none" if self.policies is None else f"{tuple(self.policies.shape)}"
+        return (
+            f"FullRevelation(utilities=({utilities}), is_equilibrium={self.is_equilibrium}, "
+            f"policies: {profile})"
+        )
+
 
 @own_surroundings()
 def full_revelation(game: PersuasionGame) -> FullRevelation:
