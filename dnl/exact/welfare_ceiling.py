@@ -49,12 +49,24 @@ def welfare_ceiling(game: PersuasionGame, budget: Budget = FOREVER) -> WelfareCe
     """
     checks.instance("game", game, PersuasionGame)
     game = game.to("cpu", torch.float64)
-    welfare = game.sender_utility.sum(0).numpy()
-    any_profile = planned(game, welfare, budget)
+    return ceiling_of(game, game.sender_utility.sum(0), budget)
+
+
+def ceiling_of(game: PersuasionGame, worth: Tensor, budget: Budget = FOREVER) -> WelfareCeiling:
+    """The same bounds of the expected value of any table of state and action.
+
+    Args:
+        game: in float64 on the CPU.
+        worth: `(S, A)`; the senders' sum for welfare. What senders can secure does not depend on
+            it, so the bound of global equilibria holds for every table.
+        budget: as above.
+    """
+    table = worth.numpy()
+    any_profile = planned(game, table, budget)
     floors = participation(game)
     if not floors:
         return WelfareCeiling(any_profile, any_profile)
-    bound = planned(game, welfare, budget, floors)
+    bound = planned(game, table, budget, floors)
     return WelfareCeiling(any_profile, min(bound, any_profile))
 
 
