@@ -26,9 +26,10 @@ class Member:
         propose: the generator of proposals. It yields None, too, so that others have their turn.
         early: it runs to its end, in order of registration, before the others take turns.
         may_be_global: its proposals may be equilibria for any deviation. So it runs until the best
-            of those is found, and its proposals are tested for it.
+            of those is found, and its proposals are tested for it. In a search of scope `"global"`
+            this holds for every member.
         prove_global_first: the proof for any deviation is tried before that within the radius.
-        is_promised: its certified proposals are returned whatever their welfare.
+        is_promised: its certified proposals are returned whatever they are worth.
         is_default: it takes part where a caller names no members.
 
     Raises:
