@@ -49,9 +49,9 @@ def find_equilibria(
             for Nash equilibria only. Then members look for profiles that withstand any deviation,
             the time of proofs goes to these, and the search ends when none can be better.
         rank_by: what makes one equilibrium better than another: `"welfare"` (the senders' summed
-            utilities), `"receiver"` (its utility), a sender (its utility), or weights `(N,)` of the
-            senders' utilities or `(N + 1,)` with the receiver's as the last. Weights may be
-            negative. It steers the search, too.
+            utilities), `"receiver"` (its utility), a sender's index or name (its utility), or
+            weights `(N,)` of the senders' utilities or `(N + 1,)` with the receiver's as the last.
+            Weights may be negative. It steers the search, too.
         generator: instead of `seed`.
         on_progress: called with the seconds used and a message.
         on_certified: called with each profile `(N, S, M)` as soon as it is certified, and the name

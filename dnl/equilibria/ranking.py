@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dnl.equilibria.equilibrium import Equilibrium
 from dnl.equilibria.verification import Verdict
+from dnl.exact.tolerance import TOLERANCE
 from dnl.exact.welfare_ceiling import WelfareCeiling, ceiling_of
 from dnl.runtime.budget import FOREVER, Budget
 from games import PersuasionGame, checks
@@ -21,6 +22,7 @@ from games.persuasion.optimal_actions import payoff_range
 
 WELFARE, RECEIVER = "welfare", "receiver"
 RankBy = str | int | Sequence[float] | Tensor
+SLACK = 1e-6  # of the payoff ranges
 ORDER = (Verdict.CERTIFIED, Verdict.UNDECIDED, Verdict.REFUTED)
 
 
@@ -31,7 +33,7 @@ class Ranking:
     Attributes:
         senders: `(N,)`, float64.
         receiver: the receiver's weight.
-        label: in words, for example `"welfare"` or `"the receiver's utility"`.
+        label: in words, for example `"welfare"` or `"receiver's utility"`.
     """
 
     senders: Tensor
@@ -61,6 +63,17 @@ class Ranking:
             spread += abs(self.receiver) * payoff_range(game.prior.numpy(), v)
         return spread
 
+    def slack(self, game: PersuasionGame) -> float:
+        """Differences in worth up to this do not count."""
+        return SLACK * self.spread(game)
+
+    def slack_of_ceiling(self, game: PersuasionGame) -> float:
+        """The best Nash equilibrium may be this far below the ceiling of Nash equilibria.
+
+        The ceiling lets senders lose what certificates tolerate, and others gain by that.
+        """
+        return self.slack(game) if self.label == WELFARE else 2 * TOLERANCE * self.spread(game)
+
     def ceiling(self, game: PersuasionGame, budget: Budget = FOREVER) -> WelfareCeiling:
         """Proven upper bounds of the worth of any profile and of any Nash equilibrium.
 
@@ -76,9 +89,9 @@ def ranking_of(game: PersuasionGame, rank_by: RankBy = WELFARE) -> Ranking:
 
     Args:
         game: the game.
-        rank_by: `"welfare"` (the senders' sum), `"receiver"`, a sender, or weights `(N,)` of the
-            senders' utilities or `(N + 1,)` with the receiver's as the last. Weights may be
-            negative: a player whose utility shall be low.
+        rank_by: `"welfare"` (the senders' sum), `"receiver"`, a sender's index or name, or weights
+            `(N,)` of the senders' utilities or `(N + 1,)` with the receiver's as the last. Weights
+            may be negative: a player whose utility shall be low.
 
     Raises:
         ValueError: if `rank_by` is none of these, or all weights are 0.
@@ -88,12 +101,12 @@ def ranking_of(game: PersuasionGame, rank_by: RankBy = WELFARE) -> Ranking:
         return Ranking(torch.ones(n_senders, dtype=torch.float64), 0.0, WELFARE)
     if isinstance(rank_by, str) and rank_by == RECEIVER:
         zeros = torch.zeros(n_senders, dtype=torch.float64)
-        return Ranking(zeros, 1.0, "the receiver's utility")
+        return Ranking(zeros, 1.0, "receiver's utility")
     if isinstance(rank_by, str | Integral):
         index = _sender(game, rank_by)
         one = torch.zeros(n_senders, dtype=torch.float64)
         one[index] = 1.0
-        return Ranking(one, 0.0, f"the utility of sender {index}")
+        return Ranking(one, 0.0, f"utility of {game.labels.senders[index]}")
     weights = checks.as_float_tensor("rank_by", rank_by).to("cpu", torch.float64)
     if weights.ndim != 1 or len(weights) not in (n_senders, n_senders + 1):
         raise ValueError(
@@ -104,7 +117,7 @@ def ranking_of(game: PersuasionGame, rank_by: RankBy = WELFARE) -> Ranking:
         raise ValueError(f"rank_by must hold a weight that is not 0, got {checks.shown(rank_by)}")
     receiver = weights[n_senders].item() if len(weights) > n_senders else 0.0
     told = ", ".join(f"{weight:g}" for weight in weights.tolist())
-    return Ranking(weights[:n_senders], receiver, f"utilities with the weights {told}")
+    return Ranking(weights[:n_senders], receiver, f"utility with the weights {told}")
 
 
 def ranked(
@@ -118,12 +131,13 @@ def ranked(
     return tuple(sorted(equilibria, key=place))
 
 
-def _sender(game: PersuasionGame, rank_by: object) -> int:
-    if not isinstance(rank_by, bool) and isinstance(rank_by, Integral):
-        index = int(rank_by)
-        if 0 <= index < game.n_senders:
-            return index
-    raise ValueError(
-        f"rank_by must be {WELFARE!r}, {RECEIVER!r}, the index of a sender (0 to "
-        f"{game.n_senders - 1}) or weights, got {checks.shown(rank_by)}"
-    )
+def _sender(game: PersuasionGame, rank_by: int | str) -> int:
+    try:
+        return game.sender_index(rank_by)
+    except ValueError as error:
+        choices = (WELFARE, RECEIVER, *(game.sender_names or ()))
+        raise ValueError(
+            f"rank_by must be {WELFARE!r}, {RECEIVER!r}, a sender (an index in "
+            f"0..{game.n_senders - 1} or a name) or weights, got {checks.shown(rank_by)}"
+            f"{checks.meant(rank_by, choices)}"
+        ) from error

@@ -92,7 +92,7 @@ class Search:
     @property
     def slack(self) -> float:
         """Differences in worth up to this do not count."""
-        return 1e-6 * self.ranking.spread(self.game)
+        return self.ranking.slack(self.game)
 
     @property
     def is_best(self) -> bool:
@@ -102,7 +102,8 @@ class Search:
     @property
     def is_best_global(self) -> bool:
         """Whether no global equilibrium can be worth more than the best found."""
-        return self.global_floor >= self.ceiling.global_equilibrium - self.slack
+        slack = self.ranking.slack_of_ceiling(self.game)
+        return self.global_floor >= self.ceiling.global_equilibrium - slack
 
     @property
     def at_once(self) -> int:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dnl.exact.deviation import MARGINS
 from dnl.exact.full_revelation import full_revelation
 from dnl.exact.linear_program import Array
+from dnl.exact.optimal_persuasion import obeyed
 from dnl.exact.recommendation import Recommendation
 from dnl.exact.tolerance import TOLERANCE
 from dnl.runtime.budget import FOREVER, Budget
@@ -63,7 +65,7 @@ def ceiling_of(game: PersuasionGame, worth: Tensor, budget: Budget = FOREVER) ->
     """
     table = worth.numpy()
     any_profile = planned(game, table, budget)
-    floors = participation(game)
+    floors = participation(game) + _optimum_alone(game)
     if not floors:
         return WelfareCeiling(any_profile, any_profile)
     bound = planned(game, table, budget, floors)
@@ -107,6 +109,20 @@ def participation(game: PersuasionGame) -> tuple[tuple[Array, float], ...]:
         return ()
     least = full_revelation(game).utilities - 1.01 * TOLERANCE * game.payoff_range
     return tuple(zip(u.numpy(), least.tolist(), strict=True))
+
+
+def _optimum_alone(game: PersuasionGame) -> tuple[tuple[Array, float], ...]:
+    """What a single sender can get: its table `(S, A)` and value, lower by the tolerance.
+
+    It gets that in every global equilibrium. Empty for several senders, or too few signals.
+    """
+    if game.n_senders > 1 or game.n_signals < game.n_actions:
+        return ()
+    policies = obeyed(game, MARGINS[0])
+    if policies is None:
+        return ()
+    found = game.ex_ante_utility(policies) - 1.01 * TOLERANCE * game.payoff_range
+    return ((game.sender_utility[0].numpy(), found.item()),)
 
 
 def planned(
