@@ -1,6 +1,7 @@
 """A certified equilibrium, saved and loaded with all that is needed to verify it again."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,3 +154,26 @@ class Equilibrium:
             raise ValueError(f"{path} holds a profile that is {verification.verdict}")
         everywhere = verify_profile(game, policies, None, time_limit=time_limit)
         return cls(game, policies, verification, everywhere, record["source"], record["status"])
+
+
+class Equilibria(tuple[Equilibrium, ...]):
+    """What a search found: a tuple, Nash equilibria first.
+
+    Attributes:
+        status: of the search, as in `Equilibrium`; known where nothing was found, too.
+    """
+
+    status: str
+
+    def __new__(cls, found: Iterable[Equilibrium], status: str) -> "Equilibria":
+        """Put `found`, in order, together with the status."""
+        made = super().__new__(cls, found)
+        made.status = status
+        return made
+
+    def __getnewargs__(self) -> tuple[tuple[Equilibrium, ...], str]:
+        return tuple(self), self.status  # for copies and pickles
+
+    def __repr__(self) -> str:
+        lines = [f"  {number}: {one!r}" for number, one in enumerate(self, 1)]
+        return "\n".join([f"{len(self)} equilibria, search: {self.status}", *lines])

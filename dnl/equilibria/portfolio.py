@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from dnl.equilibria.candidates import Candidate, Collector
-from dnl.equilibria.equilibrium import Equilibrium
+from dnl.equilibria.equilibrium import Equilibria, Equilibrium
 from dnl.equilibria.member import MEMBERS, Member, default_members
 from dnl.equilibria.ranking import WELFARE, RankBy, ranked, ranking_of
-from dnl.equilibria.search import GLOBAL, LOCAL, SCOPES, Search
+from dnl.equilibria.search import GLOBAL_SHARE, LOCAL, SCOPES, Search
 from dnl.equilibria.verification import Verdict, Verification, verify_profile
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, checks
@@ -18,7 +18,6 @@ from games.randomness import seed_of
 from games.surroundings import own_surroundings
 
 MOST_RETURNED = 8  # local equilibria, besides global ones and those that are promised
-GLOBAL_SHARE = {LOCAL: 0.3, GLOBAL: 0.1}  # of the time limit, reserved for global gaps
 SAME_OUTCOME = 1e-3  # total variation up to which two outcomes are the same
 
 
@@ -35,8 +34,8 @@ def find_equilibria(
     generator: torch.Generator | None = None,
     on_progress: Callable[[float, str], None] | None = None,
     on_certified: Callable[[Tensor, str], None] | None = None,
-) -> tuple[Equilibrium, ...]:
-    """Certified equilibria: Nash equilibria first, each part ranked.
+) -> Equilibria:
+    """Certified equilibria as a tuple: Nash equilibria first, each part ranked.
 
     Args:
         game: the true game.
@@ -63,8 +62,8 @@ def find_equilibria(
         that are undecided, and those that are refuted; each part best first. Of several with one
         outcome (joint distribution of state and action) the best, and the best that is Nash.
         Besides the best ones, full revelation and the Nash equilibria that the members found on
-        their way. With scope `"global"`, Nash equilibria only. May be empty. Deterministic where
-        `status` is `"complete"`.
+        their way. With scope `"global"`, Nash equilibria only. May be empty: its `status` says
+        how the search ended. Deterministic where that is `"complete"`.
 
     Raises:
         ValueError: for a bad argument.
@@ -100,7 +99,7 @@ def find_equilibria(
         if local.is_equilibrium and (scope == LOCAL or everywhere.is_equilibrium):
             name = one.member.name
             results.append(Equilibrium(game, one.policies, local, everywhere, name, status))
-    return ranked(game, results, ranking)
+    return Equilibria(ranked(game, results, ranking), status)
 
 
 def _chosen(names: Sequence[str] | None) -> list[Member]:

@@ -21,6 +21,7 @@ from games.randomness import stream
 Proposals = Iterator[Tensor | None]  # profiles (N, S, M); None lets others have their turn
 
 LOCAL, GLOBAL = SCOPES = ("local", "global")
+GLOBAL_SHARE = {LOCAL: 0.3, GLOBAL: 0.1}  # of the time limit, kept for proofs after the search
 
 PRODUCTS_PER_LOOK = 2e8  # joint signals x states x actions between two looks at the clock: 0.1 s
 PROFILES_AT_ONCE = 5_000  # simulated together, at most
