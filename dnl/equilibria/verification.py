@@ -212,7 +212,7 @@ def verify(
 
 def verify_profile(
     game: PersuasionGame,
-    policies: Tensor,
+    policies: Array,
     radius: float | None,
     *,
     tolerance: float = TOLERANCE,
@@ -221,7 +221,8 @@ def verify_profile(
     """`verify`, by the exact method, of one profile `(N, S, M)`."""
     found = verify(game, policies, radius, tolerance=tolerance, time_limit=time_limit)
     if isinstance(found, Verifications):
-        raise ValueError(f"policies must be one profile (N, S, M), got {tuple(policies.shape)}")
+        shape = tuple(found.witness.shape)
+        raise ValueError(f"policies must be one profile (N, S, M), got {shape}")
     return found
 
 
