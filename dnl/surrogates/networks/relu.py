@@ -28,5 +28,5 @@ RELU = Surrogate(
     per_sender=True,
     label="ReLU",
     colour="#E69F00",
-    marker="o",
+    marker="v",
 )
