@@ -15,11 +15,11 @@ from torch import Tensor
 
 from dnl import FitConfig, fit
 from dnl.reporting import palette
-from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.records import claim
 from dnl.runtime.tables import read_table, write_table
 from dnl.surrogates.registry import PAPER_SURROGATES
+from experiments.shared.redrawing import write_figures
 from games import checks, didactic_game
 
 if TYPE_CHECKING:
@@ -90,9 +90,7 @@ def main(
         for name, surrogate in fitted.items()
     ]
     write_table(pd.DataFrame(fits), out / "fits.csv")
-    for name, figure in figures(out).items():
-        write_figure(out / name, figure)
-        print(out / name)
+    print(*write_figures(out, figures(out)), sep="\n")
     held.release()
     return 0
 
@@ -108,7 +106,7 @@ def figures(folder: Path) -> dict[str, "Figure"]:
 
 
 def landscape_figure(landscapes: pd.DataFrame, fits: pd.DataFrame) -> "Figure":
-    """Every network misses the utility of sender 0 along its cliffs, and hardly anywhere else.
+    """The networks miss the utility of sender 0 mainly along its curved cliffs, which they smooth.
 
     One game and one fit of each network, so there are no averages and no intervals. One row of
     panels for each plane: the true utility, the error of each network (prediction less truth) and
@@ -122,8 +120,7 @@ def landscape_figure(landscapes: pd.DataFrame, fits: pd.DataFrame) -> "Figure":
     """
     from matplotlib.figure import Figure  # imported here: it takes a second to load
 
-    known = palette.surrogate_styles(fits["surrogate"])
-    styles = {name: style for name, style in known.items() if name in set(fits["surrogate"])}
+    styles = palette.styles(fits["surrogate"])
     unexplained = fits.set_index("surrogate")["unexplained"]
     true = landscapes["true"].to_numpy(dtype=float)
     low, high = true.min(), true.max()
@@ -144,7 +141,7 @@ def landscape_figure(landscapes: pd.DataFrame, fits: pd.DataFrame) -> "Figure":
         panels[-1].plot(line["sender_0"], line["true"], color="black", linewidth=2.2, label="true")
         for name, style in styles.items():
             panels[-1].plot(line["sender_0"], line[name], color=style.colour, label=style.label)
-        panels[-1].set_title(f"along the dotted line, sender 1 at {at:g}")
+        panels[-1].set_title("along the dotted line")
         panels[-1].set_ylabel(f"utility of sender {SENDER}")
         for panel in panels[:-1]:
             panel.axhline(at, color="black", linewidth=0.9, linestyle=":")

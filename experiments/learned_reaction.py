@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from dnl import FitConfig, FittedSurrogate, fit
-from dnl.reporting.figures import write_figure
-from dnl.reporting.palette import COLOURS
+from dnl.reporting import palette
 from dnl.runtime import cli
 from dnl.runtime.records import Row
 from dnl.runtime.tables import Key, read_table
+from experiments.shared.redrawing import write_figures
 from experiments.shared.resumable import table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
@@ -65,8 +65,7 @@ def main(
     configuration = {"samples": samples, "epochs": epochs}
     rows = table_of(out, KEYS, keys, row_of, configuration, (samples, epochs), quiet=small)
     print(rows.drop(columns=REACTIONS).to_string(index=False))
-    for name, figure in figures(out).items():
-        write_figure(out / name, figure)
+    write_figures(out, figures(out))
     return 0
 
 
@@ -149,8 +148,7 @@ def reaction_figure(rows: pd.DataFrame) -> "Figure":
 
     One column of panels per row of the table, that is, per game; nothing is averaged and there are
     no intervals. Above the true reaction, in the middle the learned one, below the posteriors at
-    which they differ. The heading says in what share of the joint signals of random profiles they
-    agree, weighted by probability.
+    which they differ, with the probability of such a joint signal under random profiles.
 
     Args:
         rows: columns `KEYS`, `right, by probability` and `REACTIONS`.
@@ -160,14 +158,16 @@ def reaction_figure(rows: pd.DataFrame) -> "Figure":
 
     figure = Figure(figsize=(max(2.2 * len(rows) + 1, 7.0), 7.0), layout="constrained")
     axes = figure.subplots(3, len(rows), squeeze=False)
+    styles = [palette.action(number) for number in range(int(rows["n_actions"].max()))]
+    colours = [style.colour for style in styles]
     points = simplex()
     x, y = points[:, 1] + points[:, 2] / 2, points[:, 2] * 3**0.5 / 2
     for column, row in zip(axes.T, rows.to_dict("records"), strict=True):
         truth, learned = (in_numbers(row[name]) for name in REACTIONS)
         differs = np.where(truth == learned, AGREES, DIFFERS)
-        drawn = [[COLOURS[action] for action in actions] for actions in (truth, learned)]
-        for panel, colours in zip(column, [*drawn, differs], strict=True):
-            panel.scatter(x, y, c=colours, s=3, marker="s", linewidths=0, rasterized=True)
+        drawn = [[colours[action] for action in actions] for actions in (truth, learned)]
+        for panel, colour in zip(column, [*drawn, differs], strict=True):
+            panel.scatter(x, y, c=colour, s=3, marker="s", linewidths=0, rasterized=True)
             for corner, place in zip("012", ((0, 0), (1, 0), (0.5, 3**0.5 / 2)), strict=True):
                 aside = (0, 4) if corner == "2" else (0, -10)
                 panel.annotate(
@@ -182,11 +182,11 @@ def reaction_figure(rows: pd.DataFrame) -> "Figure":
             panel.axis("off")
         n, m, s, a, instance = (row[name] for name in KEYS)
         column[0].set_title(f"N={n} ({m},{s},{a}), game {instance}", fontsize=9)
-        column[2].set_title(f"agree: {100 * row['right, by probability']:.2f} %", fontsize=9)
+        wrong = 100 * abs(1 - row["right, by probability"])  # rounding may make it negative
+        column[2].set_title(f"with probability {wrong:.3f} %", fontsize=9)
     for panel, text in zip(axes[:, 0], ("true", "learned", "where they differ"), strict=True):
         panel.text(-0.2, 0.43, text, rotation=90, va="center", ha="center", fontsize=10)
-    entries = {f"action {a}": COLOURS[a] for a in range(int(rows["n_actions"].max()))}
-    entries |= {"they differ": DIFFERS}
+    entries = {style.label: style.colour for style in styles} | {"they differ": DIFFERS}
     figure.legend(
         handles=[
             Line2D([], [], color=colour, marker="s", linestyle="", label=label)
