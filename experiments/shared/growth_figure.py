@@ -68,7 +68,7 @@ def growth_figure(lines: pd.DataFrame, slopes: pd.DataFrame, base: Sequence[int]
         ],
     )
     assert image is not None
-    upper.colorbar(image, ax=heat_maps, label="exponent b: size**b", shrink=0.9, extend="both")
+    upper.colorbar(image, ax=heat_maps, label="exponent b of size**b", shrink=0.9, extend="both")
     steep = set(slopes[(slopes["axis"] == "n_senders") & (slopes["theory"] > STEEP)]["stage"])
     groups = {
         "sum over joint signals": [stage for stage in styles if stage in steep],
