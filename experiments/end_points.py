@@ -198,7 +198,7 @@ def figures(folder: Path) -> dict[str, "Figure"]:
 
 
 def welfare_figure(rows: pd.DataFrame) -> "Figure":
-    """Solved games, true or learned, have certified equilibria above FR and NI; ascents rarely do.
+    """Solved games, true or learned, often have equilibria above FR and NI; ascents rarely do.
 
     A mark is a game: the welfare of its best certified local equilibrium less the better of full
     revelation (FR) and no information (NI), in sums of payoff ranges. The numbers at the right say

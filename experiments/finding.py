@@ -233,7 +233,7 @@ def figures(folder: Path) -> dict[str, "Figure"]:
 
 
 def welfare_figure(rows: pd.DataFrame, surrogate: str) -> "Figure":
-    """`find_equilibria` is above FR and NI where that is possible; surrogates and chance never are.
+    """`find_equilibria` is above FR and NI in most games where that can be; end points never are.
 
     The upper panel shows every game: welfare of the best certified local equilibrium less the
     better of full revelation (FR) and no information (NI), in sums of payoff ranges, and the
@@ -285,7 +285,7 @@ def welfare_figure(rows: pd.DataFrame, surrogate: str) -> "Figure":
     lower.set_xlabel("senders N and (signals, states, actions)")
     most = max(len(games) for _, games in groups)
     lower.set_title(
-        f"Games above FR and NI, of the games with a certified profile ({most} games per size)",
+        f"Games above FR and NI, of the games with a certified profile (games per size: {most})",
         fontsize=10,
     )
     return figure

@@ -234,12 +234,13 @@ def figures(folder: Path) -> dict[str, "Figure"]:
 
 
 def reached_figure(rows: pd.DataFrame) -> "Figure":
-    """A single leader gets nearer to the optimum with the follower network than with any other.
+    """A single leader gets nearer to the optimum with the follower network than with the others.
 
     One panel per size, one mark per game, and a bar at the median over the games of the size; no
     intervals. For a single leader the axis has the share `place` of the tables, stretched near 1,
     and the numbers below say in how many games at least 99 % are reached (`at_least_99`). For
-    sellers it has the `gain` that one of them still has, which should be small.
+    sellers it has the `gain` that one of them still has, which should be small. If games beyond the
+    end of an axis are drawn there, its label says so.
 
     Args:
         rows: of `games.csv`.
@@ -256,30 +257,35 @@ def reached_figure(rows: pd.DataFrame) -> "Figure":
         for x, (name, style) in enumerate(styles.items()):
             values = games.loc[games["surrogate"] + ", " + games["way"] == name, column]
             spread = [x + 0.4 * (i / max(len(values) - 1, 1) - 0.5) for i in range(len(values))]
-            axes.scatter(spread, values.clip(*DRAWN[column]), s=18, **style.dots)
-            axes.plot([x - 0.3, x + 0.3], [values.median()] * 2, color="black", zorder=3)
+            shown = values.clip(*DRAWN[column])
+            axes.scatter(spread, shown, s=18, **style.dots)
+            axes.plot([x - 0.3, x + 0.3], [shown.median()] * 2, color="black", zorder=3)
             most = f"\n{(values >= 0.99).sum()} of {len(values)}" if column == "place" else ""
             ticks.append(style.label.replace(", ", "\n") + most)
         axes.set_xticks(range(len(ticks)), ticks, fontsize=8, rotation=90)
         good = "low is good" if column == "gain" else "high is good"
         axes.set_title(
-            f"{law}: {', '.join(map('{} {}'.format, sizes, COUNTED[str(law)]))}\n"
+            f"{law}: {', '.join(map('{1} {0}'.format, sizes, COUNTED[str(law)]))}\n"
             f"{games['instance'].nunique()} games, {good}",
             fontsize=10,
         )
         axes.grid(axis="y", color="0.9")
         axes.set_axisbelow(True)
+        least, most_drawn = DRAWN[column]
         if column == "gain":
             axes.set_yscale("log")
-            axes.set_ylabel("gain left, fraction of payoff range (logarithmic)")
+            beyond = f"\nat the bottom: at most {least:g}" * bool((games[column] < least).any())
+            axes.set_ylabel(f"gain left, fraction of payoff range (logarithmic){beyond}")
             continue
         axes.set_yscale("function", functions=(_nines, _share))
         axes.set_yticks(NINES, [f"{100 * share:.6g} %" for share in NINES])
         low, high = _nines(games[column].clip(*DRAWN[column]).agg(["min", "max"]))
         axes.set_ylim(_share(low - 0.1), _share(high + 0.1))
-        axes.set_ylabel("share reached (stretched near 100 %)")
+        beyond = f"\nat the top: at least {100 * most_drawn:g} %"
+        beyond *= bool((games[column] > most_drawn).any())
+        axes.set_ylabel(f"share reached (stretched near 100 %){beyond}")
     figure.supxlabel(
-        "share reached: (reached - worst) / (optimum - worst); bars: medians over games; "
+        "share reached: (reached - worst) / (optimum - worst); bars: medians over games\n"
         "n of m: games in which at least 99 % is reached",
         fontsize=10,
     )

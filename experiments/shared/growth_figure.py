@@ -31,7 +31,7 @@ STEEP = 2.0  # a stage whose counted work grows faster in N sums over joint sign
 
 
 def growth_figure(lines: pd.DataFrame, slopes: pd.DataFrame, base: Sequence[int]) -> Figure:
-    """Only stages that sum over joint signals grow fast, and only in N and M; verification slowly.
+    """Stages that sum over joint signals grow fast in N and M; verification less than its count.
 
     Above: the exponent b of a power law (quantity growing as size**b), of measured processor time,
     counted work and measured memory, for every stage (with its seconds at the base size) and every

@@ -38,7 +38,13 @@ def figures_of(folder: Path) -> dict[str, "Figure"]:
     if program is not None and program.startswith("experiments."):
         draw = getattr(importlib.import_module(program), "figures", None)
     if draw is None:
-        more = f": python -m dnl.plot {folder} draws it" * (program == "dnl.bench")
+        from experiments.shared.benchmark import FIGURES  # imported here: it loads matplotlib
+
+        more = ""
+        if program == "dnl.bench":
+            more = f": python -m dnl.plot {folder} draws it"
+        elif program in {f"experiments.{name}" for name in FIGURES}:
+            more = f": python -m {program} --rows {folder} --out {folder} draws it"
         raise ValueError(
             f"folder must hold a run of an experiment with a figure, got {str(folder)!r} "
             f"of {program}{more}"

@@ -173,8 +173,11 @@ def test_follower_games_show_what_their_table_says() -> None:
     """The share that is reached, not the one that is lost; single leaders first."""
     rows = table("follower_games/games.csv")
     figure = follower_games.reached_figure(rows)
-    assert [axes.get_title().split(":")[0] for axes in figure.axes] == [
-        *("contract", "security", "pricing"),
+    titles = [axes.get_title().split("\n")[0] for axes in figure.axes]
+    assert titles == [
+        "contract: actions 6, outcomes 4",
+        "security: targets 6, resources 2",
+        "pricing: sellers 2, types of buyers 6",
     ]
     summary = follower_games.summarise(rows).set_index(["game", "surrogate"])
     order = ["follower-dnl", "dnl", "delu", "relu", follower_games.TRUTH]
@@ -195,6 +198,19 @@ def test_follower_games_show_what_their_table_says() -> None:
         low, high = axes.get_ylim()
         assert low < rows.loc[rows["game"] == law, column].min()
         assert rows.loc[rows["game"] == law, column].max() < high
+
+
+def test_follower_games_beyond_the_axis_are_said_to_be_there() -> None:
+    rows = table("follower_games/games.csv")
+    row = rows[rows["game"] != "contract"].drop_duplicates(["game", "surrogate"])
+    ends = {"place": 1.0, "gain": 0.0}
+    best = row.assign(**{c: row[c].where(row[c].isna(), end) for c, end in ends.items()})
+    share, gain = follower_games.reached_figure(best).axes
+    assert share.get_ylabel().endswith("near 100 %)\nat the top: at least 99.999 %")
+    assert gain.get_ylabel().endswith("(logarithmic)\nat the bottom: at most 1e-05")
+    for axes in (share, gain):
+        low, high = axes.get_ylim()
+        assert all(low <= y <= high for points in dots(axes) for _, y in points)
 
 
 def test_growth_shows_exponents_and_two_axes() -> None:
@@ -250,6 +266,13 @@ def test_a_finished_run_is_drawn_again_without_computing(
     assert picture.read_bytes()[:4] == b"\x89PNG"
     picture.unlink()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_benchmark_figure_says_how_it_is_drawn_again(tmp_path: Path) -> None:
+    program = "experiments.approximation_error"
+    (tmp_path / "run.json").write_text(f'{{"program": "{program}", "configuration": {{}}}}')
+    with pytest.raises(ValueError, match=f": python -m {program} --rows {tmp_path} --out "):
+        figures_of(tmp_path)
 
 
 @pytest.mark.parametrize(
