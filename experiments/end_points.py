@@ -10,6 +10,7 @@ revelation and no information, in sums of payoff ranges.
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -21,17 +22,20 @@ from dnl.equilibria.search import Search
 from dnl.equilibria.verification import decide
 from dnl.exact.full_revelation import best_baseline_welfare
 from dnl.reporting import palette
-from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.budget import Budget
 from dnl.runtime.records import Row
-from dnl.runtime.tables import Key, write_table
-from dnl.surrogates.registry import PAPER_SURROGATES, SURROGATES
+from dnl.runtime.tables import Key, read_table, write_table
+from dnl.surrogates.registry import PAPER_SURROGATES
+from experiments.shared.redrawing import write_figures
 from experiments.shared.resumable import table_of
 from experiments.surrogate_fit import KEYS as FIT_KEYS
 from experiments.surrogate_fit import NETWORKS, network_file
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FITS = {  # way of finding profiles: the fit that it needs
     **{f"{name}, ascent": (name, "tuned", False) for name in PAPER_SURROGATES},
@@ -42,6 +46,7 @@ FITS = {  # way of finding profiles: the fit that it needs
 STARTS, TRUE_ASCENT, TRUE_SOLVED = "random starts", "true game, ascent", "true game, solved"
 RADIUS = 0.005
 VERDICT_SECONDS = 2.0  # seconds for a verdict
+LEAST_GAIN = 1e-9  # payoff ranges: a welfare counts as above only by more than rounding
 KEYS = [*FIT_KEYS[:5], "way"]
 
 
@@ -97,7 +102,7 @@ def main(
     summary = summarise(rows)
     write_table(summary, out / "summary.csv")
     print(summary.to_string(index=False))
-    draw(rows, out / "end_points.png")
+    write_figures(out, figures(out))
     return 0
 
 
@@ -167,7 +172,9 @@ def is_certified(game: PersuasionGame, policies: Tensor) -> bool:
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     """One line per size and way: means over games, and how many have a best profile above."""
-    groups = rows.assign(above=rows["finished_gain"] > 1e-9).groupby([*KEYS[:4], "way"], sort=False)
+    groups = rows.assign(above=rows["finished_gain"] > LEAST_GAIN).groupby(
+        [*KEYS[:4], "way"], sort=False
+    )
     summary = groups.agg(
         games=("instance", "size"),
         gain=("gain", "mean"),
@@ -181,32 +188,58 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     return summary.reset_index().round(5)
 
 
-def colour_of(way: str) -> str:
-    """The colour of the surrogate that a way uses, if it uses one."""
-    if way in FITS:
-        return SURROGATES[FITS[way][0]].colour
-    return (palette.RANDOM if way == STARTS else palette.TRUE_GAME).colour
+def figures(folder: Path) -> dict[str, "Figure"]:
+    """The figure of a finished run by the name of its file, from `ends.csv`.
+
+    Raises:
+        OSError: if there is no table.
+    """
+    return {"end_points.png": welfare_figure(read_table(folder / "ends.csv"))}
 
 
-def draw(rows: pd.DataFrame, path: Path) -> None:
-    """Welfare of the best finished equilibrium, game by game."""
+def welfare_figure(rows: pd.DataFrame) -> "Figure":
+    """Solved games, true or learned, often have equilibria above FR and NI; ascents rarely do.
+
+    A mark is a game: the welfare of its best certified local equilibrium less the better of full
+    revelation (FR) and no information (NI), in sums of payoff ranges. The numbers at the right say
+    in how many games there is one above FR and NI, of how many with a certified one at all; the
+    other games have no mark. Nothing is averaged, so there are no intervals.
+
+    Args:
+        rows: of `ends.csv`.
+    """
     from matplotlib.figure import Figure  # imported here: it takes a second to load
 
-    groups = list(rows.groupby(KEYS[:4], sort=False))
-    ways = [STARTS, *(way for way in FITS if way.endswith("ascent")), TRUE_ASCENT]
-    ways += [*(way for way in FITS if way.endswith("solved")), TRUE_SOLVED]
-    figure = Figure(figsize=(2 + 2.2 * len(groups), 3.8), layout="constrained")
-    panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    groups = list(rows.groupby(KEYS[:4], sort=True))
+    styles = palette.styles(rows["way"])
+    figure = Figure(figsize=(3 + 2.3 * len(groups), 4.4), layout="constrained")
+    panels = figure.subplots(1, len(groups), squeeze=False, sharex=True, sharey=True)[0]
     for axes, ((n, m, s, a), games) in zip(panels, groups, strict=True):
-        for y, way in enumerate(ways):
-            found = games.loc[games["way"] == way, "finished_gain"].dropna()
-            axes.scatter(found, [y] * len(found), s=22, color=colour_of(way), alpha=0.7)
-        axes.axvline(0, color="grey", linewidth=0.8, linestyle="--")
-        axes.set_title(f"N={n} ({m},{s},{a})", fontsize=10)
-    panels[0].set_yticks(range(len(ways)), ways, fontsize=8)
+        for y, (way, style) in enumerate(styles.items()):
+            gains = games.loc[games["way"] == way, "finished_gain"]
+            found = gains.dropna()
+            axes.scatter(found, [y] * len(found), s=34, **style.dots)
+            above = (gains > LEAST_GAIN).sum()
+            axes.text(
+                1.02,
+                y,
+                f"{above} of {len(found)}",
+                transform=axes.get_yaxis_transform(),
+                va="center",
+            )
+        axes.axvline(0, color="black", linewidth=0.8)
+        axes.grid(axis="y", color="0.9")
+        axes.set_axisbelow(True)
+        axes.set_title(f"N={n} ({m},{s},{a}), {games['instance'].nunique()} games", fontsize=10)
+    panels[0].set_yticks(range(len(styles)), [style.label for style in styles.values()])
     panels[0].invert_yaxis()
-    figure.supxlabel("welfare of the best certified equilibrium above FR and NI, payoff ranges")
-    write_figure(path, figure)
+    figure.supxlabel(
+        "welfare of a game's best certified equilibrium above the better of FR and NI "
+        "(fraction of the summed payoff ranges)\n"
+        "(at the right: games with one above, of the games with a certified one)",
+        fontsize=10,
+    )
+    return figure
 
 
 if __name__ == "__main__":

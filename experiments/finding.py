@@ -7,7 +7,7 @@ ceilings show in which games any profile, or any global equilibrium, can be abov
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 import torch
@@ -18,11 +18,16 @@ from dnl.equilibria.verification import decide_many
 from dnl.exact.full_revelation import best_baseline_welfare
 from dnl.reporting import palette
 from dnl.runtime import cli
-from dnl.runtime.records import Row
-from dnl.surrogates.registry import SURROGATES, check_surrogate
+from dnl.runtime.records import Row, read_record
+from dnl.runtime.tables import read_table, write_table
+from dnl.surrogates.registry import check_surrogate
+from experiments.shared.redrawing import write_figures
 from experiments.shared.resumable import table_of
 from games import PersuasionGame, checks, synthetic_game
 from games.randomness import stream
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TWO = "2,2,2 3,3,3 2,4,4 4,4,4 2,6,6 4,10,10 6,6,6 10,10,10"
 SIZES = {  # (M, S, A) by number of senders
@@ -30,6 +35,14 @@ SIZES = {  # (M, S, A) by number of senders
     for n, sizes in {2: _TWO, 4: "2,2,2 4,4,4 2,10,10"}.items()
 }
 LEAST_EXCESS = 2e-5  # a ceiling counts as above only by more than the tolerance of certificates
+LEAST_GAIN = 1e-6  # welfare counts as above only by more than rounding
+METHODS = {  # column of the best certified profile's welfare, less the baseline: its style
+    "gain": "find_equilibria",
+    "pipeline_gain": "",  # that of the surrogate
+    "random_gain": "random profiles",
+    "block_gain": "enumeration",
+    "ceiling": "ceiling",
+}
 KEYS = ["n_senders", "n_signals", "n_states", "n_actions", "instance"]
 
 
@@ -80,9 +93,9 @@ def main(
     arguments = (time_limit, surrogate, starts, small)
     rows = table_of(out, KEYS, keys, row_of, configuration, arguments, workers, quiet=small)
     summary = summarise(rows)
-    summary.to_csv(out / "summary.csv", index=False)
+    write_table(summary, out / "summary.csv")
     print(summary.to_string(index=False))
-    draw(rows, out / "finding.png")
+    write_figures(out, figures(out))
     return 0
 
 
@@ -187,36 +200,95 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def draw(rows: pd.DataFrame, path: Path) -> None:
-    """Draw welfare above the better of full revelation and no information, by game and method."""
+def counted(rows: pd.DataFrame, method: str) -> pd.DataFrame:
+    """In how many games of each size a method has a certified profile, and one above FR and NI.
+
+    Args:
+        rows: of `games.csv`.
+        method: one of `METHODS`; "ceiling" counts games in which a profile can be above.
+
+    Returns:
+        One row per size, with columns `games` (that the method was tried on), `certified`, `above`.
+    """
+    rows = rows.reindex(columns=list(dict.fromkeys([*rows, method, "above", "block_status"])))
+    value, above = rows[method], rows[method] > LEAST_GAIN
+    if method == "ceiling":
+        above = value > LEAST_EXCESS
+    if method == "gain":
+        above = rows["above"].eq(True)
+    # Small games only are enumerated.
+    tried = rows["block_status"].notna() if method == "block_gain" else True
+    games = rows[KEYS[:4]].assign(games=tried, certified=value.notna(), above=above)
+    return games.groupby(KEYS[:4], sort=True).sum().reset_index()
+
+
+def figures(folder: Path) -> dict[str, "Figure"]:
+    """The figure of a finished run by the name of its file, from `games.csv` and `run.json`.
+
+    Raises:
+        OSError: if one of them is missing.
+    """
+    surrogate = read_record(folder)["configuration"]["surrogate"]
+    return {"finding.png": welfare_figure(read_table(folder / "games.csv"), surrogate)}
+
+
+def welfare_figure(rows: pd.DataFrame, surrogate: str) -> "Figure":
+    """`find_equilibria` is above FR and NI in most games where that can be; end points never are.
+
+    The upper panel shows every game: welfare of the best certified local equilibrium less the
+    better of full revelation (FR) and no information (NI), in sums of payoff ranges, and the
+    ceiling that no profile exceeds. The lower panel counts games, by size and method. Nothing is
+    averaged, so there are no intervals.
+
+    Args:
+        rows: of `games.csv`.
+        surrogate: name of the network whose end points the rows hold.
+    """
     from matplotlib.figure import Figure  # imported here: it takes a second to load
 
-    methods = {
-        "ceiling": ("what no profile exceeds", "v", palette.BOUND.colour),
-        "gain": ("find_equilibria", "o", palette.OURS.colour),
-        "block_gain": ("enumerated block profiles", "_", palette.TRUE_GAME.colour),
-        "pipeline_gain": ("surrogate end points, certified", "x", SURROGATES["dnl"].colour),
-        "random_gain": ("random profiles, certified", "+", palette.RANDOM.colour),
-    }
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    axes = figure.subplots()
-    axes.axhline(0, color="black", linewidth=0.8)
     groups = list(rows.groupby(KEYS[:4], sort=True))
-    for column, (label, marker, colour) in methods.items():
+    names = dict(METHODS, pipeline_gain=surrogate)
+    styles = {column: palette.style(name) for column, name in names.items()}
+    figure = Figure(figsize=(11, 7.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(5, 3), sharex=True)
+    upper.axhline(0, color="black", linewidth=0.8)
+    for column, area in (("block_gain", 34), ("gain", 34), ("ceiling", 110)):
         points = [
-            (place + 0.12 * (instance - (len(games) - 1) / 2), value)
+            (place + 0.15 * (number - (len(games) - 1) / 2), value)
             for place, (_, games) in enumerate(groups)
-            for instance, value in enumerate(games.get(column, []))
+            for number, value in enumerate(games.get(column, []))
         ]
         if points:
             x, y = zip(*points, strict=True)
-            axes.scatter(x, y, marker=marker, color=colour, s=40, label=label)
-    axes.set_xticks(range(len(groups)), ["N={}\n({},{},{})".format(*size) for size, _ in groups])
-    axes.set_yscale("symlog", linthresh=0.01)
-    axes.set_ylabel("welfare above max(FR, NI),\nfraction of the payoff ranges")
-    axes.set_title("Best certified local equilibrium, radius 0.005, contested games")
-    axes.legend(fontsize=8, loc="lower right")
-    figure.savefig(path, dpi=150)
+            label, look = styles[column].label, styles[column].dots
+            upper.scatter(x, y, s=area, label=label, zorder=3, **look)
+    upper.set_ylabel(
+        "welfare above the better of FR and NI\n(fraction of the summed payoff ranges)"
+    )
+    upper.legend(fontsize=9, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    upper.grid(axis="y", color="0.9")
+    figure.suptitle("Best certified local equilibrium of each game (radius 0.005, contested games)")
+    order = sorted(names, key=lambda column: palette.ordered(names.values()).index(names[column]))
+    tables = [counted(rows, column) for column in order]
+    shares = [(table["above"] / table["games"].where(table["games"] > 0)) for table in tables]
+    lower.imshow(shares, cmap="Greens", vmin=0, vmax=1.6, aspect="auto")
+    for line, (column, table) in enumerate(zip(order, tables, strict=True)):
+        for place, (_, size) in enumerate(table.iterrows()):
+            counts = f"{size['above']} of {size['certified']}"
+            text = f"{size['above']}" if column == "ceiling" else counts
+            lower.text(place, line, text if size["games"] else "-", ha="center", va="center")
+    labels = {column: style.label for column, style in styles.items()}
+    labels |= {"ceiling": "A profile can be above"}
+    labels["pipeline_gain"] += ", end points"
+    lower.set_yticks(range(len(order)), [labels[column] for column in order])
+    lower.set_xticks(range(len(groups)), ["N={}\n({},{},{})".format(*size) for size, _ in groups])
+    lower.set_xlabel("senders N and (signals, states, actions)")
+    most = max(len(games) for _, games in groups)
+    lower.set_title(
+        f"Games above FR and NI, of the games with a certified profile (games per size: {most})",
+        fontsize=10,
+    )
+    return figure
 
 
 def _share(values: pd.Series) -> float:

@@ -16,8 +16,9 @@ Single leaders: `place` = (reached - worst) / (optimum - worst), exact at both e
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -31,11 +32,11 @@ from dnl import (
     pricing_gain,
 )
 from dnl.reporting import palette
-from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.records import Row
-from dnl.runtime.tables import Key, write_table
+from dnl.runtime.tables import Key, read_table, write_table
 from experiments.shared.follower_search import Task, ascend, programmed, zoom
+from experiments.shared.redrawing import write_figures
 from experiments.shared.resumable import table_of
 from games import FOLLOWER_REGISTRY, FollowerGame, checks
 from games.followers.contracts import ContractGame
@@ -43,12 +44,22 @@ from games.followers.pricing import PricingGame
 from games.followers.security import SecurityGame
 from games.randomness import stream
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SIZES = (("contract", 6, 4), ("security", 6, 2), ("pricing", 2, 6))
 SURROGATES = ("relu", "delu", "dnl", "follower-dnl")
 TRUTH = "the game itself"
 MARGINS = (0.004, 0.015, 0.05, 0.15)  # Euclidean, relative to the part of the game searched
 SIZE = ["game", "size_1", "size_2"]
 KEYS = [*SIZE, "group"]
+COUNTED = {  # by law, in the order of the figure: what its two sizes count
+    "contract": ("actions", "outcomes"),
+    "security": ("targets", "resources"),
+    "pricing": ("sellers", "types of buyers"),
+}
+NINES = (0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)  # marked shares
+DRAWN = {"place": (0.0, 0.99999), "gain": (1e-5, 1.0)}  # values beyond are drawn at the ends
 WAYS = ["surrogate", "way"]
 
 
@@ -120,7 +131,7 @@ def main(
     summary = summarise(rows)
     write_table(summary, out / "summary.csv")
     print(summary.to_string(index=False))
-    draw(rows, out / "follower_games.png")
+    write_figures(out, figures(out))
     return 0
 
 
@@ -213,33 +224,82 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     return summary.reset_index().sort_values(SIZE, kind="stable").round(5)
 
 
-def draw(rows: pd.DataFrame, path: Path) -> None:
-    """Draw the loss against the optimum, or the gain that is left, game by game."""
+def figures(folder: Path) -> dict[str, "Figure"]:
+    """The figure of a finished run by the name of its file, from `games.csv`.
+
+    Raises:
+        OSError: if there is no table.
+    """
+    return {"follower_games.png": reached_figure(read_table(folder / "games.csv"))}
+
+
+def reached_figure(rows: pd.DataFrame) -> "Figure":
+    """A single leader gets nearer to the optimum with the follower network than with the others.
+
+    One panel per size, one mark per game, and a bar at the median over the games of the size; no
+    intervals. For a single leader the axis has the share `place` of the tables, stretched near 1,
+    and the numbers below say in how many games at least 99 % are reached (`at_least_99`). For
+    sellers it has the `gain` that one of them still has, which should be small. If games beyond the
+    end of an axis are drawn there, its label says so.
+
+    Args:
+        rows: of `games.csv`.
+    """
     from matplotlib.figure import Figure  # imported here: it takes a second to load
 
-    groups = list(rows.groupby(SIZE, sort=False))
-    styles = palette.surrogate_styles(()) | {TRUTH: palette.TRUE_GAME}
-    order = list(styles)
-    figure = Figure(figsize=(3.2 * len(groups), 3.6), layout="constrained")
+    groups = sorted(rows.groupby(SIZE), key=lambda group: list(COUNTED).index(str(group[0][0])))
+    figure = Figure(figsize=(0.8 + 3.6 * len(groups), 5.2), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False)[0]
     for axes, ((law, *sizes), games) in zip(panels, groups, strict=True):
-        lost = games["gain"] if law == "pricing" else 1 - games["place"]
-        labels = games["surrogate"] + "\n" + games["way"]
-        shown = sorted(labels.unique(), key=lambda label: order.index(label.split("\n")[0]))
-        for x, label in enumerate(shown):
-            values = lost[labels == label].clip(lower=1e-5)
-            spread = [x + 0.3 * (i / max(len(values) - 1, 1) - 0.5) for i in range(len(values))]
-            axes.scatter(spread, values, s=14, color=styles[label.split("\n")[0]].colour)
-            axes.plot([x - 0.25, x + 0.25], [values.median()] * 2, color="black")
-        axes.set_xticks(range(len(shown)), shown, fontsize=7, rotation=60)
-        axes.set_yscale("log")
-        axes.set_title(f"{law} ({', '.join(map(str, sizes))})", fontsize=10)
-        axes.set_ylabel(
-            "gain left, payoff ranges" if law == "pricing" else "share of the range lost"
+        column = "gain" if law == "pricing" else "place"
+        styles = palette.styles(games["surrogate"] + ", " + games["way"])
+        ticks = []
+        for x, (name, style) in enumerate(styles.items()):
+            values = games.loc[games["surrogate"] + ", " + games["way"] == name, column]
+            spread = [x + 0.4 * (i / max(len(values) - 1, 1) - 0.5) for i in range(len(values))]
+            shown = values.clip(*DRAWN[column])
+            axes.scatter(spread, shown, s=18, **style.dots)
+            axes.plot([x - 0.3, x + 0.3], [shown.median()] * 2, color="black", zorder=3)
+            most = f"\n{(values >= 0.99).sum()} of {len(values)}" if column == "place" else ""
+            ticks.append(style.label.replace(", ", "\n") + most)
+        axes.set_xticks(range(len(ticks)), ticks, fontsize=8, rotation=90)
+        good = "low is good" if column == "gain" else "high is good"
+        axes.set_title(
+            f"{law}: {', '.join(map('{1} {0}'.format, sizes, COUNTED[str(law)]))}\n"
+            f"{games['instance'].nunique()} games, {good}",
+            fontsize=10,
         )
-        if law != "pricing":
-            axes.axhline(0.01, color="grey", linewidth=0.8, linestyle="--")
-    write_figure(path, figure)
+        axes.grid(axis="y", color="0.9")
+        axes.set_axisbelow(True)
+        least, most_drawn = DRAWN[column]
+        if column == "gain":
+            axes.set_yscale("log")
+            beyond = f"\nat the bottom: at most {least:g}" * bool((games[column] < least).any())
+            axes.set_ylabel(f"gain left, fraction of payoff range (logarithmic){beyond}")
+            continue
+        axes.set_yscale("function", functions=(_nines, _share))
+        axes.set_yticks(NINES, [f"{100 * share:.6g} %" for share in NINES])
+        low, high = _nines(games[column].clip(*DRAWN[column]).agg(["min", "max"]))
+        axes.set_ylim(_share(low - 0.1), _share(high + 0.1))
+        beyond = f"\nat the top: at least {100 * most_drawn:g} %"
+        beyond *= bool((games[column] > most_drawn).any())
+        axes.set_ylabel(f"share reached (stretched near 100 %){beyond}")
+    figure.supxlabel(
+        "share reached: (reached - worst) / (optimum - worst); bars: medians over games\n"
+        "n of m: games in which at least 99 % is reached",
+        fontsize=10,
+    )
+    return figure
+
+
+def _nines(share: Any) -> Any:
+    """-log10(1 - share): 1 at 90 %, 2 at 99 %."""
+    return -np.log10(np.maximum(1 - np.asarray(share), 1e-12))
+
+
+def _share(nines: Any) -> Any:
+    """The inverse of `_nines`."""
+    return 1 - 10 ** -np.asarray(nines)
 
 
 if __name__ == "__main__":

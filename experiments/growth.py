@@ -34,18 +34,21 @@ of samples. The cost of an estimate grows as `N`, not as `M**N`.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.records import Row
-from dnl.runtime.tables import Key, write_table
+from dnl.runtime.tables import Key, read_table, write_table
 from dnl.surrogates.registry import Shape
+from experiments.shared.redrawing import write_figures
 from experiments.shared.resumable import table_of
 from experiments.shared.stages import STAGES, measured, work
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 KEYS = ["stage", "n_senders", "n_signals", "n_states", "n_actions", "n_games", "count"]
 BASE = (3, 4, 4, 4, 1)  # N, M, S, A, G
@@ -68,8 +71,6 @@ DRAWS = 500_000  # joint signals drawn with many senders: about a second
 SAMPLES = 50_000  # profiles that the paper's fit of one game needs
 LEAST_MIB = 0.1  # smaller amounts of memory are measurement noise
 
-Lines = Mapping[tuple[str, str], pd.DataFrame]  # by axis and stage
-
 
 def main(*, out: Path = Path("results/growth"), small: bool = False) -> int:
     """Measure every stage along every axis; finished measurements are not repeated.
@@ -78,8 +79,6 @@ def main(*, out: Path = Path("results/growth"), small: bool = False) -> int:
         out: Folder of the tables and the figure.
         small: Run for a few seconds only.
     """
-    from experiments.shared.growth_figure import draw  # here: matplotlib takes a second to load
-
     counts = {name: stage.count for name, stage in STAGES.items()}
     axes: Mapping[str, Sequence[float]] = AXES
     many, draws = MANY, DRAWS
@@ -102,24 +101,21 @@ def main(*, out: Path = Path("results/growth"), small: bool = False) -> int:
     )
     records: list[Any] = table.to_dict("records")
     rows = {tuple(row[name] for name in KEYS): row for row in records}
-    lines = {
-        (axis, stage): pd.DataFrame(
-            [
-                rows[key] | {"value": value, "work": work(stage, *_sizes(key))}
-                for value, key in zip(axes[axis], own, strict=True)
-            ]
-        )
-        for (axis, stage), own in points.items()
-    }
+    lines = pd.DataFrame(
+        [
+            {"axis": axis, "value": value, **rows[key], "work": work(stage, *_sizes(key))}
+            for (axis, stage), own in points.items()
+            for value, key in zip(axes[axis], own, strict=True)
+        ]
+    )[["axis", "value", *KEYS, "seconds", "work", "added_mib"]]
+    write_table(lines, out / "lines.csv")
     slopes = slopes_of(lines)
     write_table(slopes, out / "slopes.csv")
     exact = many_senders(rows, many, draws)
     write_table(exact, out / "many_senders.csv")
     print(slopes.round(2).to_string(index=False))
     print(exact.to_string(index=False))
-    base = "N = {}, (M, S, A) = ({}, {}, {}), {} game".format(*BASE)
-    title = f"Growth around {base} (dotted: theory)"
-    write_figure(out / "growth.png", draw(lines, slopes, counts, title), dpi=130)
+    write_figures(out, figures(out))
     return 0
 
 
@@ -140,7 +136,7 @@ def _sizes(key: Key) -> tuple[Shape, int, int]:
     return (n, m, s, a), n_games, count
 
 
-def slopes_of(lines: Lines) -> pd.DataFrame:
+def slopes_of(lines: pd.DataFrame) -> pd.DataFrame:
     """Log-log slopes per axis and stage: of seconds, of the theory's work and of memory."""
     return pd.DataFrame(
         [
@@ -151,13 +147,25 @@ def slopes_of(lines: Lines) -> pd.DataFrame:
                 "theory": _slope(line["value"], line["work"]),
                 "added_mib": _slope(line["value"], line["added_mib"].clip(lower=LEAST_MIB)),
             }
-            for (axis, stage), line in lines.items()
+            for (axis, stage), line in lines.groupby(["axis", "stage"], sort=False)
         ]
     )
 
 
 def _slope(x: pd.Series, y: pd.Series) -> float:
     return float(np.polyfit(np.log(x[-3:]), np.log(y[-3:]), 1)[0])
+
+
+def figures(folder: Path) -> dict[str, "Figure"]:
+    """The figure of a finished run by the name of its file, from `lines.csv` and `slopes.csv`.
+
+    Raises:
+        OSError: if one of them is missing.
+    """
+    from experiments.shared.growth_figure import growth_figure  # matplotlib takes a second to load
+
+    lines, slopes = (read_table(folder / f"{name}.csv") for name in ("lines", "slopes"))
+    return {"growth.png": growth_figure(lines, slopes, BASE)}
 
 
 def many_senders(rows: Mapping[Key, Row], many: Sequence[Shape], draws: int) -> pd.DataFrame:

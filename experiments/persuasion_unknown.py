@@ -12,7 +12,7 @@ to tune either method.
 import importlib
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import pandas as pd
@@ -27,15 +27,18 @@ from dnl.learning_to_persuade import (
     learn_by_asking,
 )
 from dnl.reporting import palette
-from dnl.reporting.figures import write_figure
 from dnl.runtime import cli
 from dnl.runtime.records import Row
-from dnl.runtime.tables import Key, write_table
+from dnl.runtime.tables import Key, read_table, write_table
+from experiments.shared.redrawing import write_figures
 from experiments.shared.resumable import table_of
 from games import checks, random_matrix_game
 from games.receivers import RationalReceiver
 
 importlib.import_module("dnl.training.trainer")  # load Lightning before any time is taken
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SIZES = (4, 8, 12, 16, 20, 24, 28, 32)
 PAPER = {  # table 1: ratio to the optimum, optimum
     4: (0.9752, 0.7049),
@@ -49,7 +52,7 @@ PAPER = {  # table 1: ratio to the optimum, optimum
 }
 KEYS = ["size", "instance"]
 DRAWN = (8, 16, 32)  # sizes in the figure
-STYLES = palette.styles(["asking", "alternating"])
+METHODS = ("asking", "alternating")
 
 
 def main(
@@ -94,7 +97,7 @@ def main(
     summary = summarise(rows)
     write_table(summary, out / "unknown" / "summary.csv")
     print(summary.to_string(index=False))
-    draw(rows, out / "unknown" / "queries.png")
+    write_figures(out / "unknown", figures(out / "unknown"))
     return 0
 
 
@@ -181,32 +184,67 @@ def table_1(rows: pd.DataFrame) -> pd.DataFrame:
     return table.round(4).reset_index()
 
 
-def draw(rows: pd.DataFrame, path: Path) -> None:
-    """Draw the best ratio so far against queries: mean and range over games."""
+def figures(folder: Path) -> dict[str, "Figure"]:
+    """The figure of a finished run by the name of its file, from `games.csv`.
+
+    Raises:
+        OSError: if there is no table.
+    """
+    return {"queries.png": query_figure(read_table(folder / "games.csv"))}
+
+
+def query_figure(rows: pd.DataFrame) -> "Figure":
+    """With tens of queries asking reaches more than the paper's method with hundreds or thousands.
+
+    The best utility so far as a share of the optimum, against the number of policies that the
+    receiver has answered (logarithmic): mean over the games of a size, and the middle half of the
+    games as a band. The paper's method asks random policies first; the mark at the end of its line
+    is the mean after its learned policies, the last few queries. Beside it stands the published
+    final share. The mark of asking is its end, too.
+
+    Args:
+        rows: of `games.csv`.
+    """
     from matplotlib.figure import Figure  # imported here: it takes a second to load
 
     sizes = [size for size in DRAWN if size in set(rows["size"])] or sorted(set(rows["size"]))
-    figure = Figure(figsize=(3.6 * len(sizes), 3.4), layout="constrained")
+    figure = Figure(figsize=(4.2 * len(sizes), 4.4), layout="constrained")
     panels = figure.subplots(1, len(sizes), squeeze=False, sharey=True)[0]
     for axes, size in zip(panels, sizes, strict=True):
         games = rows[rows["size"] == size]
-        for method, style in STYLES.items():
+        for method, style in palette.styles(METHODS).items():
             own = games[games["method"] == method]
-            queries = np.unique(np.geomspace(1, own["queries"].max(), 200).astype(int))
+            last = own["queries"].max()
+            # Random policies come first; the learned ones are the last of all games' queries.
+            drawn = own["queries"].min() - 1 if method == "alternating" else last
+            queries = np.unique(np.geomspace(1, drawn, 200).astype(int))
             curves = np.stack([best_after(steps, queries) for steps in own["best_ratios"]])
-            axes.plot(queries, curves.mean(0), color=style.colour, label=style.label)
-            low, high = curves.min(0), curves.max(0)
+            ends = np.stack([best_after(steps, np.array([last])) for steps in own["best_ratios"]])
+            axes.plot([], [], label=style.label, **style.curve)  # for the legend
+            axes.plot(queries, curves.mean(0), color=style.colour, linestyle=style.line)
+            low, high = np.quantile(curves, (0.25, 0.75), axis=0)
             axes.fill_between(queries, low, high, color=style.colour, alpha=0.15, linewidth=0)
+            axes.plot([last, last], np.quantile(ends, (0.25, 0.75)), color=style.colour)
+            axes.plot([last], [ends.mean()], **style.marks)
         if size in PAPER:
-            style = palette.PUBLISHED
-            line = {"color": style.colour, "linestyle": style.line, "label": style.label}
-            axes.axhline(PAPER[size][0], linewidth=0.8, **line)
+            style = palette.style("published", "The paper's method, as published")
+            axes.plot([last * 1.6], [PAPER[size][0]], label=style.label, **style.marks)
         axes.set_xscale("log")
-        axes.set_title(f"{size} x {size}", fontsize=10)
-        axes.set_xlabel("queries (policies answered)")
-    panels[0].set_ylabel("best utility so far / optimum")
-    panels[0].legend(fontsize=8, loc="lower right")
-    write_figure(path, figure)
+        number = games["instance"].nunique()
+        axes.set_title(f"{size} x {size}, mean over {number} games", fontsize=11)
+        axes.set_xlabel("policies answered (logarithmic)")
+        axes.grid(axis="y", color="0.9")
+    panels[0].set_ylabel("best utility so far, share of the optimum")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=len(labels),
+        frameon=False,
+        title="bands and bars: the middle half of the games; marks: at the end of all queries",
+    )
+    return figure
 
 
 if __name__ == "__main__":

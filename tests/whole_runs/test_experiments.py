@@ -379,7 +379,8 @@ def test_slopes_of_stored_rows() -> None:
         "work": [1.0, 2.0, 4.0, 8.0],
     }
     line = pd.DataFrame(stored | {"added_mib": [5.0, 0.0, 0.01, 0.1]})
-    (slopes,) = growth.slopes_of({("n_senders", "relu"): line}).to_dict("records")
+    line = line.assign(axis="n_senders", stage="relu")
+    (slopes,) = growth.slopes_of(line).to_dict("records")
     assert (slopes["axis"], slopes["stage"]) == ("n_senders", "relu")
     assert slopes["seconds"] == pytest.approx(2)
     assert slopes["theory"] == pytest.approx(1)
