@@ -94,7 +94,7 @@ def check_own(folder: Path) -> None:
     """Raise a ValueError if the `run.json` in `folder` is another command's."""
     if not (folder / RUN).exists():
         return
-    there, here = _program(read_record(folder)), cli.called()
+    there, here = program_of(folder), cli.called()
     if None not in (there, here) and there != here:
         raise ValueError(
             f"out holds a run of {there}, got {here} and out={str(folder)!r}: choose another folder"
@@ -142,6 +142,16 @@ def record_continuation(folder: Path) -> None:
     record = read_record(folder)
     record["continued"] = [*(record.get("continued") or []), _this_run()]
     _write_run(folder, record)
+
+
+def program_of(folder: Path) -> str | None:
+    """The command whose run is in a folder, e.g. "experiments.finding", if it is known.
+
+    Raises:
+        ValueError: if its `run.json` is broken.
+        OSError: if there is none.
+    """
+    return _program(read_record(folder))
 
 
 def provenance(device: torch.device | None = None) -> dict[str, str | None]:
