@@ -201,7 +201,7 @@ def games_compared(rows: pd.DataFrame) -> str:
     number = len(compared(rows).drop_duplicates(GAME))
     text = f"Compared in {number} of {len(games)} games"
     if found:
-        text += f": those where all have a profile not refuted ({', '.join(found)})"
+        text += f": those where all have a profile not refuted (each: {', '.join(found)})"
     return text + f". None in any game: {', '.join(none)}" * bool(none)
 
 

@@ -50,7 +50,7 @@ FIGURES = {
         TWO,
     ),
     "improvement_over_starts": Figure(
-        "Figure 3: welfare at the best solutions, against the starting points.",
+        "Figure 3: welfare at the best solutions and at the starting points, above full revelation.",
         benchmark_figures.welfare_figure,
         TWO,
     ),
@@ -60,7 +60,7 @@ FIGURES = {
         TWO,
     ),
     "four_sender_welfare": Figure(
-        "Figure 5: welfare with four senders.",
+        "Figure 5: welfare with four senders, above full revelation.",
         benchmark_figures.welfare_figure,
         replace(TWO, senders=(4,)),
     ),
