@@ -37,6 +37,7 @@ from dnl.reporting.benchmark_numbers import (
 )
 from dnl.reporting.figures import write_figure
 from dnl.runtime.records import make_writable
+from games import checks
 
 MAX_SIZES = 12  # more sizes than this are averaged by number of signals
 MOST_DOTS = 40  # games at one place that are shown one by one
@@ -65,7 +66,11 @@ def error_figure(results: pd.DataFrame, law: str, value: str = "mse") -> Figure:
         value: "mse": mean squared error on fresh samples, in squared units of utility, mean over
             senders; "unexplained": the same as a fraction of the utility's variance, so that 1 is
             the error of the best constant.
+
+    Raises:
+        ValueError: for another `value`, or a law without rows.
     """
+    checks.one_of("value", value, ("mse", "unexplained"))
     relative = value == "unexplained"
     words = ("Mean squared error of the networks", "mean squared error (utility²)", _MEANS + _CUT)
     if relative:

@@ -92,13 +92,13 @@ def _found(rows: pd.DataFrame) -> str:
                 "": palette.style(name).label,
                 "not refuted": percent(shares[name] / 100),
                 "games with one": f"{gain.count()}/{len(own)}",
-                "best welfare - FR": _number(gains.get(best), "+.3f"),
+                "welfare - FR": _number(gains.get(best), "+.3f"),
                 "above FR": f"{int((gain > slack(own)).sum())}/{len(own)}",
             }
         )
     for name in (MEAN_START, NONE):
         lines.append(
-            {"": palette.style(name).label, "best welfare - FR": _number(gains.get(name), "+.3f")}
+            {"": palette.style(name).label, "welfare - FR": _number(gains.get(name), "+.3f")}
         )
     return pd.DataFrame(lines).fillna("").to_string(index=False)
 

@@ -93,6 +93,8 @@ def read_table(path: Path, texts: Collection[str] = TEXTS) -> pd.DataFrame:
     text = dict.fromkeys(texts, str)
     try:
         written = path.read_text()
+        if not written.strip():
+            raise ValueError("it is empty")
         head = written.partition("\n")[0]
         if "," not in head and any(mark in head for mark in ";\t"):
             raise ValueError(f"its columns must be separated by commas, got {shown(head)}")

@@ -501,6 +501,8 @@ def test_a_number_of_senders_without_a_good_row_is_named(results: pd.DataFrame) 
         assert headings(function(broken, "paper"))[1] == "4 senders, 0 games: no row of status 'ok'"
     with pytest.raises(ValueError, match="no row of law 'other'; there are"):
         plot.welfare_figure(results, "other")
+    with pytest.raises(ValueError, match=r"value must be one of .*'unexplained'.*, got 'mae'"):
+        plot.error_figure(results, "paper", "mae")
 
 
 def test_draw_writes_every_figure(tmp_path: Path) -> None:
@@ -567,12 +569,12 @@ def test_a_wrong_folder_is_answered(tmp_path: Path, capsys: pytest.CaptureFixtur
         (lambda t: t[t["status"] == "error"], "none of its 4 rows has status 'ok'"),
         (lambda t: t.assign(mse="much"), "holds something other than numbers in mse"),
         (lambda t: t.iloc[:0], "results.csv holds no rows"),
-        (lambda t: t.iloc[:, :0], "results.csv holds no table: No columns"),
+        (lambda t: t.iloc[:, :0], "results.csv holds no table: it is empty"),
     ],
 )
 def test_unusable_tables_are_refused(change: Any, message: str, tmp_path: Path) -> None:
     written(change(made_up_table()), tmp_path)
-    if "No columns" in message:
+    if "empty" in message:
         (tmp_path / "results.csv").write_text("")
     with pytest.raises(ValueError, match=message) as caught:
         plot.draw(tmp_path)
