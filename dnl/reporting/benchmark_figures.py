@@ -215,12 +215,18 @@ def _side_by_side(
     small = len(order) * len(styles) > 24
     for i, (name, style) in enumerate(styles.items()):
         shift = width * (i - (len(styles) - 1) / 2)
-        for k, x in enumerate(order):
-            games = long["value"][(long["series"] == name) & (long["x"] == x)]
-            if 1 < len(games) <= MOST_DOTS:
-                at = [k + shift + 0.28 * width] * len(games)
-                panel.plot(at, games, ".", color=style.colour, alpha=0.5, ms=5.5, mew=0, zorder=1)
         part = means.loc[name].reindex(order)
+        shown = part["count"][part["count"].between(2, MOST_DOTS)].index
+        games = long[(long["series"] == name) & long["x"].isin(shown)]
+        dots = [order.index(x) + shift + 0.28 * width for x in games["x"]]
+        look: dict[str, Any] = {
+            "color": style.colour,
+            "alpha": 0.5,
+            "ms": 5.5,
+            "mew": 0,
+            "zorder": 1,
+        }
+        panel.plot(dots, games["value"], ".", **look)
         at = [k + shift for k in range(len(order))]
         mean, half = part["mean"], part["half_width"].fillna(0.0)
         low, high = mean - half, mean + half
@@ -272,7 +278,8 @@ def _compose(
             panel.set_axisbelow(True)
             panel.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"{title}, law “{law}”", fontsize=13)
-    dots = any(line.get_marker() == "." for panel in figure.axes for line in panel.lines)
+    drawn = [line for panel in figure.axes for line in panel.lines if line.get_marker() == "."]
+    dots = any(len(line.get_path()) for line in drawn)
     note += _DOTS * dots + f" Failed rows left out: {failed.sum()}." * bool(failed.any())
     pairs = [zip(*panel.get_legend_handles_labels(), strict=True) for panel in figure.axes]
     entries = {label: handle for panel in pairs for handle, label in panel}
