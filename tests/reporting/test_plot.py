@@ -1,10 +1,8 @@
-"""Figures of a benchmark: hand-computed aggregates, what the figures say, what they refuse."""
+"""Figures of a benchmark: what they say, and what they average, read back from the artists."""
 
 import itertools
-import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,70 +11,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
-from matplotlib.image import imread
 from scipy.stats import t as student_t
 
-from dnl.benchmark.rows import columns
-from dnl.plot import main
 from dnl.reporting import benchmark_figures as plot
 from dnl.reporting import benchmark_numbers as numbers
 from dnl.reporting import palette
 from dnl.reporting.benchmark_text import summarise
-from dnl.runtime import cli
+from tests.cases.benchmark import QUICK, SURROGATES, made_up_table, one_game, written
 
-QUICK = ((2, 2, 2), (4, 2, 2), (2, 4, 2), (2, 2, 4), (4, 4, 4))
-SURROGATES = ("relu", "delu", "dnl")
 LABELS = ["DNL", "DeLU", "ReLU"]
 STORED = Path(__file__).parents[2] / "results"
-# Chance that a profile is not refuted, by law and senders: end points, random starts.
-PASS = {
-    ("contested", 2): (0.06, 0.1),
-    ("contested", 4): (0.0, 0.1),
-    ("paper", 2): (0.8, 0.1),
-    ("paper", 4): (0.8, 0.1),
-}
-
-
-def made_up_table(sizes: tuple[tuple[int, int, int], ...] = QUICK, seed: int = 0) -> pd.DataFrame:
-    """A table as the benchmark writes it: two laws, N = 2 and 4, constant games in law "paper",
-    nothing passed at ("contested", 4), and one failed row per law and number of senders."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for (law, n), size, instance in itertools.product(PASS, sizes, range(2)):
-        full, none, start, ranges = rng.normal(0, 5, (4, n))
-        constant = law == "paper" and size == (2, 2, 2)
-        starts_passed = int(rng.binomial(30, PASS[law, n][1]))
-        for k, surrogate in enumerate(SURROGATES):
-            keys = (law, n, *size, instance, surrogate)
-            row: dict[str, Any] = dict(zip(columns(n)[:7], keys, strict=True))
-            if (size, instance, surrogate) == ((2, 4, 2), 1, "dnl"):
-                rows.append({**row, "status": "error", "error": "ValueError: loss is nan"})
-                continue
-            unexplained = (
-                0.0 if constant else float(rng.uniform(0.1, 0.4)) * size[1] * (1 - 0.2 * k)
-            )
-            passed = int(rng.binomial(30, PASS[law, n][0] * (k + 1) / 3))
-            best = full + rng.normal(k, 1, n) if passed else np.full(n, math.nan)
-            vectors = {"payoff_range": 20 + abs(ranges), "mse": [40 * unexplained] * n}
-            for prefix, utility in zip(
-                ("best", "fr", "ni", "start"), (best, full, none, start), strict=True
-            ):
-                vectors[f"{prefix}_utility"] = utility
-                row[f"{prefix}_welfare"] = sum(utility)
-            row |= {f"{name}_{i}": v[i] for name, v in vectors.items() for i in range(n)}
-            row |= {"status": "ok", "radius": 0.005, "starts": 30, "not_refuted": passed}
-            row |= {"starts_not_refuted": starts_passed, "mse": 40 * unexplained}
-            row |= {"constant": constant, "unexplained": math.nan if constant else unexplained}
-            rows.append(row)
-    frame = pd.DataFrame(rows, columns=columns(4))
-    counts = dict.fromkeys(["starts", "not_refuted", "starts_not_refuted"], "Int64")
-    return frame.astype({**counts, "constant": "boolean"})
-
-
-def written(table: pd.DataFrame, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    table.to_csv(folder / "results.csv", index=False)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -87,138 +31,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def results(folder: Path) -> pd.DataFrame:
     return numbers.read_results(folder)
-
-
-def one_game(**values: Any) -> dict[str, Any]:
-    """A good row of a two-sender game, where a best end point has utilities (3, 1)."""
-    row: dict[str, Any] = {"law": "contested", "n_senders": 2, "n_signals": 2, "n_states": 2}
-    row |= {"n_actions": 2, "instance": 0, "surrogate": "dnl", "starts": 4, "not_refuted": 1}
-    row |= {"starts_not_refuted": 2, "payoff_range_0": 4.0, "payoff_range_1": 0.0}
-    for prefix, (first, second) in {
-        "best": (3.0, 1.0),
-        "fr": (1.0, 2.0),
-        "ni": (0.0, 2.0),
-        "start": (1.0, 0.0),
-    }.items():
-        row |= {f"{prefix}_utility_0": first, f"{prefix}_utility_1": second}
-        row[f"{prefix}_welfare"] = first + second
-    return row | {"best_start_welfare": 2.5, "constant": False} | values
-
-
-def test_mean_and_interval_of_hand_computed_values() -> None:
-    table = pd.DataFrame(
-        {
-            "x": ["a"] * 4 + ["b"] * 2 + ["c"] * 2,
-            "value": [1.0, 2.0, 3.0, math.nan, 5.0, 7.0, math.nan, math.nan],
-        }
-    )
-    result = numbers.mean_and_interval(table, ["x"], "value").set_index("x")
-    assert result["mean"].tolist() == pytest.approx([2.0, 6.0, math.nan], nan_ok=True)
-    assert result["count"].tolist() == [3, 2, 0]
-    # Standard deviation 1, three values; t of two degrees of freedom is 4.303 in any table.
-    assert result.loc["a", "half_width"] == pytest.approx(4.303 / math.sqrt(3), rel=1e-3)
-    assert result.loc[["b", "c"], "half_width"].isna().all()
-
-
-@pytest.mark.parametrize(("count", "t"), [(4, 3.182), (5, 2.776), (10, 2.262), (31, 2.042)])
-def test_half_width_is_students_t_times_the_standard_error(count: int, t: float) -> None:
-    table = pd.DataFrame({"x": ["a"] * count, "value": np.arange(count, dtype=float)})
-    error = table["value"].std() / math.sqrt(count)
-    result = numbers.mean_and_interval(table, ["x"], "value")
-    assert result["half_width"].item() == pytest.approx(t * error, rel=2e-4)
-
-
-def test_comparison_values_count_once_per_game() -> None:
-    other = {f"best_{name}": math.nan for name in ("welfare", "utility_0", "utility_1")}
-    rows = pd.DataFrame([one_game(), one_game(surrogate="relu", **other), one_game(instance=1)])
-    long = numbers.outcomes(rows, "welfare")
-    counts = {"dnl": 2, "relu": 1, numbers.FULL: 2, numbers.NONE: 2}
-    counts |= {numbers.MEAN_START: 2, numbers.BEST_START: 2}
-    assert long.groupby("series")["value"].size().to_dict() == counts
-    means = numbers.mean_and_interval(long, ["series"], "value").set_index("series")
-    assert means["mean"].drop("relu").to_dict() == {
-        "dnl": 4.0,
-        numbers.FULL: 3.0,
-        numbers.NONE: 2.0,
-        numbers.MEAN_START: 1.0,
-        numbers.BEST_START: 2.5,
-    }
-    assert means.loc["relu", "count"] == 0
-
-
-NONE_LEFT = {"best_welfare": math.nan}
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({}, [0, 1, 2]),
-        ({(1, "relu"): NONE_LEFT}, [0, 2]),
-        ({(1, "relu"): NONE_LEFT, (2, "dnl"): NONE_LEFT}, [0]),
-        # A network that has none in any game does not empty the comparison of the others.
-        ({(i, "relu"): NONE_LEFT for i in range(3)}, [0, 1, 2]),
-        # The random starts are one of the series.
-        ({(0, name): {"best_start_welfare": math.nan} for name in ("dnl", "relu")}, [1, 2]),
-        ({(i, n): {**NONE_LEFT} for i in range(3) for n in ("dnl", "relu")}, [0, 1, 2]),
-    ],
-)
-def test_outcomes_are_compared_in_the_games_where_all_have_one(
-    changes: dict[tuple[int, str], dict[str, float]], expected: list[int]
-) -> None:
-    rows = [
-        one_game(instance=i, surrogate=name, **changes.get((i, name), {}))
-        for i in range(3)
-        for name in ("dnl", "relu")
-    ]
-    missing = [row["surrogate"] for row in rows if math.isnan(row["best_welfare"])]
-    none = [name for name in ("dnl", "relu") if missing.count(name) == 3]
-    found = numbers.compared(pd.DataFrame(rows))
-    assert found["instance"].tolist() == [i for i in expected for _ in range(2)]
-    text = numbers.games_compared(pd.DataFrame(rows))
-    left = [{"dnl": "DNL", "relu": "ReLU"}[name] for name in none]
-    assert text.endswith(f". None in any game: {', '.join(left)}" if left else ")")
-    who = "a random start is" if len(left) == 2 else "all have a profile"
-    assert text.startswith(f"Compared in {len(expected)} of 3 games, where {who} not refuted")
-
-
-def test_utilities_above_full_revelation_are_fractions_of_the_payoff_range() -> None:
-    long = numbers.above_full_revelation(pd.DataFrame([one_game()])).set_index(["series", "x"])
-    value = long["value"]
-    assert value["dnl", "sender 0"] == pytest.approx((3 - 1) / 4)
-    assert math.isnan(value["dnl", "sender 1"])  # a payoff range of 0
-    assert value["dnl", "welfare"] == pytest.approx((4 - 3) / (4 + 0))
-    assert value[numbers.NONE, "sender 0"] == pytest.approx((0 - 1) / 4)
-    assert value[numbers.MEAN_START, "welfare"] == pytest.approx((1 - 3) / 4)
-    assert numbers.FULL not in long.index
-
-
-def test_welfare_gains_are_in_units_of_utility() -> None:
-    gains = numbers.welfare_gains(pd.DataFrame([one_game()])).set_index("series")["value"]
-    expected = {"dnl": 1.0, numbers.BEST_START: -0.5, numbers.MEAN_START: -2.0, numbers.NONE: -1.0}
-    assert gains.to_dict() == expected
-
-
-def test_pass_percentages() -> None:
-    rows = pd.DataFrame([one_game(), one_game(surrogate="relu", not_refuted=0)])
-    value = numbers.pass_percentages(rows).set_index("series")["value"]
-    assert value.to_dict() == {"dnl": 25.0, "relu": 0.0, numbers.STARTS: 50.0}
-
-
-@pytest.mark.parametrize(
-    ("kept", "sentence"),
-    [
-        ((3, 4), ""),
-        # A tie.
-        ((2, 3), "Random starts (50.0 % not refuted) do no worse than the end points of DNL"),
-        ((1, 0), "do no worse than the end points of DNL (25.0 %), ReLU (0.0 %)"),
-        ((0, 0), "Every end point of every network was refuted (50.0 % of the random starts were"),
-    ],
-)
-def test_verdict_is_plain(kept: tuple[int, int], sentence: str) -> None:
-    games = [one_game(not_refuted=kept[0]), one_game(surrogate="relu", not_refuted=kept[1])]
-    told = numbers.verdict(pd.DataFrame(games))
-    assert sentence in told
-    assert bool(told) == bool(sentence)
 
 
 def headings(figure: Figure) -> list[str]:
@@ -516,86 +328,3 @@ def test_draw_makes_every_figure_of_every_law(
     assert [path.name for path in paths] == [f"{n}_{law}.png" for law in laws for n in plot.FIGURES]
     assert written_to == paths
     assert {path.parent for path in paths} == {folder / "figures"}
-
-
-# ------------------------------------------------------------------------ the command
-
-
-def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scenario = made_up_table(QUICK[:1]).query("law == 'paper' and n_senders == 2")
-    written(scenario.assign(law="ride hailing/1"), tmp_path)
-    out = tmp_path / "deep" / "figures"
-    assert cli.run(main, "dnl.plot", [str(tmp_path), "--out", str(out)]) == 0
-    printed = capsys.readouterr().out.split()
-    assert printed == [str(out / f"{name}_ride-hailing-1.png") for name in plot.FIGURES]
-    for path in printed:
-        image = imread(path)
-        assert image.shape[1] == 1500  # ten inches
-        assert image[..., :3].std() > 0.05  # something is drawn
-
-
-def test_help_says_what_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(main, "dnl.plot", ["--help"]) == 0
-    told = " ".join(capsys.readouterr().out.split())
-    for words in (*plot.FIGURES, "python -m dnl.plot results/paper", "results.csv", "Nothing is"):
-        assert words in told
-
-
-def test_a_wrong_folder_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = written(made_up_table(QUICK[:1]), tmp_path / "paper")
-    other = tmp_path / "other"
-    other.mkdir()
-    growth = tmp_path / "growth"
-    growth.mkdir()
-    record = {"command": "python -m experiments.growth", "program": "experiments.growth"}
-    (growth / "run.json").write_text(json.dumps({**record, "configuration": {}}))
-    for given, answer in {
-        tmp_path / "papr": f"'{tmp_path}/papr': there is no such folder; did you mean '{folder}'?",
-        tmp_path / "zzzzz": f"got '{tmp_path}/zzzzz': there is no such folder",
-        tmp_path: f"got '{tmp_path}' without it; did you mean one of {folder}?",
-        other: f"got '{other}' without it",
-        folder / "results.csv": f"that is the file itself; its folder is '{folder}'",
-        growth: f"got '{growth}' of experiments.growth; "
-        f"python -m experiments.redraw {growth} draws its figures again",
-    }.items():
-        assert cli.run(main, "dnl.plot", [str(given)]) == 2
-        told = capsys.readouterr().err
-        assert told.startswith("dnl.plot: error: folder must hold the results.csv of a benchmark, ")
-        assert told.endswith(f"{answer}\n")
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda t: t.drop(columns=["radius", "mse"]), "lacks the columns mse, radius"),
-        (lambda t: t.drop(columns="surrogate"), "lacks the columns surrogate"),
-        (lambda t: t.drop(columns="fr_utility_3"), "lacks the columns fr_utility_3"),
-        (lambda t: t[t["status"] == "error"], "none of its 4 rows has status 'ok'"),
-        (lambda t: t.assign(mse="much"), "holds something other than numbers in mse"),
-        (lambda t: t.iloc[:0], "results.csv holds no rows"),
-        (lambda t: t.iloc[:, :0], "results.csv holds no table: it is empty"),
-    ],
-)
-def test_unusable_tables_are_refused(change: Any, message: str, tmp_path: Path) -> None:
-    written(change(made_up_table()), tmp_path)
-    if "empty" in message:
-        (tmp_path / "results.csv").write_text("")
-    with pytest.raises(ValueError, match=message) as caught:
-        plot.draw(tmp_path)
-    assert str(tmp_path / "results.csv") in str(caught.value)
-    assert not (tmp_path / "figures").exists()
-
-
-def test_a_table_that_is_not_separated_by_commas_is_named(tmp_path: Path) -> None:
-    table = made_up_table(QUICK[:1])
-    for mark in (";", "\t"):
-        table.to_csv(tmp_path / "results.csv", index=False, sep=mark)
-        with pytest.raises(ValueError, match="must be separated by commas") as caught:
-            plot.draw(tmp_path)
-        assert str(caught.value).startswith(f"{tmp_path / 'results.csv'} holds no table: ")
-
-
-def test_an_unwritable_folder_is_an_os_error(folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
-        plot.draw(folder, tmp_path / "file")
