@@ -13,7 +13,7 @@ from dnl import FitConfig
 from dnl.benchmark.evaluation import Stages
 from dnl.benchmark.rows import ResultFolder
 from dnl.benchmark.runner import run
-from dnl.reporting.benchmark_figures import mean_and_interval
+from dnl.reporting.benchmark_numbers import mean_and_interval
 from dnl.reporting.benchmark_text import summarise
 from dnl.runtime import cli
 from dnl.runtime.tables import Key, write_table

@@ -1,6 +1,28 @@
-"""The summary that a benchmark prints at its end."""
+"""The summary that a benchmark prints at its end: the numbers of its figures, in words."""
 
 import pandas as pd
+
+from dnl.reporting import palette
+from dnl.reporting.benchmark_numbers import (
+    BEST_START,
+    GAME,
+    MEAN_START,
+    NONE,
+    STARTS,
+    compared,
+    constant,
+    counted,
+    fit_errors,
+    games_compared,
+    mean_and_interval,
+    pass_percentages,
+    percent,
+    slack,
+    verdict,
+    welfare_gains,
+)
+
+_NOTE = "FR: full revelation. NI: no information. Not refuted: by sampled deviations."
 
 
 def summarise(table: pd.DataFrame) -> str:
@@ -10,99 +32,116 @@ def summarise(table: pd.DataFrame) -> str:
         table: rows as in `results.csv`.
 
     Returns:
-        Text: for each surrogate the mean error (raw, and as unexplained variance without constant
-        games), the share of end points that verification did not refute, the number of games with
-        at least one such end point, and their mean welfare above full revelation.
+        Text: how well each network fits (games of constant utilities left out); the share of its
+        end points that sampled deviations did not refute, in how many games there is one, the
+        welfare of the best one above full revelation, on average over the games where all compared
+        have one, and in how many games it is above full revelation; then what exact verification
+        says, and which rows failed.
     """
     parts = []
-    ok = table[table["status"] == "ok"]
-    for (law, n_senders), games in ok.groupby(["law", "n_senders"], sort=False):
-        lines = [_line(str(name), rows) for name, rows in games.groupby("surrogate", sort=False)]
-        one = games.drop_duplicates("game")
-        constant = int(one["constant"].astype(bool).sum())
-        starts = one["starts_not_refuted"].sum() / one["starts"].sum()
+    good = table[table["status"] == "ok"]
+    for (law, _), rows in good.groupby(["law", "n_senders"], sort=False):
+        games = rows.drop_duplicates(GAME)
+        senders, radius = int(games["n_senders"].iloc[0]), games["radius"].iloc[0]
         parts.append(
-            f"\n{law} law, {n_senders} senders, {len(one)} games"
-            + (f" ({constant} constant, not in the unexplained variance)" if constant else "")
-            + f", radius {games['radius'].iloc[0]:g}\n"
-            + pd.DataFrame(lines).to_string(index=False)
-            + f"\nmean welfare: full revelation {one['fr_welfare'].mean():.3f}, no information "
-            f"{one['ni_welfare'].mean():.3f}, random starts {one['start_welfare'].mean():.3f}; "
-            f"{starts:.1%} of random starts are not refuted"
+            f"\n{law} law, {counted(senders, 'sender')}, {counted(len(games), 'game')}, "
+            f"radius {radius:g}\n\n{_fits(rows)}\n\n{_found(rows)}"
         )
-        parts += _findings(games, starts)
-        parts += _certificates(games, one)
-        beats = int((one["best_start_welfare"] > one["fr_welfare"] + _slack(one)).sum())
-        parts.append(f"The best random start not refuted is above FR in {beats}/{len(one)} games.")
+        level = compared(rows).drop_duplicates(GAME)["fr_welfare"].mean()
+        known = f" FR has mean welfare {level:.3f} there." * (not pd.isna(level))
+        parts.append(f"{games_compared(rows)}.{known}")
+        parts += [f"{told}."] if (told := verdict(rows)) else []
+        parts += _certificates(rows)
+    if parts:
+        parts.append(f"\n{_NOTE}")
     failed = table[table["status"] != "ok"]
     if len(failed):
         errors = "; ".join(sorted(set(failed["error"].astype(str))))
-        parts.append(f"\n{len(failed)} rows failed: {errors}")
+        parts.append(f"\n{counted(len(failed), 'row')} failed: {errors}")
     return "\n".join(parts)
 
 
-def _line(surrogate: str, rows: pd.DataFrame) -> dict[str, str]:
-    passed = rows[rows["not_refuted"] > 0]
-    gain = (passed["best_welfare"] - passed["fr_welfare"]).mean()
-    beats = (passed["best_welfare"] > passed["fr_welfare"] + _slack(passed)).sum()
-    return {
-        "surrogate": surrogate,
-        "parameters": f"{rows['parameter_count'].mean():,.0f}",
-        "error (MSE)": f"{rows['mse'].mean():.4g}",
-        "unexplained": _number(rows["unexplained"].mean(), ".3f"),
-        "fit s/game": f"{rows['fit_seconds'].mean():.1f}",
-        "end points not refuted": f"{rows['not_refuted'].sum() / rows['starts'].sum():.1%}",
-        "games with one": f"{len(passed)}/{len(rows)}",
-        "best welfare - FR": _number(gain, "+.3f"),
-        "above FR": f"{beats}/{len(rows)}",
-    }
+def _fits(rows: pd.DataFrame) -> str:
+    errors = {name: _means(fit_errors(rows, name)) for name in ("mse", "unexplained")}
+    lines = [
+        {
+            "network": style.label,
+            "parameters": f"{own['parameter_count'].mean():,.0f}",
+            "error (MSE)": _number(errors["mse"].get(name), ".4g"),
+            "unexplained": _number(errors["unexplained"].get(name), ".3f"),
+            "fit s/game": f"{own['fit_seconds'].mean():.1f}",
+        }
+        for name, style, own in _networks(rows)
+    ]
+    left_out = len(rows[constant(rows)].drop_duplicates(GAME))
+    text = f"\nErrors leave out the games of constant utilities: {left_out}."
+    return pd.DataFrame(lines).to_string(index=False) + text * (left_out > 0)
 
 
-def _slack(rows: pd.DataFrame) -> pd.Series:
-    """Differences of welfare below this are rounding, as all are if utilities are constant."""
-    ranges = [column for column in rows if str(column).startswith("payoff_range_")]
-    return 1e-6 * rows[ranges].sum(axis=1)
-
-
-def _number(value: float, form: str) -> str:
-    return "-" if pd.isna(value) else format(value, form)
-
-
-def _findings(games: pd.DataFrame, starts: float) -> list[str]:
-    findings = []
-    if not games["not_refuted"].any():
-        findings.append("NOTHING PASSED: every end point of every surrogate was refuted.")
-    for name, rows in games.groupby("surrogate", sort=False):
-        share = rows["not_refuted"].sum() / rows["starts"].sum()
-        if 0 < share <= starts:
-            findings.append(
-                f"Random starts pass as often as the end points on {name} ({starts:.1%} against "
-                f"{share:.1%}): passing proves nothing here."
-            )
-    return findings
-
-
-def _certificates(games: pd.DataFrame, one: pd.DataFrame) -> list[str]:
-    """What exact verification adds to the sampled one; nothing for tables without it."""
-    if "certified" not in games or games["certified"].isna().all():
-        return []
+def _found(rows: pd.DataFrame) -> str:
+    """The table of `pass_percentages` and `welfare_gains`: networks and what they compare with."""
+    games = rows.drop_duplicates(GAME)
+    shares, gains = _means(pass_percentages(rows)), _means(welfare_gains(rows))
+    kinds = [(name, name, own, "best_welfare") for name, _, own in _networks(rows)]
+    kinds.append((STARTS, BEST_START, games, "best_start_welfare"))
     lines = []
-    for name, rows in [*games.groupby("surrogate", sort=False), ("random starts", one)]:
-        random = name == "random starts"
-        passed = rows["starts_not_refuted" if random else "not_refuted"].sum()
-        certified = rows["starts_certified" if random else "certified"].sum()
-        undecided = rows["starts_undecided" if random else "undecided"].sum()
-        best = rows["certified_start_welfare" if random else "certified_welfare"]
-        finished = rows["finished_start_welfare" if random else "finished_welfare"]
-        above = rows[["fr_welfare", "ni_welfare"]].max(axis=1) + _slack(rows)
+    for name, best, own, column in kinds:
+        gain = own[column] - own["fr_welfare"]
         lines.append(
             {
-                "": name,
-                "certified": f"{certified / rows['starts'].sum():.1%}",
-                "passed sampling, refuted exactly": int(passed - certified - undecided),
-                "undecided": int(undecided),
-                "games above FR and NI": f"{int((best > above).sum())}/{len(rows)}",
-                "above, finished": f"{int((finished > above).sum())}/{len(rows)}",
+                "": palette.style(name).label,
+                "not refuted": percent(shares[name] / 100),
+                "games with one": f"{gain.count()}/{len(own)}",
+                "best welfare - FR": _number(gains.get(best), "+.3f"),
+                "above FR": f"{int((gain > slack(own)).sum())}/{len(own)}",
             }
         )
-    return ["\nexact verification\n" + pd.DataFrame(lines).to_string(index=False)]
+    for name in (MEAN_START, NONE):
+        lines.append(
+            {"": palette.style(name).label, "best welfare - FR": _number(gains.get(name), "+.3f")}
+        )
+    return pd.DataFrame(lines).fillna("").to_string(index=False)
+
+
+def _networks(rows: pd.DataFrame) -> list[tuple[str, palette.Style, pd.DataFrame]]:
+    """The networks of `rows` in the palette's order: name, style and rows of each."""
+    styles = palette.styles(rows["surrogate"])
+    return [(name, style, rows[rows["surrogate"] == name]) for name, style in styles.items()]
+
+
+def _means(long: pd.DataFrame) -> dict[str, float]:
+    """The mean of every series, as the figures draw it."""
+    means = mean_and_interval(long, ["series"], "value")
+    return dict(zip(means["series"], means["mean"], strict=True))
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None or pd.isna(value) else format(value, form)
+
+
+def _certificates(rows: pd.DataFrame) -> list[str]:
+    """What exact verification adds to the sampled one; nothing for tables without it."""
+    if "certified" not in rows or rows["certified"].isna().all():
+        return []
+    games = rows.drop_duplicates(GAME)
+    lines = []
+    for name, own in [*((name, own) for name, _, own in _networks(rows)), (STARTS, games)]:
+        random = name == STARTS
+        kept = own["starts_not_refuted" if random else "not_refuted"].sum()
+        certified = own["starts_certified" if random else "certified"].sum()
+        undecided = own["starts_undecided" if random else "undecided"].sum()
+        best = own["certified_start_welfare" if random else "certified_welfare"]
+        finished = own["finished_start_welfare" if random else "finished_welfare"]
+        above = own[["fr_welfare", "ni_welfare"]].max(axis=1) + slack(own)
+        lines.append(
+            {
+                "": palette.style(name).label,
+                "certified": percent(certified / own["starts"].sum()),
+                "refuted by exact search only": int(kept - certified - undecided),
+                "undecided": int(undecided),
+                "best above FR and NI": f"{int((best > above).sum())}/{len(own)}",
+                "after best responses": f"{int((finished > above).sum())}/{len(own)}",
+            }
+        )
+    heading = "\nExact verification of the profiles not refuted\n"
+    return [heading + pd.DataFrame(lines).to_string(index=False)]

@@ -82,6 +82,8 @@ _BEFORE = {
 }
 _AFTER = {
     "random starts": RANDOM,
+    "best random start": replace(RANDOM, label="Best random start not refuted"),
+    "mean random start": replace(RANDOM, label="Mean of all random starts", filled=False),
     "random profiles": replace(RANDOM, label="Random profiles"),
     "full revelation": FULL_REVELATION,
     "no information": NO_INFORMATION,

@@ -92,7 +92,11 @@ def read_table(path: Path, texts: Collection[str] = TEXTS) -> pd.DataFrame:
     """
     text = dict.fromkeys(texts, str)
     try:
-        whole = io.StringIO(_whole_rows(path.read_text()))
+        written = path.read_text()
+        head = written.partition("\n")[0]
+        if "," not in head and any(mark in head for mark in ";\t"):
+            raise ValueError(f"its columns must be separated by commas, got {shown(head)}")
+        whole = io.StringIO(_whole_rows(written))
         if _pandas() >= (3, 1):
             return pd.read_csv(whole, dtype=text)
         return pd.read_csv(whole, dtype=text, float_precision="round_trip")

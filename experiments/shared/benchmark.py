@@ -11,6 +11,7 @@ from dnl.benchmark.plan import BenchConfig, game_of, make_plan
 from dnl.benchmark.rows import ResultFolder
 from dnl.benchmark.runner import run
 from dnl.reporting import benchmark_figures
+from dnl.reporting.benchmark_numbers import read_results
 from dnl.reporting.figures import write_figure
 
 SMALL = BenchConfig(
@@ -49,7 +50,7 @@ FIGURES = {
         TWO,
     ),
     "improvement_over_starts": Figure(
-        "Figure 3: welfare at the best solutions, against the starting points.",
+        "Figure 3: welfare at the best solutions and at the starting points, above full revelation.",
         benchmark_figures.welfare_figure,
         TWO,
     ),
@@ -59,7 +60,7 @@ FIGURES = {
         TWO,
     ),
     "four_sender_welfare": Figure(
-        "Figure 5: welfare with four senders.",
+        "Figure 5: welfare with four senders, above full revelation.",
         benchmark_figures.welfare_figure,
         replace(TWO, senders=(4,)),
     ),
@@ -82,10 +83,11 @@ def figure_command(name: str) -> Callable[..., int]:
             plan = make_plan(chosen if small else config)
             finished = ResultFolder(folder, plan.configuration(), plan.order, resume=True)
             run(finished, plan.stages, game_of, quiet=small)
-        results = benchmark_figures.read_results(rows or folder)
+        results = read_results(rows or folder)
+        there = sorted({int(n) for n in results["n_senders"]})
         results = results[results["n_senders"].isin(config.senders)]
         if results.empty:
-            raise ValueError(f"rows must have {config.senders} senders, got none in {rows}")
+            raise ValueError(f"rows must have {config.senders} senders, got {there} in {rows}")
         folder.mkdir(parents=True, exist_ok=True)
         for law in results["law"].unique():
             path = folder / f"{name}_{law}.png"

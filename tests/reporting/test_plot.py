@@ -1,6 +1,7 @@
 """Figures of a benchmark: hand-computed aggregates, what the figures say, what they refuse."""
 
 import itertools
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,26 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.container import BarContainer
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from scipy.stats import t as student_t
 
 from dnl.benchmark.rows import columns
 from dnl.plot import main
 from dnl.reporting import benchmark_figures as plot
+from dnl.reporting import benchmark_numbers as numbers
+from dnl.reporting import palette
+from dnl.reporting.benchmark_text import summarise
 from dnl.runtime import cli
 
 QUICK = ((2, 2, 2), (4, 2, 2), (2, 4, 2), (2, 2, 4), (4, 4, 4))
 SURROGATES = ("relu", "delu", "dnl")
+LABELS = ["DNL", "DeLU", "ReLU"]
+STORED = Path(__file__).parents[2] / "results"
 # Chance that a profile is not refuted, by law and senders: end points, random starts.
 PASS = {
-    ("contested", 2): (0.02, 0.1),
+    ("contested", 2): (0.06, 0.1),
     ("contested", 4): (0.0, 0.1),
     ("paper", 2): (0.8, 0.1),
     ("paper", 4): (0.8, 0.1),
@@ -79,7 +86,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(folder: Path) -> pd.DataFrame:
-    return plot.read_results(folder)
+    return numbers.read_results(folder)
 
 
 def one_game(**values: Any) -> dict[str, Any]:
@@ -95,7 +102,7 @@ def one_game(**values: Any) -> dict[str, Any]:
     }.items():
         row |= {f"{prefix}_utility_0": first, f"{prefix}_utility_1": second}
         row[f"{prefix}_welfare"] = first + second
-    return row | values
+    return row | {"best_start_welfare": 2.5, "constant": False} | values
 
 
 def test_mean_and_interval_of_hand_computed_values() -> None:
@@ -105,7 +112,7 @@ def test_mean_and_interval_of_hand_computed_values() -> None:
             "value": [1.0, 2.0, 3.0, math.nan, 5.0, 7.0, math.nan, math.nan],
         }
     )
-    result = plot.mean_and_interval(table, ["x"], "value").set_index("x")
+    result = numbers.mean_and_interval(table, ["x"], "value").set_index("x")
     assert result["mean"].tolist() == pytest.approx([2.0, 6.0, math.nan], nan_ok=True)
     assert result["count"].tolist() == [3, 2, 0]
     # Standard deviation 1, three values; t of two degrees of freedom is 4.303 in any table.
@@ -117,60 +124,96 @@ def test_mean_and_interval_of_hand_computed_values() -> None:
 def test_half_width_is_students_t_times_the_standard_error(count: int, t: float) -> None:
     table = pd.DataFrame({"x": ["a"] * count, "value": np.arange(count, dtype=float)})
     error = table["value"].std() / math.sqrt(count)
-    result = plot.mean_and_interval(table, ["x"], "value")
+    result = numbers.mean_and_interval(table, ["x"], "value")
     assert result["half_width"].item() == pytest.approx(t * error, rel=2e-4)
 
 
 def test_comparison_values_count_once_per_game() -> None:
     other = {f"best_{name}": math.nan for name in ("welfare", "utility_0", "utility_1")}
     rows = pd.DataFrame([one_game(), one_game(surrogate="relu", **other), one_game(instance=1)])
-    long = plot.outcomes(rows, "welfare")
-    assert long.groupby("series")["value"].size().to_dict() == {
-        "dnl": 2,
-        "relu": 1,
-        plot.FULL: 2,
-        plot.NONE: 2,
-        plot.STARTS: 2,
-    }
-    means = plot.mean_and_interval(long, ["series"], "value").set_index("series")
+    long = numbers.outcomes(rows, "welfare")
+    counts = {"dnl": 2, "relu": 1, numbers.FULL: 2, numbers.NONE: 2}
+    counts |= {numbers.MEAN_START: 2, numbers.BEST_START: 2}
+    assert long.groupby("series")["value"].size().to_dict() == counts
+    means = numbers.mean_and_interval(long, ["series"], "value").set_index("series")
     assert means["mean"].drop("relu").to_dict() == {
         "dnl": 4.0,
-        plot.FULL: 3.0,
-        plot.NONE: 2.0,
-        plot.STARTS: 1.0,
+        numbers.FULL: 3.0,
+        numbers.NONE: 2.0,
+        numbers.MEAN_START: 1.0,
+        numbers.BEST_START: 2.5,
     }
     assert means.loc["relu", "count"] == 0
 
 
+NONE_LEFT = {"best_welfare": math.nan}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [0, 1, 2]),
+        ({(1, "relu"): NONE_LEFT}, [0, 2]),
+        ({(1, "relu"): NONE_LEFT, (2, "dnl"): NONE_LEFT}, [0]),
+        # A network that has none in any game does not empty the comparison of the others.
+        ({(i, "relu"): NONE_LEFT for i in range(3)}, [0, 1, 2]),
+        # The random starts are one of the series.
+        ({(0, name): {"best_start_welfare": math.nan} for name in ("dnl", "relu")}, [1, 2]),
+        ({(i, n): {**NONE_LEFT} for i in range(3) for n in ("dnl", "relu")}, [0, 1, 2]),
+    ],
+)
+def test_outcomes_are_compared_in_the_games_where_all_have_one(
+    changes: dict[tuple[int, str], dict[str, float]], expected: list[int]
+) -> None:
+    rows = [
+        one_game(instance=i, surrogate=name, **changes.get((i, name), {}))
+        for i in range(3)
+        for name in ("dnl", "relu")
+    ]
+    found = numbers.compared(pd.DataFrame(rows))
+    assert found["instance"].tolist() == [i for i in expected for _ in range(2)]
+    text = numbers.games_compared(pd.DataFrame(rows))
+    assert text.startswith(f"Compared in {len(expected)} of 3 games: those where all have")
+
+
 def test_utilities_above_full_revelation_are_fractions_of_the_payoff_range() -> None:
-    long = plot.above_full_revelation(pd.DataFrame([one_game()])).set_index(["series", "x"])
+    long = numbers.above_full_revelation(pd.DataFrame([one_game()])).set_index(["series", "x"])
     value = long["value"]
     assert value["dnl", "sender 0"] == pytest.approx((3 - 1) / 4)
     assert math.isnan(value["dnl", "sender 1"])  # a payoff range of 0
     assert value["dnl", "welfare"] == pytest.approx((4 - 3) / (4 + 0))
-    assert value[plot.NONE, "sender 0"] == pytest.approx((0 - 1) / 4)
-    assert value[plot.STARTS, "welfare"] == pytest.approx((1 - 3) / 4)
-    assert plot.FULL not in long.index
+    assert value[numbers.NONE, "sender 0"] == pytest.approx((0 - 1) / 4)
+    assert value[numbers.MEAN_START, "welfare"] == pytest.approx((1 - 3) / 4)
+    assert numbers.FULL not in long.index
+
+
+def test_welfare_gains_are_in_units_of_utility() -> None:
+    gains = numbers.welfare_gains(pd.DataFrame([one_game()])).set_index("series")["value"]
+    expected = {"dnl": 1.0, numbers.BEST_START: -0.5, numbers.MEAN_START: -2.0, numbers.NONE: -1.0}
+    assert gains.to_dict() == expected
 
 
 def test_pass_percentages() -> None:
     rows = pd.DataFrame([one_game(), one_game(surrogate="relu", not_refuted=0)])
-    value = plot.pass_percentages(rows).set_index("series")["value"]
-    assert value.to_dict() == {"dnl": 25.0, "relu": 0.0, plot.STARTS: 50.0}
+    value = numbers.pass_percentages(rows).set_index("series")["value"]
+    assert value.to_dict() == {"dnl": 25.0, "relu": 0.0, numbers.STARTS: 50.0}
 
 
 @pytest.mark.parametrize(
-    ("passed", "sentence"),
+    ("kept", "sentence"),
     [
         ((3, 4), ""),
-        ((2, 3), "Random starts pass at least as often as the end points of DNL"),  # a tie
-        ((1, 0), "Random starts pass at least as often as the end points of DNL, ReLU"),
-        ((0, 0), "No end point passed verification (50 % of the random starts did)"),
+        # A tie.
+        ((2, 3), "Random starts (50.0 % not refuted) do no worse than the end points of DNL"),
+        ((1, 0), "do no worse than the end points of DNL (25.0 %), ReLU (0.0 %)"),
+        ((0, 0), "Every end point of every network was refuted (50.0 % of the random starts were"),
     ],
 )
-def test_verdict_is_plain(passed: tuple[int, int], sentence: str) -> None:
-    games = [one_game(not_refuted=passed[0]), one_game(surrogate="relu", not_refuted=passed[1])]
-    assert plot.verdict(pd.DataFrame(games)) == sentence
+def test_verdict_is_plain(kept: tuple[int, int], sentence: str) -> None:
+    games = [one_game(not_refuted=kept[0]), one_game(surrogate="relu", not_refuted=kept[1])]
+    told = numbers.verdict(pd.DataFrame(games))
+    assert sentence in told
+    assert bool(told) == bool(sentence)
 
 
 def headings(figure: Figure) -> list[str]:
@@ -185,46 +228,135 @@ def small_print(figure: Figure) -> str:
     return figure.legends[0].get_title().get_text()
 
 
-def bars(panel: Axes) -> list[BarContainer]:
-    return [container for container in panel.containers if isinstance(container, BarContainer)]
+def ticks(panel: Axes) -> list[str]:
+    return [label.get_text() for label in panel.get_xticklabels()]
+
+
+def drawn(panel: Axes) -> dict[str, list[tuple[float, float, float]]]:
+    """By label of a series: its mean, and the ends of its interval, at every place of a panel."""
+    found = {}
+    for container in panel.containers:
+        assert isinstance(container, ErrorbarContainer)
+        line, _, (bars,) = container.lines
+        assert line is not None
+        ends = {bar[0, 0]: bar[:, 1] for bar in bars.get_segments() if len(bar)}
+        points = zip(np.asarray(line.get_xdata()), np.asarray(line.get_ydata()), strict=True)
+        found[str(container.get_label())] = [(y, *ends.get(x, (math.nan,) * 2)) for x, y in points]
+    return found
+
+
+def dots(panel: Axes) -> list[float]:
+    lines = [line for line in panel.lines if line.get_marker() == "."]
+    return sorted(float(y) for line in lines for y in np.asarray(line.get_ydata()))
+
+
+def good(results: pd.DataFrame, law: str, n_senders: int = 2) -> pd.DataFrame:
+    rows = results[(results["law"] == law) & (results["n_senders"] == n_senders)]
+    return rows[rows["status"] == "ok"]
+
+
+def plainly(values: pd.Series) -> list[float]:
+    """Mean and ends of the interval, without the library."""
+    known = values.dropna()
+    count, mean = len(known), float(known.mean())
+    half = student_t.ppf(0.975, count - 1) * known.std() / math.sqrt(count) if count > 2 else 0.0
+    return [mean, mean - half, mean + half]
+
+
+# ------------------------------------------------------------------- what every figure says
 
 
 @pytest.mark.parametrize("name", ["sender_utilities", "welfare", "not_refuted"])
 def test_figures_say_what_failed_and_what_proves_nothing(results: pd.DataFrame, name: str) -> None:
     contested = plot.FIGURES[name](results, "contested")
     two, four = headings(contested)
-    assert "2 senders, 10 games\nRandom starts pass at least as often as the end points" in two
-    assert "4 senders, 10 games\nNo end point passed verification" in four
+    assert two.startswith("2 senders, 10 games\n")
+    assert "\nRandom starts (" in two
+    assert four.startswith("4 senders, 10 games\n")
+    assert "\nEvery end point of every network was refuted" in four
     assert "Failed rows left out: 2" in small_print(contested)
-    assert headings(plot.FIGURES[name](results, "paper")) == [
-        "2 senders, 10 games",
-        "4 senders, 10 games",
-    ]
+    assert "law “contested”" in contested.get_suptitle()
+    assert all("Random" not in text for text in headings(plot.FIGURES[name](results, "paper")))
 
 
-def test_error_figures_count_constant_games(results: pd.DataFrame) -> None:
-    error = plot.error_figure(results, "paper")
-    assert headings(error)[0] == "2 senders, 10 games, 2 constant included"
-    assert [panel.get_xlabel() for panel in error.axes[:3]] == [
-        "number of signals",
-        "number of states",
-        "number of actions",
+@pytest.mark.parametrize("name", plot.FIGURES)
+def test_figures_say_what_markers_bars_and_dots_are(results: pd.DataFrame, name: str) -> None:
+    figure = plot.FIGURES[name](results, "paper")
+    note = small_print(figure)
+    assert "Marker: mean over games. Bar: its 95 % Student-t interval (from three games" in note
+    assert "Dot: one game." in note
+    assert any(dots(panel) for panel in figure.axes)
+    networks = [text for text in legend_texts(figure) if text in LABELS]
+    assert networks == LABELS
+
+
+def test_the_legend_has_the_palette_s_order(results: pd.DataFrame) -> None:
+    added = results[results["surrogate"] == "dnl"].assign(surrogate="another")
+    both = pd.concat([results, added], ignore_index=True).sample(frac=1, random_state=0)
+    both["best_start_welfare"] = 0.0
+    assert legend_texts(plot.welfare_figure(both, "paper")) == [
+        *LABELS,
+        "another",
+        "Best random start not refuted",
+        "Mean of all random starts",
+        "No information",
+        "0: full revelation",
     ]
-    unexplained = plot.error_figure(results, "paper", "unexplained")
-    assert headings(unexplained)[0] == "2 senders, 10 games, 2 constant left out"
-    assert "1 = explains nothing" in legend_texts(unexplained)
+    shown = ["dnl", "delu", "relu", "another", "random starts", "no information"]
+    colours = {style.label: style.colour.lower() for style in palette.styles(shown).values()}
+    seen = set()
+    for function in plot.FIGURES.values():
+        for bar in function(both, "paper").axes[0].containers:
+            assert isinstance(bar, ErrorbarContainer)
+            assert bar.lines[0] is not None
+            label = str(bar.get_label())
+            seen.add(label)
+            assert to_hex(str(bar.lines[0].get_color())) == colours.get(
+                label, palette.RANDOM.colour.lower()
+            )
+    assert seen >= set(colours)
+
+
+# ------------------------------------------------------------------------ what they average
+
+
+def test_error_figure_averages_games_that_are_not_constant(results: pd.DataFrame) -> None:
+    for law in ("paper", "contested"):
+        for value in ("mse", "unexplained"):
+            figure = plot.error_figure(results, law, value)
+            rows = good(results, law)
+            rows = rows[~rows["constant"]]
+            for panel, column in zip(figure.axes, numbers.SIZE, strict=False):
+                assert panel.get_xlabel() == f"number of {column[2:]}"
+                assert ticks(panel) == ["2", "4"]
+                found = drawn(panel)
+                assert list(found) == LABELS
+                for label, name in zip(LABELS, reversed(SURROGATES), strict=True):
+                    own = rows[rows["surrogate"] == name].groupby(column)[value]
+                    for point, (_, games) in zip(found[label], own, strict=True):
+                        mean, low, high = plainly(games)
+                        expected = [mean, max(low, 0.0), high]
+                        assert point == pytest.approx(expected, rel=1e-3)
+                assert dots(panel) == pytest.approx(sorted(rows[value]))
     assert headings(plot.error_figure(results, "contested"))[0] == "2 senders, 10 games"
+    relative = plot.error_figure(results, "paper", "unexplained")
+    assert headings(relative)[0] == "2 senders, 10 games (2 of constant utilities left out)"
+    assert legend_texts(relative)[-1] == "1: the error of the best constant"
 
 
-def test_error_figure_draws_the_means_on_a_logarithmic_axis(results: pd.DataFrame) -> None:
-    panel = plot.error_figure(results, "contested").axes[1]
-    game = (results["law"] == "contested") & (results["n_senders"] == 2)
-    rows = results[game & (results["surrogate"] == "relu") & (results["status"] == "ok")]
-    line = next(line for line in panel.lines if to_hex(line.get_color()) == "#e69f00")
-    x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
-    assert x.tolist() == [2, 4]
-    assert y.tolist() == pytest.approx(rows.groupby("n_states")["mse"].mean().tolist())
+def test_intervals_that_reach_zero_are_not_drawn_on_a_logarithmic_axis() -> None:
+    errors = (1e-4, 1e-3, 1.0)
+    rows = [one_game(instance=i, mse=error, status="ok") for i, error in enumerate(errors)]
+    rows += [one_game(instance=i, mse=10.0 + i, status="ok", n_states=4) for i in range(3)]
+    panel = plot.error_figure(pd.DataFrame(rows), "contested").axes[1]
     assert panel.get_yscale() == "log"
+    wide, narrow = drawn(panel)["DNL"]
+    half = 4.3027 / math.sqrt(3)
+    assert wide == pytest.approx([sum(errors) / 3] * 3)
+    assert narrow == pytest.approx([11.0, 11.0 - half, 11.0 + half], rel=1e-4)
+    low, high = panel.get_ylim()
+    assert low < min(errors)
+    assert high > max(value for point in (wide, narrow) for value in point)
 
 
 def test_an_error_of_zero_needs_a_linear_axis(results: pd.DataFrame) -> None:
@@ -232,52 +364,125 @@ def test_an_error_of_zero_needs_a_linear_axis(results: pd.DataFrame) -> None:
     assert panel.get_yscale() == "linear"
 
 
-def test_bars_print_the_number_of_games(results: pd.DataFrame) -> None:
-    panel = plot.utilities_figure(results, "contested").axes[0]
-    game = (results["law"] == "contested") & (results["n_senders"] == 2)
-    passed = results[game & results["best_welfare"].notna()].groupby("surrogate").size()
-    expected = [*(str(passed.get(name, 0)) for name in reversed(SURROGATES)), "10", "10"]
-    assert [text.get_text() for text in panel.texts] == [n for n in expected for _ in range(3)]
+def test_a_law_of_constant_games_has_an_empty_error_figure(results: pd.DataFrame) -> None:
+    figure = plot.error_figure(results.assign(constant=True), "paper")
+    assert headings(figure)[0] == "2 senders, 10 games (10 of constant utilities left out)"
+    assert all(not panel.containers for panel in figure.axes)
+
+
+def in_common(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the games in which all three networks have an end point."""
+    count = rows.groupby(numbers.GAME)["best_welfare"].transform("count")
+    return rows[count == len(SURROGATES)]
+
+
+def test_utilities_figure_averages_the_same_games_for_all(results: pd.DataFrame) -> None:
+    for law in ("paper", "contested"):
+        figure = plot.utilities_figure(results, law)
+        panel, rows = figure.axes[0], in_common(good(results, law))
+        number = len(rows.drop_duplicates(numbers.GAME))
+        assert f"\nCompared in {number} of 10 games: those" in headings(figure)[0]
+        assert ticks(panel) == ["sender 0", "sender 1", "welfare"]
+        found = drawn(panel)
+        assert list(found) == [*LABELS, "Mean of all random starts", "No information"]
+        scale = [rows["payoff_range_0"], rows["payoff_range_1"]]
+        for x, (quantity, span) in enumerate(
+            zip(("utility_0", "utility_1", "welfare"), [*scale, sum(scale)], strict=True)
+        ):
+            columns = dict.fromkeys(LABELS, "best") | {
+                "Mean of all random starts": "start",
+                "No information": "ni",
+            }
+            for label, prefix in columns.items():
+                gain = (rows[f"{prefix}_{quantity}"] - rows[f"fr_{quantity}"]) / span
+                own = dict(zip(LABELS, reversed(SURROGATES), strict=True)).get(label, "dnl")
+                assert found[label][x] == pytest.approx(
+                    plainly(gain[rows["surrogate"] == own]), rel=1e-3
+                )
     nothing = plot.utilities_figure(results, "contested").axes[1]
-    assert [text.get_text() for text in nothing.texts] == ["0"] * 15 + ["10"] * 10
-    assert [t.get_text() for t in panel.get_xticklabels()] == ["sender 0", "sender 1", "welfare"]
+    assert list(drawn(nothing)) == ["Mean of all random starts", "No information"]
 
 
-def test_colours_are_the_same_in_every_figure_and_law(results: pd.DataFrame) -> None:
-    added = results[results["surrogate"] == "dnl"].assign(surrogate="another")
-    both = pd.concat([results, added[added["law"] == "paper"]], ignore_index=True)
-    seen: dict[str, set[str]] = {}
-    for law in ("contested", "paper"):
-        for figure in (plot.utilities_figure(both, law), plot.verification_figure(both, law)):
-            for bar in bars(figure.axes[0]):
-                color = to_hex(bar.patches[0].get_facecolor())
-                seen.setdefault(str(bar.get_label()), set()).add(color)
-    assert seen.keys() == {"ReLU", "DeLU", "DNL", "another", plot.NONE, plot.STARTS}
-    assert all(len(colors) == 1 for colors in seen.values())
-    assert len(set.union(*seen.values())) == len(seen)
+def test_welfare_figure_averages_the_same_games_and_counts_them(results: pd.DataFrame) -> None:
+    panel = plot.welfare_figure(results, "contested").axes[0]
+    rows = in_common(good(results, "contested"))
+    games = rows.drop_duplicates(numbers.GAME)
+    sizes = [(2, 2, 2), (2, 2, 4), (2, 4, 2), (4, 2, 2), (4, 4, 4)]
+    found = list(games[numbers.SIZE].itertuples(index=False, name=None))
+    assert ticks(panel) == [
+        f"({','.join(map(str, size))})\n{found.count(size)} of 2 games" for size in sizes
+    ]
+    assert 0 < len(games) < 10
+    for label, name in zip(LABELS, reversed(SURROGATES), strict=True):
+        own = rows[rows["surrogate"] == name]
+        means = (own["best_welfare"] - own["fr_welfare"]).groupby(
+            [own[column] for column in numbers.SIZE]
+        )
+        expected = means.mean().reindex(sizes)
+        points = [point[0] for point in drawn(panel)[label]]
+        assert points == pytest.approx(expected.tolist(), nan_ok=True)
+    assert panel.get_xlabel() == "size (signals, states, actions)"
+
+
+def test_verification_figure_shows_percentages_between_0_and_100(results: pd.DataFrame) -> None:
+    figure = plot.verification_figure(results, "paper")
+    panel, rows = figure.axes[0], good(results, "paper")
+    assert ticks(panel)[0] == "(2,2,2)\n2 games"
+    assert "Deviations within radius 0.005." in small_print(figure)
+    assert list(drawn(panel)) == [*LABELS, "Random starts"]
+    for label, name in zip(LABELS, reversed(SURROGATES), strict=True):
+        own = rows[rows["surrogate"] == name]
+        share = (100 * own["not_refuted"] / own["starts"]).groupby(
+            [own[column] for column in numbers.SIZE]
+        )
+        assert [p[0] for p in drawn(panel)[label]] == pytest.approx(share.mean().tolist())
+    three = [one_game(instance=i, not_refuted=4 * (i > 0), status="ok") for i in range(3)]
+    table = pd.DataFrame(three).assign(radius=0.005)
+    ((mean, low, high),) = drawn(plot.verification_figure(table, "contested").axes[0])["DNL"]
+    assert (mean, low, high) == pytest.approx((200 / 3, 0, 100))
 
 
 def test_many_sizes_are_averaged_by_number_of_signals() -> None:
     grid = made_up_table(tuple(itertools.product((2, 10), (2, 4, 10), (2, 4, 6))))
     panel = plot.welfare_figure(grid, "paper").axes[0]
-    assert [label.get_text() for label in panel.get_xticklabels()] == ["2", "10"]
+    assert ticks(panel) == ["2\n17 of 18 games", "10\n18 of 18 games"]
     assert panel.get_xlabel() == "number of signals (all states and actions)"
 
 
-def test_sizes_and_the_radius_are_named(results: pd.DataFrame) -> None:
-    figure = plot.verification_figure(results, "contested")
-    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-    assert labels == ["(2,2,2)", "(2,2,4)", "(2,4,2)", "(4,2,2)", "(4,4,4)"]
-    assert "Deviations within radius 0.005" in small_print(figure)
+def test_many_games_are_not_shown_one_by_one() -> None:
+    rows = [one_game(instance=i, mse=1.0 + i, status="ok") for i in range(plot.MOST_DOTS + 1)]
+    for count, shown in ((plot.MOST_DOTS, True), (plot.MOST_DOTS + 1, False)):
+        figure = plot.error_figure(pd.DataFrame(rows[:count]), "contested")
+        assert bool(dots(figure.axes[0])) is shown
+        assert ("Dot: one game" in small_print(figure)) is shown
 
 
-def test_hollow_markers_stand_for_some_of_the_games(results: pd.DataFrame) -> None:
-    panel = plot.welfare_figure(results, "contested").axes[0]
-    hollow = [line for line in panel.lines if line.get_markerfacecolor() == "white"]
-    drawn = sum(int(np.isfinite(np.asarray(line.get_ydata(), float)).sum()) for line in hollow)
-    game = (results["law"] == "contested") & (results["n_senders"] == 2)
-    passed = results[game].groupby(["surrogate", *plot.GAME[2:5]])["best_welfare"].count()
-    assert drawn == int((passed == 1).sum()) > 0  # there are two games of each size
+# ------------------------------------------------------------------------ text and figures
+
+
+@pytest.mark.parametrize("run", ["paper", "certified", "four-senders", "radius-0.01"])
+def test_text_and_figures_of_a_stored_table_agree(run: str) -> None:
+    table = numbers.read_results(STORED / run)
+    said = summarise(table)
+    for law in dict.fromkeys(table["law"]):
+        rows = table[table["law"] == law]
+        welfare, utilities = plot.welfare_figure(table, law), plot.utilities_figure(table, law)
+        for row, n_senders in enumerate(sorted(set(rows["n_senders"]))):
+            text = said[said.index(f"{law} law, {n_senders} senders") :]
+            told = headings(welfare)[row].split("\n")
+            assert told[1:] == headings(utilities)[row].split("\n")[1:]
+            for sentence in told[1:]:
+                assert f"\n{sentence}." in text
+            # The means by size, weighted by their numbers of games, are the table's mean.
+            panel = welfare.axes[row]
+            weights = np.array([int(tick.split("\n")[1].split()[0]) for tick in ticks(panel)])
+            for label, points in drawn(panel).items():
+                means = np.array([point[0] for point in points])
+                total = np.nansum(weights * np.nan_to_num(means)) / weights.sum()
+                name = "Random starts" if label.startswith("Best random") else label
+                block = text[text.index("not refuted") :]
+                line = next(li for li in block.splitlines() if li.strip().startswith(f"{name} "))
+                assert f"{total:+.3f}" in line.split()
 
 
 def test_a_number_of_senders_without_a_good_row_is_named(results: pd.DataFrame) -> None:
@@ -302,6 +507,9 @@ def test_draw_writes_every_figure(tmp_path: Path) -> None:
         assert image[..., :3].std() > 0.05  # something is drawn
 
 
+# ------------------------------------------------------------------------ the command
+
+
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scenario = made_up_table(QUICK[:1]).query("law == 'paper' and n_senders == 2")
     written(scenario.assign(law="ride hailing/1"), tmp_path)
@@ -310,8 +518,36 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     printed = capsys.readouterr().out.split()
     assert printed == [str(out / f"{name}_ride-hailing-1.png") for name in plot.FIGURES]
     assert all(Path(path).is_file() for path in printed)
-    assert cli.run(main, "dnl.plot", [str(tmp_path / "nowhere")]) == 2
-    assert capsys.readouterr().err.startswith("dnl.plot: error: ")
+
+
+def test_help_says_what_is_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(main, "dnl.plot", ["--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for words in (*plot.FIGURES, "python -m dnl.plot results/paper", "results.csv", "Nothing is"):
+        assert words in told
+
+
+def test_a_wrong_folder_is_answered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = written(made_up_table(QUICK[:1]), tmp_path / "paper")
+    other = tmp_path / "other"
+    other.mkdir()
+    growth = tmp_path / "growth"
+    growth.mkdir()
+    record = {"command": "python -m experiments.growth", "program": "experiments.growth"}
+    (growth / "run.json").write_text(json.dumps({**record, "configuration": {}}))
+    for given, answer in {
+        tmp_path / "papr": f"'{tmp_path}/papr': there is no such folder; did you mean '{folder}'?",
+        tmp_path / "zzzzz": f"got '{tmp_path}/zzzzz': there is no such folder",
+        tmp_path: f"got '{tmp_path}' without it; did you mean one of {folder}?",
+        other: f"got '{other}' without it",
+        folder / "results.csv": f"that is the file itself; its folder is '{folder}'",
+        growth: f"got '{growth}' of experiments.growth; "
+        f"python -m experiments.redraw {growth} draws its figures again",
+    }.items():
+        assert cli.run(main, "dnl.plot", [str(given)]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("dnl.plot: error: folder must hold the results.csv of a benchmark, ")
+        assert told.endswith(f"{answer}\n")
 
 
 @pytest.mark.parametrize(
@@ -322,21 +558,30 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (lambda t: t.drop(columns="fr_utility_3"), "lacks the columns fr_utility_3"),
         (lambda t: t[t["status"] == "error"], "none of its 4 rows has status 'ok'"),
         (lambda t: t.assign(mse="much"), "holds something other than numbers in mse"),
-        (lambda t: t.iloc[:, :0], "No columns"),
+        (lambda t: t.iloc[:0], "results.csv holds no rows"),
+        (lambda t: t.iloc[:, :0], "results.csv holds no table: No columns"),
     ],
 )
 def test_unusable_tables_are_refused(change: Any, message: str, tmp_path: Path) -> None:
     written(change(made_up_table()), tmp_path)
-    if message == "No columns":
+    if "No columns" in message:
         (tmp_path / "results.csv").write_text("")
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         plot.draw(tmp_path)
+    assert str(tmp_path / "results.csv") in str(caught.value)
     assert not (tmp_path / "figures").exists()
 
 
-def test_missing_table_and_unwritable_folder(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No such file"):
-        plot.draw(tmp_path)
+def test_a_table_that_is_not_separated_by_commas_is_named(tmp_path: Path) -> None:
+    table = made_up_table(QUICK[:1])
+    for mark in (";", "\t"):
+        table.to_csv(tmp_path / "results.csv", index=False, sep=mark)
+        with pytest.raises(ValueError, match="must be separated by commas") as caught:
+            plot.draw(tmp_path)
+        assert str(caught.value).startswith(f"{tmp_path / 'results.csv'} holds no table: ")
+
+
+def test_an_unwritable_folder_is_an_os_error(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         plot.draw(folder, tmp_path / "file")

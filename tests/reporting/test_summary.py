@@ -9,8 +9,8 @@ import pytest
 from dnl.benchmark.rows import columns
 from dnl.reporting.benchmark_text import summarise
 
-NOTHING = "NOTHING PASSED"
-RANDOM = "Random starts pass as often as the end points on "
+NOTHING = "Every end point of every network was refuted"
+RANDOM = "do no worse than the end points of "
 
 
 def row(instance: int, surrogate: str, **values: Any) -> dict[str, Any]:
@@ -64,17 +64,17 @@ def passing(*counts: int, starts: int = 1, **values: Any) -> list[dict[str, Any]
         (passing(0), 1, []),
         (passing(0, 0, starts=0), 1, []),
         (passing(0, 1, starts=0), 0, []),
-        (passing(1), 0, ["relu (10.0% against 10.0%)"]),
+        (passing(1), 0, ["10.0 % ReLU (10.0 %)"]),
         (passing(2), 0, []),
-        (passing(2, starts=3), 0, ["relu (30.0% against 20.0%)"]),
+        (passing(2, starts=3), 0, ["30.0 % ReLU (20.0 %)"]),
         # Shares are of all games together: 2 of 20 against 2 of 20, then 3 of 20.
-        (passing(2, 0), 0, ["relu (10.0% against 10.0%)"]),
+        (passing(2, 0), 0, ["10.0 % ReLU (10.0 %)"]),
         (passing(3, 0), 0, []),
         # The random starts are each game's, whatever the number of surrogates.
-        ([*passing(1), row(0, "dnl", not_refuted=2)], 0, ["relu (10.0% against 10.0%)"]),
-        ([*passing(0), row(0, "dnl")], 0, []),
+        ([*passing(1), row(0, "dnl", not_refuted=2)], 0, ["10.0 % ReLU (10.0 %)"]),
+        ([*passing(0), row(0, "dnl")], 0, ["10.0 % ReLU (0.0 %)"]),
         ([*passing(0), row(0, "dnl", not_refuted=0)], 1, []),
-        ([*passing(1), row(0, "dnl", not_refuted=1)], 0, ["relu (10", "dnl (10"]),
+        ([*passing(1), row(0, "dnl", not_refuted=1)], 0, ["10.0 % DNL (10.0 %), ReLU (10.0 %)"]),
         # Every law and number of senders stands for itself.
         ([*passing(0), row(0, "relu", n_senders=4)], 1, []),
         ([*passing(0), row(0, "relu", law="paper", not_refuted=0, game="other")], 2, []),
@@ -90,12 +90,14 @@ def test_plain_findings_appear_when_they_hold(
     assert summary.count(NOTHING) == nothing
     assert summary.count(RANDOM) == len(random)
     for words in random:
-        assert f"{RANDOM}{words}" in summary
+        share, named = words.split(" % ", 1)
+        assert f"Random starts ({share} % not refuted) {RANDOM}{named}.\n" in summary
 
 
-def line_of(summary: str, surrogate: str) -> list[str]:
-    (line,) = [line for line in summary.splitlines() if line.strip().startswith(surrogate)]
-    return line.split()
+def lines_of(summary: str, name: str) -> list[list[str]]:
+    """The words after a name, in the lines that begin with it."""
+    lines = [line.strip() for line in summary.splitlines()]
+    return [line[len(name) :].split() for line in lines if line.startswith(f"{name} ")]
 
 
 def test_numbers_of_a_line() -> None:
@@ -104,28 +106,52 @@ def test_numbers_of_a_line() -> None:
         row(1, "relu", mse=3.0, unexplained=math.nan, constant=True, best_welfare=2.5),
         row(2, "relu", mse=8.0, unexplained=0.25, best_welfare=7.5, fit_seconds=4.0),
     )
-    assert line_of(summary, "relu") == [
-        "relu",
-        "8,961",
-        "4",  # mean error
-        "0.375",  # of the games that are not constant
-        "2.0",
-        "33.3%",  # 10 of 30 end points
-        "2/3",
-        "+2.000",  # mean of -0.5 and 4.5
-        "1/3",
-    ]
-    assert "contested law, 2 senders, 3 games (1 constant, not in the unexplained" in summary
-    assert "radius 0.005" in summary
-    assert "full revelation 3.000, no information 1.000, random starts 2.000" in summary
-    assert "10.0% of random starts are not refuted" in summary
+    fit, found = lines_of(summary, "ReLU")
+    # The errors are those of the two games that are not constant.
+    assert fit == ["8,961", "4.5", "0.375", "2.0"]
+    # 10 of 30 end points; games with one; mean of -0.5 and 4.5; games above full revelation.
+    assert found == ["33.3", "%", "2/3", "+2.000", "1/3"]
+    assert "Errors leave out the games of constant utilities: 1." in summary
+    assert "contested law, 2 senders, 3 games, radius 0.005" in summary
+    assert (
+        "Compared in 2 of 3 games: those where all have a profile not refuted (each: ReLU 2)."
+        in summary
+    )
+    assert "FR has mean welfare 3.000 there." in summary
+    # What the networks are compared with, in the same games: 2 - 3 and 1 - 3.
+    assert lines_of(summary, "Mean of all random starts") == [["-1.000"]]
+    assert lines_of(summary, "No information") == [["-2.000"]]
+    assert ["10.0", "%", "0/3", "-", "0/3"] in lines_of(summary, "Random starts")
+
+
+def test_welfare_is_compared_in_the_same_games() -> None:
+    """Full revelation is worth 3 in game 0 and 13 in game 1, where ReLU has no end point."""
+    rows = [row(i, name) for i in range(2) for name in ("relu", "dnl")]
+    rows[2] |= {"fr_welfare": 13.0, "not_refuted": 0, "best_welfare": math.nan}
+    rows[3] |= {"fr_welfare": 13.0, "best_welfare": 5.0}
+    summary = text(*rows)
+    assert "Compared in 1 of 2 games: those where" in summary
+    assert "(each: DNL 2, ReLU 1)." in summary
+    assert lines_of(summary, "DNL")[1][3:] == ["+1.000", "1/2"]
+    assert lines_of(summary, "ReLU")[1][3:] == ["+1.000", "1/2"]
+    assert lines_of(summary, "No information") == [["-2.000"]]
+    assert "FR has mean welfare 3.000 there." in summary
+
+
+def test_networks_stand_in_the_palette_s_order() -> None:
+    summary = text(*(row(0, name) for name in ("relu", "zzz", "dnl", "delu")))
+    lines = [line.split()[0] for line in summary.splitlines() if line.strip()]
+    names = [name for name in lines if name in {"DNL", "DeLU", "ReLU", "zzz", "Random"}]
+    assert names[:8] == ["DNL", "DeLU", "ReLU", "zzz"] * 2
+    assert names[8] == "Random"
 
 
 def test_where_there_is_no_number_there_is_a_dash() -> None:
     nan = math.nan
     summary = text(row(0, "relu", unexplained=nan, constant=True, not_refuted=0, best_welfare=nan))
-    assert line_of(summary, "relu")[3] == "-"
-    assert line_of(summary, "relu")[-2:] == ["-", "0/1"]
+    fit, found = lines_of(summary, "ReLU")
+    assert fit[1:3] == ["-", "-"]
+    assert found[-2:] == ["-", "0/1"]
     assert "nan" not in summary
 
 
@@ -139,20 +165,19 @@ def test_failures_are_named() -> None:
     rows = [failed(0, "relu", "ValueError: a"), failed(1, "relu", "ValueError: a")]
     summary = text(*rows, failed(2, "relu", "OSError: b"), row(3, "relu"))
     assert "3 rows failed: OSError: b; ValueError: a" in summary
-    assert "contested law, 2 senders, 1 games" in summary
+    assert "contested law, 2 senders, 1 game, " in summary
     assert "failed" not in text(row(0, "relu"))
 
 
 def test_a_table_of_failures_only() -> None:
-    assert text(failed(0, "relu", "ValueError: a")).strip() == "1 rows failed: ValueError: a"
+    assert text(failed(0, "relu", "ValueError: a")).strip() == "1 row failed: ValueError: a"
 
 
 def exact_lines(summary: str) -> dict[str, list[str]]:
-    """Of the block "exact verification": the numbers after each name."""
-    assert "\nexact verification\n" in summary
-    lines = summary.split("\nexact verification\n")[1].splitlines()[1:]
-    fields = [line.replace("random starts", "random-starts").split() for line in lines]
-    return {name: numbers for name, *numbers in fields if name in {"relu", "dnl", "random-starts"}}
+    """Of the block about exact verification: the numbers after each name."""
+    block = summary.split("\nExact verification of the profiles not refuted\n")[1]
+    names = ("ReLU", "DNL", "Random starts")
+    return {name: numbers for name in names for numbers in lines_of(block, name)[:1]}
 
 
 def test_exact_verification_by_hand() -> None:
@@ -169,17 +194,17 @@ def test_exact_verification_by_hand() -> None:
     one = row(0, "dnl", certified=5, undecided=0, certified_welfare=3.0 + 2e-5, **common)
     lines = exact_lines(text(*relu, one))
     # 3 + 0 + 5 + 1 of 40; 20 - 9 - 5 refuted exactly; 0 + 1 + 0 + 4 undecided.
-    assert lines["relu"] == ["22.5%", "6", "5", "1/4", "1/4"]
-    assert lines["dnl"] == ["50.0%", "0", "0", "1/1", "0/1"]
+    assert lines["ReLU"] == ["22.5", "%", "6", "5", "1/4", "1/4"]
+    assert lines["DNL"] == ["50.0", "%", "0", "0", "1/1", "0/1"]
     # Each of the four games once, though the first has two surrogates; above in all but the third.
-    assert lines["random-starts"] == ["20.0%", "4", "4", "3/4", "0/4"]
+    assert lines["Random starts"] == ["20.0", "%", "4", "4", "3/4", "0/4"]
 
 
 def test_tables_without_exact_verification_say_nothing_of_it() -> None:
-    assert "exact verification" not in text(row(0, "relu"))
+    assert "xact verification" not in text(row(0, "relu"))
     old = pd.DataFrame([row(0, "relu", best_start_welfare=math.nan)])
     assert "certified" not in old
-    assert "exact verification" not in summarise(old)
+    assert "xact verification" not in summarise(old)
 
 
 def test_rounding_is_not_above_full_revelation() -> None:
@@ -191,5 +216,5 @@ def test_rounding_is_not_above_full_revelation() -> None:
         for i, gain in enumerate(gains)
     ]
     said = text(*rows)
-    assert said.count("1/3") == 2
-    assert "is above FR in 1/3 games" in said
+    assert lines_of(said, "ReLU")[1][-1] == "1/3"
+    assert lines_of(said, "Random starts")[0][-1] == "1/3"
