@@ -8,6 +8,7 @@ where there are at most `MOST_DOTS` at one place).
 """
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from dnl.runtime.records import make_writable
 
 MAX_SIZES = 12  # more sizes than this are averaged by number of signals
 MOST_DOTS = 40  # games at one place that are shown one by one
+HEADING = 116  # most characters of a line above a panel
 LOGARITHMIC = 100.0  # ratio of the largest and the smallest value from which an axis is logarithmic
 
 _MEANS = "Marker: mean over games. Bar: its 95 % Student-t interval (from three games on)."
@@ -255,7 +257,8 @@ def _compose(
         more = draw_row(good, panels) if len(good) else ": no row of status 'ok'"
         games = len(good.drop_duplicates(GAME))
         heading = f"{counted(n, 'sender')}, {counted(games, 'game')}{more}"
-        panels[columns // 2].set_title(heading, fontsize=10)
+        lines = [textwrap.fill(line, HEADING) for line in heading.splitlines()]
+        panels[columns // 2].set_title("\n".join(lines), fontsize=9)
         panels[0].set_ylabel(vertical)
         for panel in panels:
             if good.empty:

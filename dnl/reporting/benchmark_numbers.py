@@ -197,11 +197,13 @@ def games_compared(rows: pd.DataFrame) -> str:
     styles = palette.styles(rows["surrogate"])
     found = [f"{style.label} {counts[name]}" for name, style in styles.items() if name in counts]
     none = [style.label for name, style in styles.items() if name not in counts]
-    found += [f"random starts {starts}"] * (starts > 0)
     number = len(compared(rows).drop_duplicates(GAME))
     text = f"Compared in {number} of {len(games)} games"
     if found:
-        text += f": those where all have a profile not refuted (each: {', '.join(found)})"
+        found += [f"random starts {starts}"] * (starts > 0)
+        text += f", where all have a profile not refuted (each: {', '.join(found)})"
+    elif starts:
+        text += ", where a random start is not refuted"
     return text + f". None in any game: {', '.join(none)}" * bool(none)
 
 

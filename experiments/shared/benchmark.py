@@ -50,7 +50,7 @@ FIGURES = {
         TWO,
     ),
     "improvement_over_starts": Figure(
-        "Figure 3: welfare at the best solutions and at the starting points, above full revelation.",
+        "Figure 3: welfare above full revelation, of the best solutions and the starting points.",
         benchmark_figures.welfare_figure,
         TWO,
     ),

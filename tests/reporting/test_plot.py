@@ -170,10 +170,15 @@ def test_outcomes_are_compared_in_the_games_where_all_have_one(
         for i in range(3)
         for name in ("dnl", "relu")
     ]
+    missing = [row["surrogate"] for row in rows if math.isnan(row["best_welfare"])]
+    none = [name for name in ("dnl", "relu") if missing.count(name) == 3]
     found = numbers.compared(pd.DataFrame(rows))
     assert found["instance"].tolist() == [i for i in expected for _ in range(2)]
     text = numbers.games_compared(pd.DataFrame(rows))
-    assert text.startswith(f"Compared in {len(expected)} of 3 games: those where all have")
+    left = [{"dnl": "DNL", "relu": "ReLU"}[name] for name in none]
+    assert text.endswith(f". None in any game: {', '.join(left)}" if left else ")")
+    who = "a random start is" if len(left) == 2 else "all have a profile"
+    assert text.startswith(f"Compared in {len(expected)} of 3 games, where {who} not refuted")
 
 
 def test_utilities_above_full_revelation_are_fractions_of_the_payoff_range() -> None:
@@ -381,7 +386,7 @@ def test_utilities_figure_averages_the_same_games_for_all(results: pd.DataFrame)
         figure = plot.utilities_figure(results, law)
         panel, rows = figure.axes[0], in_common(good(results, law))
         number = len(rows.drop_duplicates(numbers.GAME))
-        assert f"\nCompared in {number} of 10 games: those" in headings(figure)[0]
+        assert f"\nCompared in {number} of 10 games, where" in headings(figure)[0]
         assert ticks(panel) == ["sender 0", "sender 1", "welfare"]
         found = drawn(panel)
         assert list(found) == [*LABELS, "Mean of all random starts", "No information"]
@@ -469,9 +474,12 @@ def test_text_and_figures_of_a_stored_table_agree(run: str) -> None:
         welfare, utilities = plot.welfare_figure(table, law), plot.utilities_figure(table, law)
         for row, n_senders in enumerate(sorted(set(rows["n_senders"]))):
             text = said[said.index(f"{law} law, {n_senders} senders") :]
-            told = headings(welfare)[row].split("\n")
-            assert told[1:] == headings(utilities)[row].split("\n")[1:]
-            for sentence in told[1:]:
+            told = " ".join(headings(welfare)[row].split("\n")[1:])
+            assert told == " ".join(headings(utilities)[row].split("\n")[1:])
+            good_rows = rows[(rows["status"] == "ok") & (rows["n_senders"] == n_senders)]
+            sentences = numbers.games_compared(good_rows), numbers.verdict(good_rows)
+            assert told == " ".join(sentences).rstrip()
+            for sentence in sentences:
                 assert f"\n{sentence}." in text
             # The means by size, weighted by their numbers of games, are the table's mean.
             panel = welfare.axes[row]

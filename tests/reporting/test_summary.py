@@ -114,8 +114,7 @@ def test_numbers_of_a_line() -> None:
     assert "Errors leave out the games of constant utilities: 1." in summary
     assert "contested law, 2 senders, 3 games, radius 0.005" in summary
     assert (
-        "Compared in 2 of 3 games: those where all have a profile not refuted (each: ReLU 2)."
-        in summary
+        "Compared in 2 of 3 games, where all have a profile not refuted (each: ReLU 2)." in summary
     )
     assert "FR has mean welfare 3.000 there." in summary
     # What the networks are compared with, in the same games: 2 - 3 and 1 - 3.
@@ -130,7 +129,7 @@ def test_welfare_is_compared_in_the_same_games() -> None:
     rows[2] |= {"fr_welfare": 13.0, "not_refuted": 0, "best_welfare": math.nan}
     rows[3] |= {"fr_welfare": 13.0, "best_welfare": 5.0}
     summary = text(*rows)
-    assert "Compared in 1 of 2 games: those where" in summary
+    assert "Compared in 1 of 2 games, where" in summary
     assert "(each: DNL 2, ReLU 1)." in summary
     assert lines_of(summary, "DNL")[1][3:] == ["+1.000", "1/2"]
     assert lines_of(summary, "ReLU")[1][3:] == ["+1.000", "1/2"]
