@@ -208,7 +208,7 @@ def utility_figure(rows: pd.DataFrame) -> "Figure":
     """
     from matplotlib.figure import Figure  # imported here: it takes a second to load
 
-    from dnl.reporting.benchmark_figures import mean_and_interval
+    from dnl.reporting.benchmark_numbers import mean_and_interval
 
     styles = palette.styles(METHODS)
     figure = Figure(figsize=(10, 4.6), layout="constrained")

@@ -188,7 +188,7 @@ def share_figure(rows: pd.DataFrame, points: pd.DataFrame) -> "Figure":
     """
     from matplotlib.figure import Figure  # imported here: it takes a second to load
 
-    from dnl.reporting.benchmark_figures import mean_and_interval
+    from dnl.reporting.benchmark_numbers import mean_and_interval
 
     styles = {way: palette.style(way, LABELS[way]) for way in palette.ordered(LABELS)}
     figure = Figure(figsize=(11, 4.6), layout="constrained")
