@@ -1,6 +1,7 @@
 """Checks at the public edge: each names the argument and prints what came."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from numbers import Integral, Real
 from reprlib import Repr
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ Array = Any  # whatever torch.as_tensor takes: nested lists, numpy arrays, tenso
 
 Kind = TypeVar("Kind")
 LARGEST = 2**63 - 1  # the largest whole number that tensors, tables and random streams hold
+MAX_LISTED = 40  # choices in a message
 SUM_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
 
 
@@ -117,11 +119,62 @@ def open_share(name: str, value: object) -> float:
 
 
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:
-    """Raise unless `value` is one of `choices`."""
-    if value not in choices:
+    """Raise unless `value` is one of `choices`; the message offers the closest one."""
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(
-            f"{name} must be one of {', '.join(map(repr, choices))}, got {shown(value)}"
+            f"{name} must be one of {_listed(choices)}, got {shown(value)}{meant(value, choices)}"
         )
+
+
+def meant(value: object, choices: Iterable[str]) -> str:
+    """The end of a message: which of `choices` a misspelt `value` may stand for, if any does."""
+    near = get_close_matches(value[:100], choices, 1) if isinstance(value, str) else []
+    return f": did you mean {near[0]!r}?" if near else ""
+
+
+def _listed(choices: Sequence[str]) -> str:
+    """`choices` in a message, the first of many."""
+    more = f" and {len(choices) - MAX_LISTED} more" if len(choices) > MAX_LISTED else ""
+    return ", ".join(map(repr, choices[:MAX_LISTED])) + more
+
+
+def names(argument: str, value: object, count: int) -> tuple[str, ...] | None:
+    """`value` as a tuple of `count` different names; None stays None.
+
+    A name is a string of printable characters that are not all spaces.
+    """
+    if value is None:
+        return None
+    items = value.tolist() if hasattr(value, "tolist") else value  # numpy's and pandas' arrays
+    wanted = f"{argument} must be {count} different names"
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"{wanted} in a list or tuple, got {shown(value)}")
+    for item in items:
+        if not isinstance(item, str):
+            raise ValueError(f"{wanted}, each a string, got {shown(item)} in {shown(items)}")
+        if not item.strip() or not item.isprintable():
+            raise ValueError(f"{wanted}, each printable and not blank, got {shown(item)}")
+    if len(items) != count:
+        raise ValueError(f"{wanted}, got {len(items)}: {shown(items)}")
+    twice = [item for position, item in enumerate(items) if item in items[:position]]
+    if twice:
+        raise ValueError(f"{wanted}, got {shown(twice[0])} twice in {shown(items)}")
+    return tuple(map(str, items))
+
+
+def index(argument: str, value: object, count: int, names: Sequence[str] | None = None) -> int:
+    """The index from 0 to `count - 1` that `value` is, or is the name of."""
+    named = () if names is None else tuple(names)
+    if isinstance(value, str) and value in named:
+        return named.index(value)
+    number = -1 if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
+    if 0 <= number < count:
+        return number
+    choice = f" or one of {_listed(named)}" if named else ""
+    raise ValueError(
+        f"{argument} must be an index in 0..{count - 1}{choice}, got {shown(value)}"
+        f"{meant(value, named)}"
+    )
 
 
 def sequence(name: str, value: object) -> tuple[Any, ...]:

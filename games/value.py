@@ -15,7 +15,7 @@ from games.randomness import uniform_distributions
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class GameValue(ABC):
-    """A game. Two games are equal if their classes and all arguments are. Do not edit one.
+    """A game. Two games are equal if class and arguments are, labels aside. Do not edit one.
 
     The fields of a subclass are its constructor's arguments, which it sets with `_set`.
     """
@@ -38,20 +38,21 @@ class GameValue(ABC):
     def arguments(self) -> dict[str, object]:
         """The constructor's arguments as JSON values, numbers exact."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: value.tolist() if isinstance(value, Tensor) else value
-            for name, value in given.items()
-        }
+        return {name: _plain(value) for name, value in given.items()}
+
+    def _defining(self) -> dict[str, object]:
+        """Those of `arguments` that tell the game from others: a label does not."""
+        return self.arguments()
 
     @cached_property
     def identity(self) -> str:
-        """Twelve hexadecimal digits of a hash of the arguments: the game's name in tables."""
-        return hashlib.sha256(json.dumps(self.arguments()).encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits of a hash of what defines the game: its name in tables."""
+        return hashlib.sha256(json.dumps(self._defining()).encode()).hexdigest()[:12]
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return self.arguments() == other.arguments()
+        return self._defining() == other._defining()
 
     def __hash__(self) -> int:
         return hash(self.identity)
@@ -82,3 +83,10 @@ class GameValue(ABC):
         self.check_policies(policies)
         single = policies.ndim == 3
         return (policies.unsqueeze(0) if single else policies), single
+
+
+def _plain(value: object) -> object:
+    """`value` as JSON has it."""
+    if isinstance(value, Tensor):
+        return value.tolist()
+    return list(value) if isinstance(value, tuple) else value

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from games import checks
 from games.persuasion.game import PersuasionGame
+from games.persuasion.labels import numbered
 from games.randomness import stream
 
 MAX_STATES = 256
@@ -60,6 +61,9 @@ def advertising_quality_game(
         sender_utility=own_sales(torch.ones(n_firms, dtype=torch.float64), 0.0, len(prior)),
         n_signals=n_signals,
         tie_break=tie_break,
+        state_names=[" ".join("high" if one else "low" for one in row) for row in high.tolist()],
+        action_names=purchases(n_firms),
+        sender_names=numbered("firm", n_firms),
     )
 
 
@@ -127,7 +131,17 @@ def advertising_products_game(
         sender_utility=own_sales(price, lost_sale, n_states),
         n_signals=n_signals,
         tie_break=tie_break,
+        state_names=[
+            "qualities " + ", ".join(f"{one:g}" for one in row) for row in states.tolist()
+        ],
+        action_names=purchases(n_firms),
+        sender_names=numbered("firm", n_firms),
     )
+
+
+def purchases(n_firms: int) -> tuple[str, ...]:
+    """What the consumer's actions are called."""
+    return (*(f"buy from firm {firm}" for firm in range(n_firms)), "buy nothing")
 
 
 def product_states(values: list[Tensor]) -> Tensor:

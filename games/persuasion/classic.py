@@ -17,6 +17,9 @@ def prosecutor_game(tie_break: str = "senders") -> PersuasionGame:
         sender_utility=[[[0.0, 1.0], [0.0, 1.0]]],
         n_signals=2,
         tie_break=tie_break,
+        state_names=("innocent", "guilty"),
+        action_names=("acquit", "convict"),
+        sender_names=("prosecutor",),
     )
 
 

@@ -23,6 +23,7 @@ from games.files import write_text
 from games.persuasion import estimation, optimal_actions, simulation
 from games.persuasion.estimation import UtilityEstimate
 from games.persuasion.game_stack import GameStack
+from games.persuasion.labels import NAMES, Labels, numbered, shown
 from games.value import GameValue
 
 TIE_BREAKS = ("first", "senders")
@@ -40,9 +41,12 @@ class PersuasionGame(GameValue):
         tie_break: whom the receiver favours among optimal actions: `"first"` takes the lowest
             index, `"senders"` the highest expected sum of sender utilities. Actions tie within 1e-9
             (float32: 1e-6) of the receiver's expected utility range (`tie_units`).
+        state_names, action_names, sender_names, signal_names: what to call them in reports, figures
+            and messages: `S`, `A`, `N` and `M` different strings, or None. See `labels`.
 
     Arrays become float64 tensors (float32 tensors stay float32) that share no memory with the
-    arguments. Do not edit them: the game is a value, equal to another where all five arguments are.
+    arguments. Do not edit them: the game is a value, equal to another where the first five
+    arguments are equal. Names change neither a number nor `==`.
 
     Raises:
         ValueError: naming the argument that is malformed, and what came.
@@ -58,6 +62,10 @@ class PersuasionGame(GameValue):
     sender_utility: Tensor
     n_signals: int
     tie_break: str
+    state_names: tuple[str, ...] | None = None
+    action_names: tuple[str, ...] | None = None
+    sender_names: tuple[str, ...] | None = None
+    signal_names: tuple[str, ...] | None = None
 
     def __init__(
         self,
@@ -66,6 +74,11 @@ class PersuasionGame(GameValue):
         sender_utility: Array,
         n_signals: int,
         tie_break: str = "first",
+        *,
+        state_names: Sequence[str] | None = None,
+        action_names: Sequence[str] | None = None,
+        sender_names: Sequence[str] | None = None,
+        signal_names: Sequence[str] | None = None,
     ) -> None:
         prior = checks.as_float_tensor("prior", prior)
         v = checks.as_float_tensor("receiver_utility", receiver_utility)
@@ -95,13 +108,47 @@ class PersuasionGame(GameValue):
             sender_utility=u,
             n_signals=n_signals,
             tie_break=tie_break,
+            state_names=checks.names("state_names", state_names, len(prior)),
+            action_names=checks.names("action_names", action_names, v.shape[1]),
+            sender_names=checks.names("sender_names", sender_names, len(u)),
+            signal_names=checks.names("signal_names", signal_names, n_signals),
         )
 
     def __repr__(self) -> str:
+        given = {name: getattr(self, name) for name in NAMES}
+        names = [f", {name}={shown(value)}" for name, value in given.items() if value]
         return (
             f"PersuasionGame(n_senders={self.n_senders}, n_signals={self.n_signals}, "
-            f"n_states={self.n_states}, n_actions={self.n_actions}, tie_break={self.tie_break!r})"
+            f"n_states={self.n_states}, n_actions={self.n_actions}, tie_break={self.tie_break!r}"
+            f"{''.join(names)})"
         )
+
+    # ------------------------------------------------------------------------------------- names
+
+    @cached_property
+    def labels(self) -> Labels:
+        """What to call states, actions, senders and signals: their names, or `"state 0"` etc."""
+        return Labels(
+            states=self.state_names or numbered("state", self.n_states),
+            actions=self.action_names or numbered("action", self.n_actions),
+            senders=self.sender_names or numbered("sender", self.n_senders),
+            signals=self.signal_names or numbered("signal", self.n_signals),
+        )
+
+    def sender_index(self, sender: int | str) -> int:
+        """The index of a sender that is given by its index or by its name.
+
+        Raises:
+            ValueError: if there is no such sender.
+        """
+        return checks.index("sender", sender, self.n_senders, self.sender_names)
+
+    def arguments(self) -> dict[str, object]:
+        """The constructor's arguments as JSON values, numbers exact; names only where given."""
+        return {name: value for name, value in super().arguments().items() if value is not None}
+
+    def _defining(self) -> dict[str, object]:
+        return {name: value for name, value in self.arguments().items() if name not in NAMES}
 
     # ----------------------------------------------------------------------------------- sizes
 
@@ -305,44 +352,40 @@ class PersuasionGame(GameValue):
         posterior = joint / torch.where(probability > 0, probability, 1.0).unsqueeze(-1)
         return (probability[0], posterior[0]) if single else (probability, posterior)
 
-    def deviation_utility(self, policies: Tensor, sender: int, deviations: Tensor) -> Tensor:
+    def deviation_utility(self, policies: Tensor, sender: int | str, deviations: Tensor) -> Tensor:
         """What `sender` gets from each of its deviations while the others stay.
 
         Args:
             policies: one profile `(N, S, M)`, or `(B, N, S, M)`.
-            sender: index of the deviating sender.
+            sender: index or name of the deviating sender.
             deviations: `(D, S, M)`, or `(B, D, S, M)`: its own policies to try.
 
         Returns:
             `(D,)` or `(B, D)`: `ex_ante_utility` of the changed profiles.
         """
-        batch, tried, single = self._deviations(policies, sender, deviations)
+        batch, tried, single = self._deviations(policies, deviations)
+        sender = self.sender_index(sender)
         changed = batch.unsqueeze(1).repeat(1, tried.shape[1], 1, 1, 1)  # (B, D, N, S, M)
         changed[:, :, sender] = tried
         utility = self.ex_ante_utility(changed.flatten(0, 1))[:, sender].view(tried.shape[:2])
         return utility[0] if single else utility
 
-    def deviation_gain(self, policies: Tensor, sender: int, deviations: Tensor) -> Tensor:
+    def deviation_gain(self, policies: Tensor, sender: int | str, deviations: Tensor) -> Tensor:
         """What `sender` gains by each deviation over its policy in `policies`, shapes as above.
 
         More accurate than a difference of utilities, and quicker where there are many deviations,
         close to one another: joint signals at which none of them changes the receiver's action are
         summed once for all. For a handful of them `deviation_utility` is quicker.
         """
-        batch, tried, single = self._deviations(policies, sender, deviations)
+        batch, tried, single = self._deviations(policies, deviations)
+        sender = self.sender_index(sender)
         mine = torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
         gain = self.stacked().deviation_gain(mine, batch, sender, tried)
         return gain[0] if single else gain
 
-    def _deviations(
-        self, policies: Tensor, sender: int, deviations: Tensor
-    ) -> tuple[Tensor, Tensor, bool]:
+    def _deviations(self, policies: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor, bool]:
         """Profiles `(B, N, S, M)`, deviations `(B, D, S, M)`, checked; whether `B` was added."""
         batch, single = self._batch(policies)
-        if type(sender) is not int or not 0 <= sender < self.n_senders:
-            raise ValueError(
-                f"sender must be an index in 0..{self.n_senders - 1}, got {checks.shown(sender)}"
-            )
         if not isinstance(deviations, Tensor):
             raise ValueError(f"deviations must be a tensor, got {type(deviations).__name__}")
         if deviations.dtype != policies.dtype:
@@ -360,7 +403,7 @@ class PersuasionGame(GameValue):
     def no_information(self) -> Tensor:
         """`(N,)`: senders' utilities when the receiver acts on the prior alone."""
         silent = self.prior.new_full((self.n_senders, self.n_states, 1), 1.0)
-        return replace(self, n_signals=1).ex_ante_utility(silent)
+        return replace(self, n_signals=1, signal_names=None).ex_ante_utility(silent)
 
     def stacked(self) -> GameStack:
         """This game as a stack of one."""
@@ -382,7 +425,7 @@ class PersuasionGame(GameValue):
         if (moved.device, moved.dtype) == (self.prior.device, self.prior.dtype):
             return self
         prior, v, u = (t.to(device=device, dtype=dtype) for t in self._tensors())
-        return PersuasionGame(prior, v, u, self.n_signals, self.tie_break)
+        return replace(self, prior=prior, receiver_utility=v, sender_utility=u)
 
     def save(self, path: str | Path) -> None:
         """Write the constructor's arguments as JSON, numbers exact, whole or not at all."""
@@ -402,7 +445,7 @@ class PersuasionGame(GameValue):
             raise ValueError(f"{path} is not JSON: {error}") from error
         needed = {"prior", "receiver_utility", "sender_utility", "n_signals"}
         if not isinstance(arguments, dict) or not (
-            needed <= arguments.keys() <= needed | {"tie_break"}
+            needed <= arguments.keys() <= needed | {"tie_break", *NAMES}
         ):
             is_dict = isinstance(arguments, dict)
             keys = checks.shown(sorted(arguments)) if is_dict else type(arguments).__name__

@@ -5,6 +5,7 @@ import torch
 from games import checks
 from games.persuasion.advertising import check_states, product_states, with_outside_option
 from games.persuasion.game import PersuasionGame
+from games.persuasion.labels import numbered
 from games.randomness import stream
 
 
@@ -72,6 +73,7 @@ def ride_hailing_game(
     payment = price * uniform("payment_share", total)
     cost = payment.unsqueeze(1) * uniform("cost_share", total, costs_per_order)
     costs = product_states(list(cost.sort(1).values))  # (S, orders)
+    levels = product_states([torch.arange(costs_per_order)] * total)  # 0 is the lowest cost
     n_states = costs.shape[0]
     owner = torch.repeat_interleave(torch.arange(len(n_orders)), torch.tensor(n_orders))
     own = owner == torch.arange(len(n_orders)).unsqueeze(1)  # (N, orders)
@@ -83,4 +85,10 @@ def ride_hailing_game(
         sender_utility=sender.unsqueeze(1).expand(-1, n_states, -1),
         n_signals=n_signals,
         tie_break=tie_break,
+        state_names=["cost levels " + " ".join(map(str, row)) for row in levels.tolist()],
+        action_names=(
+            *(f"platform {p}, order {i}" for p, count in enumerate(n_orders) for i in range(count)),
+            "no order",
+        ),
+        sender_names=numbered("platform", len(n_orders)),
     )
