@@ -16,6 +16,7 @@ Array = Any  # whatever torch.as_tensor takes: nested lists, numpy arrays, tenso
 
 Kind = TypeVar("Kind")
 LARGEST = 2**63 - 1  # the largest whole number that tensors, tables and random streams hold
+_NO_NUMBERS = (str, bytes, np.flexible, np.datetime64, np.timedelta64, np.complexfloating)
 MAX_LISTED = 40  # choices in a message
 SUM_TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-5}
 
@@ -30,13 +31,12 @@ _LONGEST = 400  # characters of a value in a message
 
 def shown(value: object) -> str:
     """`value` as an error message prints it: as Python does, but abbreviated where it is long."""
-    if isinstance(value, Tensor):
-        value = value.detach()
-        many = value.ndim > 0 and value.shape[0] > _brief.maxlist
-        value = (value[: _brief.maxlist + 1] if many else value).tolist()
     try:
+        if isinstance(value, Tensor):
+            many = value.ndim > 0 and value.shape[0] > _brief.maxlist
+            value = (value[: _brief.maxlist + 1] if many else value).tolist()
         text = _brief.repr(value)
-    except (ValueError, RecursionError):  # e.g. a whole number of more than 4300 digits
+    except (ValueError, RuntimeError):  # a number of 5000 digits, a tensor without numbers, ...
         text = f"<{type(value).__name__}>"
     half = _LONGEST // 2 - 3
     return text if len(text) <= _LONGEST else f"{text[:half]} ... {text[-half:]}"
@@ -47,20 +47,53 @@ def as_float_tensor(name: str, value: Array) -> Tensor:
     if isinstance(value, Tensor):
         if value.is_complex():
             raise ValueError(f"{name} must be real, got {value.dtype}")
+        _check_dense(name, value)
         with ordinary_tensors():
             tensor = value.detach().clone()
     else:
-        try:
-            with ordinary_tensors():
-                tensor = torch.tensor(np.asarray(value, dtype=np.float64))
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise ValueError(f"{name} must be an array of numbers, got {shown(value)}") from error
+        tensor = _numbers(name, value)
     if tensor.dtype != torch.float32:
         with ordinary_tensors():
             tensor = tensor.to(torch.float64)
     if not torch.isfinite(tensor).all():
         raise ValueError(f"{name} must be finite, got {shown(tensor)}")
     return tensor
+
+
+def as_tensor(name: str, value: Array) -> Tensor:
+    """`value` itself if it is a tensor, with its gradient; else its numbers as a float64 tensor."""
+    if not isinstance(value, Tensor):
+        return _numbers(name, value)
+    _check_dense(name, value)
+    return value
+
+
+def _check_dense(name: str, tensor: Tensor) -> None:
+    if tensor.is_meta or tensor.layout != torch.strided:
+        raise ValueError(
+            f"{name} must be a dense tensor that holds numbers, got one of layout {tensor.layout} "
+            f"on {tensor.device}"
+        )
+
+
+def _numbers(name: str, value: Array) -> Tensor:
+    """The numbers in nested lists or in an array that is no tensor, float64; text is no number."""
+    nested = isinstance(value, list | tuple)
+    try:
+        entries = np.asarray(value, dtype=object if nested else None)
+        kind = entries.dtype.kind
+        numbers = all(map(_is_number, entries.flat)) if kind == "O" else kind in "biuf"
+        if not numbers or np.ma.is_masked(value):
+            raise TypeError("entries are no real numbers")
+        with ordinary_tensors():
+            return torch.tensor(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError, OverflowError, RecursionError, RuntimeError) as error:
+        raise ValueError(f"{name} must be an array of numbers, got {shown(value)}") from error
+
+
+def _is_number(entry: object) -> bool:
+    """Whether an entry is a real number. Numpy would read numbers in text and in dates, too."""
+    return hasattr(entry, "__float__") and not isinstance(entry, _NO_NUMBERS)
 
 
 def moderate(name: str, tensor: Tensor) -> None:
@@ -102,10 +135,7 @@ def positive_number(name: str, value: object, *, allow_zero: bool = False) -> fl
     bound = "at least 0" if allow_zero else "above 0"
     if isinstance(value, bool) or not isinstance(value, Real):
         raise ValueError(f"{name} must be a number {bound}, got {shown(value)}")
-    try:
-        number = float(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        number = float("inf")
+    number = _float(value)
     if not (number >= 0 if allow_zero else number > 0) or number == float("inf"):
         raise ValueError(f"{name} must be finite and {bound}, got {shown(value)}")
     return number
@@ -113,9 +143,17 @@ def positive_number(name: str, value: object, *, allow_zero: bool = False) -> fl
 
 def open_share(name: str, value: object) -> float:
     """`value` as a float strictly between 0 and 1."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < _float(value) < 1:
         raise ValueError(f"{name} must be a number above 0 and below 1, got {shown(value)}")
     return float(value)
+
+
+def _float(value: Real) -> float:
+    """`value` as a float; infinite where it is a whole number of more than 308 digits."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf")
 
 
 def one_of(name: str, value: object, choices: Sequence[str]) -> None:
@@ -145,7 +183,9 @@ def names(argument: str, value: object, count: int) -> tuple[str, ...] | None:
     """
     if value is None:
         return None
-    items = value.tolist() if hasattr(value, "tolist") else value  # numpy's and pandas' arrays
+    items: object = value
+    if hasattr(value, "tolist") and not isinstance(value, Tensor):
+        items = value.tolist()  # of an array of numpy or pandas
     wanted = f"{argument} must be {count} different names"
     if not isinstance(items, list | tuple):
         raise ValueError(f"{wanted} in a list or tuple, got {shown(value)}")
@@ -217,6 +257,54 @@ def distributions(name: str, rows: Tensor) -> None:
             f"{name} must hold distributions (entries >= 0, sum 1 within {tolerance:g}), "
             f"got {shown(values[index])} (sum {values[index].sum().item():.9g}) at row {index}"
         )
+
+
+def device(name: str, value: object) -> torch.device:
+    """`value` as a device of this machine that holds numbers."""
+    try:
+        wanted = torch.device(value)  # type: ignore[call-overload]
+        torch.empty(0, device=wanted)
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"{name} must be one of this machine's, such as 'cpu', got {shown(value)}: {reason}"
+        ) from error
+    if wanted.type == "meta":
+        raise ValueError(f"{name} must hold numbers, got {shown(value)}")
+    return wanted
+
+
+def radius(name: str, value: object) -> float:
+    """`value` as a radius of deviations: above 0 and at most 1.
+
+    It bounds the change of each probability, so 1 allows every deviation.
+    """
+    number = positive_number(name, value)
+    if number > 1:
+        raise ValueError(
+            f"{name} must be at most 1, the largest change of a probability, got {shown(value)}"
+        )
+    return number
+
+
+def keys(where: str, value: object, needed: Sequence[str], optional: Sequence[str] = ()) -> None:
+    """Raise unless `value` is a dictionary with all keys `needed` and no other but `optional`.
+
+    Args:
+        where: what the message begins with, e.g. the file that `value` comes from.
+    """
+    if not isinstance(value, dict):
+        listed = _listed(needed)
+        raise ValueError(f"{where} must hold the keys {listed}, got {type(value).__name__}")
+    known = (*needed, *optional)
+    for key in value:
+        if key not in known:
+            near = meant(key, [name for name in known if name not in value])
+            hint = near or f": the keys are {_listed(known)}"
+            raise ValueError(f"{where}: unknown key {shown(key)}{hint}")
+    for key in needed:
+        if key not in value:
+            raise ValueError(f"{where}: missing key {key!r}")
 
 
 def profiles(name: str, value: object, n_leaders: int, n_rows: int, n_entries: int) -> None:

@@ -1,8 +1,35 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and JSON files whose faults are named."""
 
+import json
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from games import checks
+
+
+def read_record(
+    path: str | Path, needed: Sequence[str], optional: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The dictionary in a JSON file.
+
+    Args:
+        path: of the file.
+        needed: keys that it must have.
+        optional: keys that it may have.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: naming the file, and the key that is missing or unknown if it is JSON at all.
+    """
+    try:
+        record: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
+    except (ValueError, RecursionError) as error:  # no text, or no JSON
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    checks.keys(str(path), record, needed, optional)
+    return record
 
 
 def write_text(path: str | Path, text: str) -> None:

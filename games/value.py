@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from games import checks
-from games.randomness import uniform_distributions
+from games.checks import Array
+from games.randomness import generator_of, uniform_distributions
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -57,18 +58,29 @@ class GameValue(ABC):
     def __hash__(self) -> int:
         return hash(self.identity)
 
-    def sample_policies(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample_policies(
+        self,
+        count: int,
+        generator: torch.Generator | None = None,
+        *,
+        seed: int | None = None,
+    ) -> Tensor:
         """Random profiles, every row uniform on the simplex.
 
         Args:
             count: number of profiles `B`, at least 0.
-            generator: a CPU generator; None draws from torch's global one.
+            generator: a CPU generator.
+            seed: of a generator of its own, instead. Without either, torch's global one is used.
 
         Returns:
             `(B, N, S, M)` in the game's dtype and on its device. The draws are made in float64 on
             the CPU, so the same generator gives the same profiles on every device.
+
+        Raises:
+            ValueError: for a bad argument, or if both `generator` and `seed` are given.
         """
         checks.positive_integer("count", count, least=0)
+        generator = generator_of(seed, generator)
         n_leaders, n_entries, n_rows, _ = self.shape
         size = (count, n_leaders, n_rows, n_entries)
         return uniform_distributions(size, generator).to(self.payoff_range)
@@ -78,9 +90,21 @@ class GameValue(ABC):
         n_leaders, n_entries, n_rows, _ = self.shape
         checks.profiles("policies", policies, n_leaders, n_rows, n_entries)
 
-    def _batch(self, policies: Tensor) -> tuple[Tensor, bool]:
-        """`policies`, checked, with a batch axis; and whether that axis was added."""
+    def as_policies(self, policies: Array) -> Tensor:
+        """`policies` of this game, `([B,] N, S, M)`, checked.
+
+        A tensor is returned as it is; nested lists and arrays of numpy or pandas as float64.
+
+        Raises:
+            ValueError: if they are no profiles of this game.
+        """
+        policies = checks.as_tensor("policies", policies)
         self.check_policies(policies)
+        return policies
+
+    def _batch(self, policies: Array) -> tuple[Tensor, bool]:
+        """`policies`, checked, with a batch axis; and whether that axis was added."""
+        policies = self.as_policies(policies)
         single = policies.ndim == 3
         return (policies.unsqueeze(0) if single else policies), single
 

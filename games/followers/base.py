@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from games.checks import Array
 from games.persuasion.simulation import TIE_TOLERANCE, optimal_action
 from games.surroundings import full_precision
 from games.value import GameValue
@@ -74,11 +75,14 @@ class BaseFollowerGame(GameValue):
         return f"{type(self).__name__}(N={n_leaders}, M={n_entries}, S={n_rows}, A={n_choices})"
 
     @full_precision()
-    def ex_ante_utility(self, policies: Tensor) -> Tensor:
+    def ex_ante_utility(self, policies: Array) -> Tensor:
         """The leaders' utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`.
 
         In the dtype and on the device of `policies`. Differentiable in `policies` where no
         follower's choice changes; the jumps carry no gradient.
+
+        Args:
+            policies: a tensor, or nested lists or an array, which count as float64.
 
         Raises:
             ValueError: if `policies` has the wrong shape or holds rows that are no distributions.
@@ -87,7 +91,7 @@ class BaseFollowerGame(GameValue):
         utility = self._utility(batch, self._react(batch))
         return utility[0] if single else utility
 
-    def follower_action(self, policies: Tensor) -> Tensor:
+    def follower_action(self, policies: Array) -> Tensor:
         """The choice, int64: `(B, N, S, M) -> (B,)`, or `(B, T)` where there are `T` followers.
 
         Without `B` for one profile.

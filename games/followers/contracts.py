@@ -92,8 +92,9 @@ class ContractGame(BaseFollowerGame):
         """Highest wage at the least cost, less no wage at the highest cost."""
         return self.max_wage + (self.costs.amax() - self.costs.amin()).item()
 
-    def wages(self, policies: Tensor) -> Tensor:
+    def wages(self, policies: Array) -> Tensor:
         """The wage of every outcome: `(..., 1, O, 2) -> (..., O)`."""
+        policies = checks.as_tensor("policies", policies)
         return self.max_wage * policies[..., 0, :, 0]
 
     def _scores(self, policies: Tensor) -> Tensor:

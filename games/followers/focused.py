@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from games import checks
+from games.checks import Array
 from games.followers.base import FollowerGame
 from games.followers.derived import DerivedGame
 from games.followers.zoomed import Zoomed
+from games.randomness import generator_of
 
 
 class Focused(DerivedGame):
@@ -41,15 +43,21 @@ class Focused(DerivedGame):
     def __repr__(self) -> str:
         return f"Focused({self.game!r}, parts={len(self.parts)})"
 
-    def sample_policies(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample_policies(
+        self,
+        count: int,
+        generator: torch.Generator | None = None,
+        *,
+        seed: int | None = None,
+    ) -> Tensor:
         """Random profiles `(count, N, S, M)`: one of the game, one of each part, and so on."""
         checks.positive_integer("count", count, least=0)
-        policies = self.game.sample_policies(count, generator)
+        policies = self.game.sample_policies(count, generator_of(seed, generator))
         every = len(self.parts) + 1
         for turn, part in enumerate(self.parts, start=1):
             policies[turn::every] = part.real(policies[turn::every])
         return policies
 
-    def ex_ante_utility(self, policies: Tensor) -> Tensor:
+    def ex_ante_utility(self, policies: Array) -> Tensor:
         """The game's: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`."""
-        return self.game.ex_ante_utility(policies)
+        return self.game.ex_ante_utility(self.as_policies(policies))

@@ -87,8 +87,9 @@ class PricingGame(BaseFollowerGame):
         highest, lowest = self.values.amax().item(), self.values.amin().item()
         return max(highest, 0.0) - min(lowest - self.max_price, 0.0)
 
-    def prices(self, policies: Tensor) -> Tensor:
+    def prices(self, policies: Array) -> Tensor:
         """The price of every product: `(..., N, 1, 2) -> (..., N)`."""
+        policies = checks.as_tensor("policies", policies)
         return self.max_price * policies[..., 0, 0]
 
     def _scores(self, policies: Tensor) -> Tensor:

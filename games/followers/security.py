@@ -101,8 +101,9 @@ class SecurityGame(BaseFollowerGame):
         """The attacker's highest uncovered less its lowest covered utility."""
         return (self.attacker_uncovered.amax() - self.attacker_covered.amin()).item()
 
-    def coverage(self, policies: Tensor) -> Tensor:
+    def coverage(self, policies: Array) -> Tensor:
         """The probability that each target is covered: `(..., 1, R, T) -> (..., T)`."""
+        policies = checks.as_tensor("policies", policies)
         return policies[..., 0, :, :].sum(-2).clamp(max=1)
 
     def _scores(self, policies: Tensor) -> Tensor:

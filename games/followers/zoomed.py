@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from games import checks
+from games.checks import Array
 from games.followers.base import FollowerGame
 from games.followers.derived import DerivedGame
 
@@ -27,10 +28,11 @@ class Zoomed(DerivedGame):
         ValueError: for a malformed centre or size.
     """
 
-    def __init__(self, game: FollowerGame, centre: Tensor, size: float) -> None:
+    def __init__(self, game: FollowerGame, centre: Array, size: float) -> None:
         super().__init__(game)
         n_leaders, n_entries, n_rows, _ = game.shape
-        if not isinstance(centre, Tensor) or centre.ndim != 3:
+        centre = checks.as_tensor("centre", centre)
+        if centre.ndim != 3:
             raise ValueError(f"centre must be one profile (N, S, M), got {checks.shown(centre)}")
         checks.profiles("centre", centre, n_leaders, n_rows, n_entries)
         self.size = checks.positive_number("size", size)
@@ -45,12 +47,12 @@ class Zoomed(DerivedGame):
     def __repr__(self) -> str:
         return f"Zoomed({self.game!r}, size={self.size})"
 
-    def real(self, policies: Tensor) -> Tensor:
+    def real(self, policies: Array) -> Tensor:
         """Map `policies (..., N, S, M)` to profiles of the game."""
+        policies = checks.as_tensor("policies", policies)
         mixed = torch.lerp(self.centre.to(policies), policies, self.size)
         return mixed / mixed.sum(-1, keepdim=True)
 
-    def ex_ante_utility(self, policies: Tensor) -> Tensor:
+    def ex_ante_utility(self, policies: Array) -> Tensor:
         """Utilities at `real(policies)`: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`."""
-        self.check_policies(policies)
-        return self.game.ex_ante_utility(self.real(policies))
+        return self.game.ex_ante_utility(self.real(self.as_policies(policies)))

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from games import PersuasionGame, checks
+from games.checks import Array
 from games.chunk_sizes import NUMBER_BYTES, PROFILE_BYTES
 from games.files import write_text
 
@@ -56,20 +57,26 @@ def grid_policies(n_states: int, n_signals: int, steps: int = 1) -> Tensor:
     return rows[torch.arange(len(rows) ** n_states).unsqueeze(1) // places % len(rows)]
 
 
-def payoff_table(game: PersuasionGame, strategies: Tensor | Sequence[Tensor]) -> Tensor:
+def payoff_table(game: PersuasionGame, strategies: Array | Sequence[Array]) -> Tensor:
     """The senders' ex-ante utilities at every profile of the given policies.
 
-    `strategies` are `(P, S, M)`, common to all senders, or one `(P_n, S, M)` per sender. Returns
-    `(P_0, ..., P_{N-1}, N)` in the dtype and on the device of the first ones.
+    `strategies` are one array `(P, S, M)`, common to all senders, or a list or tuple of one
+    `(P_n, S, M)` per sender. Returns `(P_0, ..., P_{N-1}, N)` in the dtype and on the device of the
+    first ones.
 
     Raises:
         ValueError: if these are no policies of the game, or more than `MAX_ENTRIES` payoffs.
     """
     n, s, m = game.n_senders, game.n_states, game.n_signals
-    own = [strategies] * n if isinstance(strategies, Tensor) else list(strategies)
-    if len(own) != n or not all(isinstance(policies, Tensor) for policies in own):
-        kinds = [type(policies).__name__ for policies in own]
-        raise ValueError(f"strategies must be a tensor or one per sender ({n}), got {kinds}")
+    if isinstance(strategies, list | tuple):
+        if len(strategies) != n:
+            raise ValueError(
+                f"strategies must be an array, or one for each of {n} senders, "
+                f"got {len(strategies)}: {checks.shown(strategies)}"
+            )
+        own = [checks.as_tensor("strategies", policies) for policies in strategies]
+    else:
+        own = [checks.as_tensor("strategies", strategies)] * n
     for policies in own:
         if policies.ndim != 3 or not len(policies) or policies.shape[1:] != (s, m):
             raise checks.shape_error("strategies", "(P, S, M)", ("P >= 1", s, m), policies)
@@ -89,7 +96,7 @@ def payoff_table(game: PersuasionGame, strategies: Tensor | Sequence[Tensor]) ->
     return table.view(*sizes, n)
 
 
-def pure_equilibria(table: Tensor, tolerance: float = 0.0) -> list[tuple[int, ...]]:
+def pure_equilibria(table: Array, tolerance: float = 0.0) -> list[tuple[int, ...]]:
     """Cells of a payoff table at which no sender gains by another of its strategies.
 
     Args:
@@ -108,10 +115,10 @@ def pure_equilibria(table: Tensor, tolerance: float = 0.0) -> list[tuple[int, ..
         [(1, 1)]
     """
     tolerance = checks.positive_number("tolerance", tolerance, allow_zero=True)
-    shape = table.shape if isinstance(table, Tensor) else ()
+    table = checks.as_tensor("table", table)
+    shape = tuple(table.shape)
     if len(shape) < 2 or shape[-1] != len(shape) - 1 or 0 in shape:
-        got = tuple(shape) if isinstance(table, Tensor) else type(table).__name__
-        raise ValueError(f"table must be a tensor (P_0, ..., P_N-1, N), none 0, got {got}")
+        raise ValueError(f"table must be an array (P_0, ..., P_N-1, N), none 0, got {shape}")
     if not torch.isfinite(table).all():
         raise ValueError(f"table must be finite, got {checks.shown(table[~torch.isfinite(table)])}")
     stable = torch.ones(table.shape[:-1], dtype=torch.bool, device=table.device)
@@ -123,11 +130,13 @@ def pure_equilibria(table: Tensor, tolerance: float = 0.0) -> list[tuple[int, ..
 def save_nfg(game: PersuasionGame, path: str | Path, steps: int = 1) -> None:
     """Write `game`, restricted to `grid_policies(S, M, steps)`, as a Gambit strategic-form file.
 
-    Players are "Sender 0", "Sender 1", ...; their strategies come in the order of `grid_policies`,
-    labelled state by state with the signal sent ("0,1") or, for `steps` above 1, the signals'
-    probabilities ("1/2 1/2, 0 1"). Payoffs are decimals, rounded to 1e-12 of the sender's largest
-    absolute utility: Gambit compares them exactly, and would otherwise take the rounding of equal
-    payoffs for a profitable deviation.
+    Players are the game's `sender_names`, or "Sender 0", "Sender 1", ...; their strategies come in
+    the order of `grid_policies`, labelled state by state with the signal sent ("0,1") or, for
+    `steps` above 1, the signals' probabilities ("1/2 1/2, 0 1"). The labels have the names of
+    states and signals where the game has any ("rain: stay, sun: go", "rain: 1/2 stay 1/2 go,
+    sun: 1 go"). Payoffs are decimals, rounded to 1e-12 of the sender's largest absolute utility:
+    Gambit compares them exactly, and would otherwise take the rounding of equal payoffs for a
+    profitable deviation.
 
     Raises:
         ValueError: for `steps` below 1, or more than `MAX_ENTRIES` entries of policies or payoffs.
@@ -135,13 +144,15 @@ def save_nfg(game: PersuasionGame, path: str | Path, steps: int = 1) -> None:
     """
     strategies = grid_policies(game.n_states, game.n_signals, steps)
     table = payoff_table(game.to("cpu"), strategies)
-    labels = " ".join(f'"{_label(rows, steps)}"' for rows in strategies.tolist())
-    players = " ".join(f'"Sender {sender}"' for sender in range(game.n_senders))
+    labels = " ".join(_quoted(_label(game, rows, steps)) for rows in strategies.tolist())
+    names = game.sender_names or [f"Sender {sender}" for sender in range(game.n_senders)]
+    players = " ".join(map(_quoted, names))
+    title = _quoted(f"{game!r} {game.identity} in steps of 1/{steps}")
     largest = game.sender_utility.abs().amax((1, 2)).tolist()
     places = [max(0, DIGITS - math.floor(math.log10(top))) if top else 0 for top in largest]
     order = (*reversed(range(game.n_senders)), -1)  # the first player's strategy fastest
     file = io.StringIO()
-    file.write(f'NFG 1 R "{game!r} {game.identity} in steps of 1/{steps}"\n{{ {players} }}\n')
+    file.write(f"NFG 1 R {title}\n{{ {players} }}\n")
     file.write("{\n" + f"{{ {labels} }}\n" * game.n_senders + '}\n""\n\n')
     for payoffs in table.permute(order).flatten(0, -2):
         # Fixed notation: not every reader of this format knows exponents.
@@ -149,8 +160,26 @@ def save_nfg(game: PersuasionGame, path: str | Path, steps: int = 1) -> None:
     write_text(path, file.getvalue())
 
 
-def _label(rows: list[list[float]], steps: int) -> str:
-    """What a policy `(S, M)` does, state by state."""
-    if steps == 1:
-        return ",".join(str(row.index(1)) for row in rows)
-    return ", ".join(" ".join(str(Fraction(round(x * steps), steps)) for x in row) for row in rows)
+def _label(game: PersuasionGame, rows: list[list[float]], steps: int) -> str:
+    """What a policy `(S, M)` does, state by state, in the game's names where it has them."""
+    signals = game.signal_names
+    sent = []
+    for row in rows:
+        shares = [str(Fraction(round(x * steps), steps)) for x in row]
+        if steps == 1:
+            sent.append(str(shares.index("1")) if signals is None else signals[shares.index("1")])
+        elif signals is None:
+            sent.append(" ".join(shares))
+        else:
+            used = zip(shares, signals, strict=True)
+            sent.append(" ".join(f"{share} {name}" for share, name in used if share != "0"))
+    if game.state_names is not None:
+        sent = [f"{state}: {does}" for state, does in zip(game.state_names, sent, strict=True)]
+    bare = steps == 1 and signals is None and game.state_names is None
+    return ("," if bare else ", ").join(sent)
+
+
+def _quoted(text: str) -> str:
+    """`text` as a label that Gambit reads: single spaces, no backslash but before a quote."""
+    escaped = " ".join(text.split()).replace("\\", "/").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -19,14 +19,18 @@ from torch import Tensor
 
 from games import checks
 from games.checks import Array
-from games.files import write_text
+from games.files import read_record, write_text
 from games.persuasion import estimation, optimal_actions, simulation
+from games.persuasion.checked_tables import checked_tables
 from games.persuasion.estimation import UtilityEstimate
 from games.persuasion.game_stack import GameStack
 from games.persuasion.labels import NAMES, Labels, numbered, shown
+from games.randomness import generator_of
 from games.value import GameValue
 
 TIE_BREAKS = ("first", "senders")
+NEEDED = ("prior", "receiver_utility", "sender_utility", "n_signals")  # keys of a saved game
+OPTIONAL = ("tie_break", *NAMES)
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -80,28 +84,9 @@ class PersuasionGame(GameValue):
         sender_names: Sequence[str] | None = None,
         signal_names: Sequence[str] | None = None,
     ) -> None:
-        prior = checks.as_float_tensor("prior", prior)
-        v = checks.as_float_tensor("receiver_utility", receiver_utility)
-        u = checks.as_float_tensor("sender_utility", sender_utility)
-        if prior.ndim != 1 or prior.numel() == 0:
-            raise ValueError(f"prior must have shape (S,) with S >= 1, got {tuple(prior.shape)}")
-        if (prior < 0).any():
-            raise ValueError(f"prior must not be negative, got {checks.shown(prior)}")
-        total = prior.double().sum().item()
-        if abs(total - 1) > 1e-6:
-            raise ValueError(f"prior must sum to 1, got {checks.shown(prior)} with sum {total:.9g}")
-        if v.ndim != 2 or v.shape[0] != prior.shape[0] or v.shape[1] == 0:
-            raise checks.shape_error("receiver_utility", "(S, A)", (prior.shape[0], "A >= 1"), v)
-        if u.ndim != 3 or u.shape[0] == 0 or u.shape[1:] != v.shape:
-            raise checks.shape_error("sender_utility", "(N, S, A)", ("N >= 1", *v.shape), u)
+        prior, v, u = checked_tables(prior, receiver_utility, sender_utility)
         n_signals = checks.positive_integer("n_signals", n_signals)
         checks.one_of("tie_break", tie_break, TIE_BREAKS)
-        prior, v, u = checks.common_dtype(prior, v, u)
-        checks.moderate("receiver_utility", v)
-        checks.moderate("sender_utility", u)
-        # A prior that already sums to 1 keeps its bits, so that saving and loading changes nothing.
-        if abs(total - 1) > 8 * torch.finfo(prior.dtype).eps:
-            prior = prior / prior.sum()
         self._set(
             prior=prior,
             receiver_utility=v,
@@ -219,7 +204,7 @@ class PersuasionGame(GameValue):
         dtype = self.prior.dtype
         return tuple(simulation.TIE_TOLERANCE[dtype] * unit for unit in self.tie_units(dtype))
 
-    def action_at(self, mass: Tensor) -> Tensor:
+    def action_at(self, mass: Array) -> Tensor:
         """The receiver's action at joint signals, in the game's dtype and by its tie rule.
 
         Args:
@@ -227,7 +212,13 @@ class PersuasionGame(GameValue):
 
         Returns:
             `(...)` int64.
+
+        Raises:
+            ValueError: if `mass` holds another number of states.
         """
+        mass = checks.as_tensor("mass", mass).to(self.prior)
+        if mass.shape[-1:] != self.prior.shape:
+            raise checks.shape_error("mass", "(..., S)", ("...", self.n_states), mass)
         return self.action_of([mass @ table for table in self.criteria], mass.sum(-1))
 
     def action_of(self, scores: Sequence[Tensor], mass: Tensor) -> Tensor:
@@ -247,7 +238,7 @@ class PersuasionGame(GameValue):
 
     # ------------------------------------------------------------------------------ simulation
 
-    def ex_ante_utility(self, policies: Tensor) -> Tensor:
+    def ex_ante_utility(self, policies: Array) -> Tensor:
         """Senders' expected utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`.
 
         Definition 1 of the paper, in the dtype and on the device of `policies`. Differentiable in
@@ -262,10 +253,11 @@ class PersuasionGame(GameValue):
 
     def estimate_ex_ante_utility(
         self,
-        policies: Tensor,
+        policies: Array,
         draws: int,
         generator: torch.Generator | None = None,
         *,
+        seed: int | None = None,
         confidence: float = 0.95,
     ) -> UtilityEstimate:
         """Estimate senders' utilities where there are too many joint signals to enumerate.
@@ -278,7 +270,8 @@ class PersuasionGame(GameValue):
             policies: `(B, N, S, M)` or `(N, S, M)`.
             draws: joint signals drawn per profile, at least 2; the same random numbers for all
                 profiles, so a profile's estimate does not depend on its company.
-            generator: a CPU generator; None draws from torch's global one.
+            generator: a CPU generator.
+            seed: of a generator of its own, instead. Without either, torch's global one is used.
             confidence: with which each interval holds, above 0 and below 1, for any number of
                 draws (empirical Bernstein inequality, Maurer and Pontil 2009).
 
@@ -291,9 +284,9 @@ class PersuasionGame(GameValue):
 
         Example:
             >>> game = PersuasionGame([0.7, 0.3], [[1, 0], [0, 1]], [[[0, 1], [0, 1]]] * 8, 10)
-            >>> policies = game.sample_policies(1, torch.Generator().manual_seed(0))[0]
+            >>> policies = game.sample_policies(1, seed=0)[0]
             >>> found = game.estimate_ex_ante_utility(  # 10**8 joint signals
-            ...     policies, 10_000, torch.Generator().manual_seed(1), confidence=0.99
+            ...     policies, 10_000, seed=1, confidence=0.99
             ... )
             >>> bool((found.half_width < 0.03).all())
             True
@@ -301,6 +294,7 @@ class PersuasionGame(GameValue):
         batch, single = self._batch(policies)
         draws = checks.positive_integer("draws", draws, least=2)
         confidence = checks.open_share("confidence", confidence)
+        generator = generator_of(seed, generator)
         prior, _, u = (tensor[0] for tensor in self.stacked().tensors(batch))
         receiver = self.stacked().receiver(batch)
         attainable = self.sender_utility[:, self.prior > 0][..., self.possible_actions]
@@ -312,14 +306,14 @@ class PersuasionGame(GameValue):
             return found
         return replace(found, utility=found.utility[0], half_width=found.half_width[0])
 
-    def receiver_ex_ante_utility(self, policies: Tensor) -> Tensor:
+    def receiver_ex_ante_utility(self, policies: Array) -> Tensor:
         """The receiver's expected utility: `(B, N, S, M) -> (B,)`, or `(N, S, M) -> ()`."""
         batch, single = self._batch(policies)
         outcomes = self.stacked().outcome_distribution(batch.unsqueeze(0), check=False)[0]
         utilities = (outcomes * self.receiver_utility.to(batch)).sum((-2, -1))
         return utilities[0] if single else utilities
 
-    def receiver_action(self, policies: Tensor) -> Tensor:
+    def receiver_action(self, policies: Array) -> Tensor:
         """The action at every joint signal: `(B, N, S, M) -> (B, K)` int64, -1 at probability 0."""
         batch, single = self._batch(policies)
         batch = batch.detach().unsqueeze(0)  # (1, B, N, S, M)
@@ -335,7 +329,7 @@ class PersuasionGame(GameValue):
             table[profiles, signals] = receiver.react(left[:, :, signals], right, scratch)[0]
         return rows[0] if single else rows
 
-    def posteriors(self, policies: Tensor) -> tuple[Tensor, Tensor]:
+    def posteriors(self, policies: Array) -> tuple[Tensor, Tensor]:
         """Probabilities and posteriors of the joint signals.
 
         Args:
@@ -370,7 +364,7 @@ class PersuasionGame(GameValue):
         utility = self.ex_ante_utility(changed.flatten(0, 1))[:, sender].view(tried.shape[:2])
         return utility[0] if single else utility
 
-    def deviation_gain(self, policies: Tensor, sender: int | str, deviations: Tensor) -> Tensor:
+    def deviation_gain(self, policies: Array, sender: int | str, deviations: Array) -> Tensor:
         """What `sender` gains by each deviation over its policy in `policies`, shapes as above.
 
         More accurate than a difference of utilities, and quicker where there are many deviations,
@@ -383,15 +377,14 @@ class PersuasionGame(GameValue):
         gain = self.stacked().deviation_gain(mine, batch, sender, tried)
         return gain[0] if single else gain
 
-    def _deviations(self, policies: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor, bool]:
+    def _deviations(self, policies: Array, deviations: Array) -> tuple[Tensor, Tensor, bool]:
         """Profiles `(B, N, S, M)`, deviations `(B, D, S, M)`, checked; whether `B` was added."""
         batch, single = self._batch(policies)
         if not isinstance(deviations, Tensor):
-            raise ValueError(f"deviations must be a tensor, got {type(deviations).__name__}")
-        if deviations.dtype != policies.dtype:
+            deviations = checks.as_tensor("deviations", deviations).to(batch)
+        if deviations.dtype != batch.dtype:
             raise ValueError(
-                f"deviations must have the dtype of policies, {policies.dtype}, "
-                f"got {deviations.dtype}"
+                f"deviations must have the dtype of policies, {batch.dtype}, got {deviations.dtype}"
             )
         tried = deviations.unsqueeze(0) if single else deviations
         expected = (batch.shape[0], "D", self.n_states, self.n_signals)
@@ -418,7 +411,13 @@ class PersuasionGame(GameValue):
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
     ) -> "PersuasionGame":
-        """This game on another device or in another dtype (float32 or float64); itself if it is."""
+        """This game on another device or in another dtype (float32 or float64); itself if it is.
+
+        Raises:
+            ValueError: for a device that this machine lacks, or another dtype.
+        """
+        if device is not None:
+            device = checks.device("device", device)
         if dtype not in (None, torch.float32, torch.float64):
             raise ValueError(f"dtype must be torch.float32 or torch.float64, got {dtype}")
         moved = self.prior.to(device=device, dtype=dtype)
@@ -439,19 +438,7 @@ class PersuasionGame(GameValue):
             OSError: if the file cannot be read.
             ValueError: if it holds no game; the message names the file.
         """
-        try:
-            arguments = json.loads(Path(path).read_text())
-        except (ValueError, RecursionError) as error:  # no text, or no JSON
-            raise ValueError(f"{path} is not JSON: {error}") from error
-        needed = {"prior", "receiver_utility", "sender_utility", "n_signals"}
-        if not isinstance(arguments, dict) or not (
-            needed <= arguments.keys() <= needed | {"tie_break", *NAMES}
-        ):
-            is_dict = isinstance(arguments, dict)
-            keys = checks.shown(sorted(arguments)) if is_dict else type(arguments).__name__
-            raise ValueError(
-                f"{path} must hold the keys {sorted(needed)} and optionally 'tie_break', got {keys}"
-            )
+        arguments = read_record(path, NEEDED, OPTIONAL)
         try:
             return cls(**arguments)
         except ValueError as error:

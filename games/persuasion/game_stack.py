@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from games import checks
+from games.checks import Array
 from games.persuasion import simulation, unilateral
 from games.surroundings import contract, ordinary_tensors
 
@@ -73,20 +74,23 @@ class GameStack:
             for dtype in simulation.TIE_TOLERANCE
         }
 
-    def outcome_distribution(self, policies: Tensor, *, check: bool = True) -> Tensor:
-        """Joint distribution of state and action: `(G, B, N, S, M) -> (G, B, S, A)`."""
+    def outcome_distribution(self, policies: Array, *, check: bool = True) -> Tensor:
+        """Joint distribution of state and action: `(G, B, N, S, M) -> (G, B, S, A)`.
+
+        `check=False` skips the validation of `policies`, which must then be a tensor.
+        """
         if check:
-            self._check(policies)
+            policies = self._checked(policies)
         prior, _, _ = self.tensors(policies)
         return simulation.outcome_distribution(prior, self.receiver(policies), policies)
 
-    def ex_ante_utility(self, policies: Tensor, *, check: bool = True) -> Tensor:
+    def ex_ante_utility(self, policies: Array, *, check: bool = True) -> Tensor:
         """Senders' expected utilities, each game its own: `(G, B, N, S, M) -> (G, B, N)`.
 
-        `check=False` skips the validation of `policies` (for callers that made them).
+        `check=False` skips the validation of `policies`, which must then be a tensor.
         """
         if check:
-            self._check(policies)
+            policies = self._checked(policies)
         _, _, u = self.tensors(policies)
         # In parts, so that not all outcome distributions are held at once.
         parts = policies.split(simulation.outcomes_held(policies, u.shape[-1]), 1)
@@ -117,17 +121,18 @@ class GameStack:
             prior, u, self.receiver(policies), games, policies, sender, deviations
         )
 
-    def _check(self, policies: Tensor) -> None:
+    def _checked(self, policies: Array) -> Tensor:
+        """`policies (G, B, N, S, M)` of these games as a tensor."""
+        policies = checks.as_tensor("policies", policies)
         game = self.games[0]
         expected = (len(self), "B", game.n_senders, game.n_states, game.n_signals)
-        if not isinstance(policies, Tensor):
-            raise ValueError(f"policies must be a tensor, got {type(policies).__name__}")
         if policies.ndim != 5 or (policies.shape[0], *policies.shape[2:]) != (
             expected[0],
             *expected[2:],
         ):
             raise checks.shape_error("policies", "(G, B, N, S, M)", expected, policies)
         checks.distributions("policies", policies)
+        return policies
 
 
 def stack(games: Sequence[PersuasionGame]) -> GameStack:

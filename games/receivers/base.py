@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from games.checks import Array
 from games.persuasion.game import PersuasionGame, of_one_sender
 
 
@@ -30,7 +31,7 @@ class BaseReceiver(ABC):
         self.queries = 0
 
     @torch.no_grad()
-    def respond(self, policies: Tensor) -> Tensor:
+    def respond(self, policies: Array) -> Tensor:
         """How often each action follows each message: `(B, 1, S, M) -> (B, M, A)`.
 
         Every row sums to 1, but for messages that were never sent: those are zero. Without `B` for
@@ -39,7 +40,7 @@ class BaseReceiver(ABC):
         Raises:
             ValueError: if `policies` has the wrong shape or holds rows that are no distributions.
         """
-        self.game.check_policies(policies)
+        policies = self.game.as_policies(policies)
         batch = policies.unsqueeze(0) if policies.ndim == 3 else policies
         frequencies = self._settle(batch.detach().double().cpu())
         self.queries += len(batch)

@@ -12,7 +12,7 @@ from torch import Tensor
 from games import checks
 from games.chunk_sizes import DRAW_BYTES
 from games.persuasion.game import PersuasionGame
-from games.randomness import stream, uniform_blocks
+from games.randomness import seed_of, stream, uniform_blocks
 from games.receivers.base import BaseReceiver
 from games.receivers.learners import ALL, Bandit, Learner, QLearner, Reinforce
 
@@ -41,7 +41,8 @@ class LearningReceiver(BaseReceiver):
     Args:
         game: of one sender.
         visits: of each message, at least 2.
-        seed: of the draws.
+        seed: of the draws; 0 if neither it nor `generator` is given.
+        generator: draws the seed instead.
 
     Attributes:
         rewards: `(S, A)`, what actions pay: the receiver's utility on a scale from 0 to 1.
@@ -54,11 +55,16 @@ class LearningReceiver(BaseReceiver):
     kind: ClassVar[type[Learner]]
 
     def __init__(
-        self, game: PersuasionGame, visits: int, seed: int, settings: dict[str, float]
+        self,
+        game: PersuasionGame,
+        visits: int,
+        seed: int | None,
+        generator: torch.Generator | None,
+        settings: dict[str, float],
     ) -> None:
         super().__init__(game)
         self.visits = checks.positive_integer("visits", visits, least=2)
-        self.seed = checks.positive_integer("seed", seed, least=0)
+        self.seed = seed_of(seed, generator)
         self.settings = settings
         utility = game.receiver_utility.double().cpu()
         spread = utility.max() - utility.min()
@@ -111,13 +117,20 @@ class BanditReceiver(LearningReceiver):
     Args:
         game: of one sender.
         visits: of each message, at least 2.
-        seed: of the draws.
+        seed, generator: of the draws, see `LearningReceiver`.
     """
 
     kind = Bandit
 
-    def __init__(self, game: PersuasionGame, *, visits: int = VISITS, seed: int = 0) -> None:
-        super().__init__(game, visits, seed, {})
+    def __init__(
+        self,
+        game: PersuasionGame,
+        *,
+        visits: int = VISITS,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(game, visits, seed, generator, {})
 
 
 class QLearningReceiver(LearningReceiver):
@@ -128,7 +141,7 @@ class QLearningReceiver(LearningReceiver):
         patience: how many rewards of 1 the first value counts for, above 0.
         epsilon: the probability of any action instead of the best, above 0 and below 1.
         visits: of each message, at least 2.
-        seed: of the draws.
+        seed, generator: of the draws, see `LearningReceiver`.
     """
 
     kind = QLearner
@@ -140,11 +153,13 @@ class QLearningReceiver(LearningReceiver):
         patience: float = 20.0,
         epsilon: float = 0.01,
         visits: int = VISITS,
-        seed: int = 0,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
         patience = checks.positive_number("patience", patience)
         epsilon = checks.open_share("epsilon", epsilon)
-        super().__init__(game, visits, seed, {"patience": patience, "epsilon": epsilon})
+        settings = {"patience": patience, "epsilon": epsilon}
+        super().__init__(game, visits, seed, generator, settings)
 
 
 class ReinforceReceiver(LearningReceiver):
@@ -154,12 +169,19 @@ class ReinforceReceiver(LearningReceiver):
         game: of one sender.
         step: how far logits follow each gradient, above 0. Larger ones settle earlier, on worse.
         visits: of each message, at least 2.
-        seed: of the draws.
+        seed, generator: of the draws, see `LearningReceiver`.
     """
 
     kind = Reinforce
 
     def __init__(
-        self, game: PersuasionGame, *, step: float = 0.1, visits: int = VISITS, seed: int = 0
+        self,
+        game: PersuasionGame,
+        *,
+        step: float = 0.1,
+        visits: int = VISITS,
+        seed: int | None = None,
+        generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(game, visits, seed, {"step": checks.positive_number("step", step)})
+        settings = {"step": checks.positive_number("step", step)}
+        super().__init__(game, visits, seed, generator, settings)

@@ -22,8 +22,8 @@ class ReceiverKind:
     Attributes:
         name: the key in `RECEIVERS`.
         make: game of one sender -> receiver.
-        learns: whether it is a `LearningReceiver`; `make` then takes the options `visits` and
-            `seed` too.
+        learns: whether it is a `LearningReceiver`; `make` then takes the options `visits`, `seed`
+            and `generator` too.
 
     Raises:
         ValueError: naming the field that is missing or malformed.

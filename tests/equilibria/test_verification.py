@@ -86,7 +86,7 @@ def test_planted_deviations_are_found(
 def test_only_the_sender_with_a_deviation_gains() -> None:
     game = prosecutor_game()
     pay = torch.cat([torch.zeros(1, 2, 2, dtype=torch.float64), 3 * game.sender_utility])
-    game = dataclasses.replace(game, sender_utility=pay)
+    game = dataclasses.replace(game, sender_utility=pay, sender_names=None)
     profile = torch.cat([HALF[0, :1], accusing(0.3)])
     result = sampled(game, profile)
     assert result.gain[0] == 0
@@ -233,7 +233,7 @@ def test_tolerance_is_a_share_of_the_range_and_shrinks_with_the_radius(
 ) -> None:
     game, profiles = contested(seed=3, count=1)
     pay = game.sender_utility * torch.tensor([1.0, 5.0]).reshape(2, 1, 1)
-    game = dataclasses.replace(game, sender_utility=pay)
+    game = dataclasses.replace(game, sender_utility=pay, sender_names=None)
     gain = sampled(game, profiles[0], radius).gain
     critical = (gain / game.payoff_range).max().item() / scale
     assert critical > 1e-4

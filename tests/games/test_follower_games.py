@@ -388,8 +388,10 @@ def test_malformed_arguments_are_named(make: Callable[[], object], message: str)
 def test_malformed_policies_are_refused(name: str, method: str) -> None:
     game, (n, m, s, _) = CASES[name]
     call = getattr(game, method)
-    with pytest.raises(ValueError, match="policies must be a tensor, got list"):
+    with pytest.raises(ValueError, match=r"policies must have shape .* got \(1, 1\)"):
         call([[1.0]])
+    with pytest.raises(ValueError, match="policies must be an array of numbers, got 'all'"):
+        call("all")
     with pytest.raises(
         ValueError, match=r"policies must have shape \(B, N, S, M\) .* got \(2, 2\)"
     ):

@@ -7,8 +7,19 @@ import numpy as np
 import pytest
 import torch
 
-from games import PersuasionGame, didactic_game, synthetic_game
+from games import (
+    FOLLOWER_REGISTRY,
+    REGISTRY,
+    Focused,
+    FollowerGame,
+    PersuasionGame,
+    Zoomed,
+    didactic_game,
+    random_matrix_game,
+    synthetic_game,
+)
 from games.randomness import generator_of, seed_of, stream
+from games.receivers import RECEIVERS
 
 
 def draws(name: str, *identity: object, count: int = 8) -> list[float]:
@@ -136,3 +147,60 @@ def test_malformed_sources_of_randomness_are_refused(function: Any) -> None:
         function(1, torch.Generator())
     with pytest.raises(ValueError, match="seed must be an integer of at least 0, got -1"):
         function(-1)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def every_kind_of_game() -> list[FollowerGame]:
+    """One of each class that draws profiles."""
+    games: list[FollowerGame] = [REGISTRY["didactic"].make(0)]
+    games += [FOLLOWER_REGISTRY[f"{name}-2x2"].make(0) for name in ("contract", "pricing")]
+    part = Zoomed(games[0], games[0].sample_policies(1, seeded(0))[0], 0.5)
+    return [*games, FOLLOWER_REGISTRY["security-3x1"].make(0), part, Focused(games[0], [part])]
+
+
+@pytest.mark.parametrize("game", every_kind_of_game(), ids=lambda game: type(game).__name__)
+def test_profiles_are_drawn_by_seed_or_by_generator(game: Any) -> None:
+    before = torch.get_rng_state()
+    drawn = game.sample_policies(6, seed=3)
+    assert torch.equal(drawn, game.sample_policies(6, generator=seeded(3)))
+    assert torch.equal(drawn, game.sample_policies(6, seeded(3)))  # as before there were seeds
+    assert not torch.equal(drawn, game.sample_policies(6, seed=4))
+    assert torch.equal(torch.get_rng_state(), before)
+    for bad, message in (
+        ({"seed": 1, "generator": seeded(1)}, "seed and generator must not both be given"),
+        ({"seed": 1.5}, "seed must be an integer of at least 0, got 1.5"),
+        ({"generator": 3}, "generator must be a torch.Generator of the CPU, got 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            game.sample_policies(6, **bad)
+
+
+def test_estimates_are_drawn_by_seed_or_by_generator() -> None:
+    game = synthetic_game(2, 3, 3, 3, seed=0, law="contested")
+    policies = game.sample_policies(2, seed=0)
+    first = game.estimate_ex_ante_utility(policies, 50, seed=3).utility
+    for again in (
+        game.estimate_ex_ante_utility(policies, 50, generator=seeded(3)),
+        game.estimate_ex_ante_utility(policies, 50, seeded(3)),
+    ):
+        assert torch.equal(again.utility, first)
+    assert not torch.equal(game.estimate_ex_ante_utility(policies, 50, seed=4).utility, first)
+    with pytest.raises(ValueError, match="seed and generator must not both be given"):
+        game.estimate_ex_ante_utility(policies, 50, seeded(3), seed=3)
+
+
+@pytest.mark.parametrize("name", [name for name, kind in RECEIVERS.items() if kind.learns])
+def test_receivers_take_a_seed_or_a_generator(name: str) -> None:
+    game, make = random_matrix_game(3, 3, 0), RECEIVERS[name].make
+    policies = game.sample_policies(1, seed=0)
+    sources: list[dict[str, Any]] = [{}, {"seed": 0}, {"generator": seeded(3)}]
+    sources += [{"seed": seed_of(None, seeded(3))}]
+    answers = [make(game, visits=20, **source).respond(policies) for source in sources]
+    assert torch.equal(answers[0], answers[1])  # as before there were generators
+    assert torch.equal(answers[2], answers[3])
+    assert not torch.equal(answers[0], answers[2])
+    with pytest.raises(ValueError, match="seed and generator must not both be given"):
+        make(game, seed=0, generator=seeded(3))

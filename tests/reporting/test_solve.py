@@ -315,7 +315,7 @@ WRONG = [
     ("folder", "got 'folder': that is a folder"),
     ("broken.json", "got 'broken.json': broken.json is not JSON"),
     ("binary.json", "got 'binary.json'"),
-    ("keys.json", "got 'keys.json': keys.json must hold the keys"),
+    ("keys.json", "got 'keys.json': keys.json: missing key 'receiver_utility'"),
     ("prior.json", "got 'prior.json': prior.json: prior must sum to 1"),
     ("mine.json --senders 2", "senders is for the random games 'paper', 'contested' only, got 2"),
     (

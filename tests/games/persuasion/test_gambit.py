@@ -1,5 +1,6 @@
 """Discretised games: tables against plain loops, files and equilibria against Gambit itself."""
 
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -229,7 +230,8 @@ def test_gambit_reads_what_the_simulator_says(name: str, pygambit: Any, tmp_path
     game = SMALL[name]
     save_nfg(game, tmp_path / "game.nfg")
     file, table = read(pygambit, tmp_path / "game.nfg")
-    assert list(file.players) == [f"Sender {n}" for n in range(game.n_senders)]
+    unnamed = [f"Sender {n}" for n in range(game.n_senders)]
+    assert list(file.players) == list(game.sender_names or unnamed)
     pure = grid_policies(game.n_states, game.n_signals)
     assert table.shape == (*[len(pure)] * game.n_senders, game.n_senders)
     picks = torch.randint(
@@ -267,6 +269,38 @@ def test_labels_say_which_signal_is_sent_in_which_state(pygambit: Any, tmp_path:
     assert list(file.get_strategies("Sender 0")) == ["0,0", "0,1", "1,0", "1,1"]
 
 
+NAMES: dict[str, Any] = {
+    "sender_names": ("Ann", 'the "other"  one'),
+    "state_names": ("boom", "b\\ust"),
+    "signal_names": ("buy", "sell"),
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "steps", "first", "last"),
+    [
+        ((), 1, "0,0", "1,1"),
+        (("signal_names",), 1, "buy, buy", "sell, sell"),
+        (("state_names",), 1, "boom: 0, b/ust: 0", "boom: 1, b/ust: 1"),
+        (("state_names", "signal_names"), 1, "boom: buy, b/ust: buy", "boom: sell, b/ust: sell"),
+        (("state_names",), 2, "boom: 1 0, b/ust: 1 0", "boom: 0 1, b/ust: 0 1"),
+        (("signal_names",), 2, "1 buy, 1 buy", "1 sell, 1 sell"),
+    ],
+)
+def test_labels_are_the_games_names(
+    given: tuple[str, ...], steps: int, first: str, last: str, pygambit: Any, tmp_path: Path
+) -> None:
+    names = {name: NAMES[name] for name in ("sender_names", *given)}
+    named = dataclasses.replace(didactic_game(), **names)
+    save_nfg(named, tmp_path / "game.nfg", steps)
+    file = pygambit.read_nfg(tmp_path / "game.nfg")
+    assert list(file.players) == ["Ann", 'the "other" one']
+    strategies = list(file.get_strategies("Ann"))
+    assert (strategies[0], strategies[-1]) == (first, last)
+    if given == ("signal_names",) and steps == 2:
+        assert strategies[1] == "1 buy, 1/2 buy 1/2 sell"
+
+
 @pytest.mark.parametrize("scale", [1e-30, 1e-9, 1.0, 1e12, 1e25])
 def test_payoffs_of_any_scale_are_written_without_exponents(
     scale: float, pygambit: Any, tmp_path: Path
@@ -291,9 +325,10 @@ def test_the_file_is_the_documented_format(tmp_path: Path) -> None:
     head, payoffs = (tmp_path / "game.nfg").read_text().split('""')
     assert head.startswith('NFG 1 R "PersuasionGame(')
     assert head.splitlines()[1:] == [
-        '{ "Sender 0" }',
+        '{ "prosecutor" }',
         "{",
-        '{ "0,0" "0,1" "1,0" "1,1" }',
+        '{ "innocent: 0, guilty: 0" "innocent: 0, guilty: 1" '
+        '"innocent: 1, guilty: 0" "innocent: 1, guilty: 1" }',
         "}",
     ]
     assert [float(payoff) for payoff in payoffs.split()] == [0.0, 0.3, 0.3, 0.0]
@@ -351,8 +386,11 @@ def test_tables_beyond_the_limit_are_refused_before_any_work(
         (grid_policies(2, 2)[:0], r"P >= 1, 2, 2\), got \(0, 2, 2\)"),
         (2 * grid_policies(2, 2), "strategies must hold distributions"),
         (grid_policies(2, 2).long(), "strategies must be float32 or float64"),
-        ([grid_policies(2, 2)], r"one per sender \(2\), got \['Tensor'\]"),
-        ([grid_policies(2, 2), None], r"one per sender \(2\), got \['Tensor', 'NoneType'\]"),
+        (
+            [grid_policies(2, 2)],
+            r"must be an array, or one for each of 2 senders, got 1",
+        ),
+        ([grid_policies(2, 2), None], "strategies must be an array of numbers, got None"),
     ],
 )
 def test_strategies_are_checked(strategies: Any, message: str) -> None:
@@ -363,7 +401,8 @@ def test_strategies_are_checked(strategies: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ([[1.0]], r"table must be a tensor .*got list"),
+        ([[[1.0]]], r"table must be an array .*got \(1, 1, 1\)"),
+        ("none", "table must be an array of numbers, got 'none'"),
         (torch.zeros(2, 2, 3), r"table must be .*got \(2, 2, 3\)"),
         (torch.zeros(3), r"table must be .*got \(3,\)"),
         (torch.zeros(0, 2, 2), r"table must be .*none 0, got \(0, 2, 2\)"),

@@ -34,7 +34,28 @@ GOOD: dict[str, Any] = {
         ({"prior": [[0.25, 0.75]]}, r"prior must have shape \(S,\)"),
         ({"prior": []}, r"prior must have shape \(S,\)"),
         ({"prior": "often"}, "prior must be an array of numbers"),
-        ({"prior": [0.2, 0.3, 0.5]}, r"receiver_utility must .* = \(3, A >= 1\), got \(2, 3\)"),
+        ({"prior": "0.25"}, "prior must be an array of numbers, got '0.25'"),
+        ({"prior": ["0.25", "0.75"]}, r"prior must be an array of numbers, got \['0.25', '0.75'\]"),
+        ({"prior": [0.25, b"1"]}, "prior must be an array of numbers"),
+        ({"prior": np.array(["0.25", "0.75"])}, "prior must be an array of numbers"),
+        ({"prior": np.array([0.25, "0.75"], dtype=object)}, "prior must be an array of numbers"),
+        ({"prior": [np.datetime64("2020"), 1]}, "prior must be an array of numbers"),
+        (
+            {"prior": np.ma.array([0.25, 0.75], mask=[False, True])},
+            "prior must be an array of numbers",
+        ),
+        ({"prior": [torch.tensor(0.25, requires_grad=True), 0.75]}, "prior must be an array of n"),
+        (
+            {"prior": [0.2, 0.3, 0.5]},
+            "^prior must have as many states as the other tables, got 3 in prior, "
+            "2 in receiver_utility, 2 in sender_utility$",
+        ),
+        ({"receiver_utility": [[0.0, 1, 2]]}, "^receiver_utility must have as many states as"),
+        ({"sender_utility": [[[0.0, 1, 2]]]}, "^sender_utility must have as many states as"),
+        (
+            {"prior": [0.2, 0.3, 0.5], "sender_utility": [[[0.0, 1, 2]]]},
+            "^prior, receiver_utility, sender_utility must have equally many states, got 3 in pri",
+        ),
         ({"receiver_utility": [1.0, 0.0]}, r"receiver_utility must have shape \(S, A\)"),
         ({"receiver_utility": [[], []]}, r"receiver_utility must have shape \(S, A\)"),
         ({"receiver_utility": [[1.0, 0.0], [1.0]]}, "receiver_utility must be an array of num"),
@@ -46,6 +67,8 @@ GOOD: dict[str, Any] = {
         *(({"n_signals": bad}, "n_signals must be an integer") for bad in (0, -1, 2.0, True, "2")),
         ({"tie_break": "last"}, "tie_break must be one of 'first', 'senders', got 'last'"),
         ({"tie_break": None}, "tie_break must be one of"),
+        ({"tie_break": "sender"}, "got 'sender': did you mean 'senders'"),
+        ({"tie_break": np.zeros(2)}, "tie_break must be one of"),
     ],
 )
 def test_malformed_arguments_are_refused(wrong: dict[str, Any], message: str) -> None:
@@ -74,7 +97,9 @@ def spoilt(index: tuple[int, ...], row: list[float]) -> Tensor:
         (HALF.expand(1, -1, -1, -1, -1), r"policies must have shape \(B, N, S, M\)"),
         (HALF.half(), "policies must be float32 or float64, got torch.float16"),
         (spoilt((0, 0), [1, 0]).long(), "policies must be float32 or float64, got torch.int64"),
-        (HALF.tolist(), "policies must be a tensor, got list"),
+        (HALF[:, :1].tolist(), r"policies must .* \(B, 2, 2, 2\), got \(4, 1, 2, 2\)"),
+        ([["1", "0"]], r"policies must be an array of numbers, got \[\['1', '0'\]\]"),
+        (None, "policies must be an array of numbers, got None"),
     ],
 )
 def test_malformed_policies_are_refused(method: str, policies: Any, message: str) -> None:
@@ -91,7 +116,8 @@ def test_malformed_policies_are_refused(method: str, policies: Any, message: str
         (0, HALF[0], r"deviations must have shape \(B, D, S, M\)"),
         (0, HALF[..., :1], r"deviations must have shape \(B, D, S, M\)"),
         (0, spoilt((0, 1, 0), [0.4, 0.5]), r"deviations must hold dist.* row \(0, 1, 0\)"),
-        (0, HALF.tolist(), "deviations must be a tensor, got list"),
+        (0, HALF.float(), "deviations must have the dtype of policies, torch.float64"),
+        (0, "none", "deviations must be an array of numbers, got 'none'"),
     ],
 )
 def test_malformed_deviations_are_refused(sender: Any, deviations: Any, message: str) -> None:
@@ -220,10 +246,14 @@ def changed(**values: str) -> str:
         (changed(prior=str([0.5] * 10**5)), r"prior must sum to 1, got \[0.5, 0.5, .*\.\.\."),
         (changed(prior=f"[1e999{', 0' * 10**5}]"), r"prior must be finite, got \[inf, 0.0, "),
         (changed(tie_break=json.dumps("x" * 10**5)), "tie_break must be one of "),
-        (json.dumps({str(i): 0 for i in range(10**5)}), "must hold the keys .* got "),
-        ("[1, 2]", "must hold the keys .* got list"),
-        ('{"prior": [1.0], "n_signals": 2}', "must hold the keys .* got .*'prior'"),
-        (json.dumps(GOOD | {"colour": 1}), "must hold the keys .* got .*'colour'"),
+        (json.dumps({str(i): 0 for i in range(10**5)}), "unknown key '0': the keys are 'prior', "),
+        ("[1, 2]", "must hold the keys 'prior', 'receiver_utility', .* got list"),
+        ('{"prior": [1.0], "n_signals": 2}', "missing key 'receiver_utility'$"),
+        (json.dumps({n: v for n, v in GOOD.items() if n != "prior"}), "missing key 'prior'$"),
+        (changed(prior="1").replace("prior", "piror"), "unknown key 'piror': did you mean 'prior'"),
+        (json.dumps(GOOD | {"colour": 1}), "unknown key 'colour': the keys are 'prior', "),
+        (json.dumps(GOOD | {"sender_name": 1}), "'sender_name': did you mean 'sender_names'"),
+        (json.dumps(GOOD | {"sender_names": ["A", "B"]}), "sender_names must be 1 different "),
         (json.dumps(GOOD | {"n_signals": 0}), "n_signals must be an integer"),
         (json.dumps(GOOD | {"prior": None}), "prior must be"),
     ],
@@ -252,3 +282,17 @@ def test_to_changes_dtype_and_nothing_else() -> None:
     assert game.to(dtype=torch.float64) == game
     with pytest.raises(ValueError, match=r"dtype must be .* got torch\.float16"):
         game.to(dtype=torch.float16)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:77", "meta", "", "cpu:x", 3.5, [1], "xpu"])
+def test_devices_that_are_not_there_are_named(device: Any) -> None:
+    with pytest.raises(ValueError, match=r"^device must ") as error:
+        didactic_game().to(device)
+    assert repr(device) in str(error.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_is_refused_where_there_is_none() -> None:
+    for device in ("cuda", torch.device("cuda", 0)):
+        with pytest.raises(ValueError, match="device must be one of this machine's, such as 'cpu'"):
+            didactic_game().to(device)
