@@ -151,7 +151,7 @@ class BenchConfig:
         if self.finish is not None:
             checks.positive_integer("finish", self.finish, least=0)
         checks.one_of("verification", self.verification, ("both", "sampled"))
-        checks.positive_number("radius", self.radius)
+        checks.radius("radius", self.radius)
         checks.positive_integer("seed", self.seed, least=0)
         pick_device(self.device)
         if self.workers is not None:

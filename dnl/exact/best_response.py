@@ -56,8 +56,8 @@ class BestResponse:
 @own_surroundings()
 def best_response(
     game: PersuasionGame,
-    policies: Tensor,
-    sender: int,
+    policies: checks.Array,
+    sender: int | str,
     radius: float | None = None,
     time_limit: float = 60.0,
     *,
@@ -68,8 +68,8 @@ def best_response(
     Args:
         game: the true game.
         policies: `(N, S, M)`.
-        sender: index of the responding sender.
-        radius: largest entry-wise change of its policy, above 0; None for any policy.
+        sender: index or name of the responding sender.
+        radius: largest entry-wise change of its policy, above 0 and at most 1; None for any policy.
         time_limit: seconds; the bound stays valid when they are over.
         tolerance: gap between bound and utility at which the search ends, as a fraction of the
             sender's payoff range.
@@ -84,13 +84,12 @@ def best_response(
     """
     began = time.perf_counter()
     checks.instance("game", game, PersuasionGame)
-    game.check_policies(policies)
+    policies = game.as_policies(policies)
     if policies.ndim != 3:
         raise ValueError(f"policies must be one profile (N, S, M), got {tuple(policies.shape)}")
-    if type(sender) is not int or not 0 <= sender < game.n_senders:
-        raise ValueError(f"sender must be an index in 0..{game.n_senders - 1}, got {sender!r}")
+    sender = game.sender_index(sender)
     if radius is not None:
-        radius = checks.positive_number("radius", radius)
+        radius = checks.radius("radius", radius)
     time_limit = checks.positive_number("time_limit", time_limit)
     tolerance = checks.positive_number("tolerance", tolerance)
     budget = Budget(began + time_limit)

@@ -44,6 +44,12 @@ class Pieces:
     planes: Tensor
     piece: Tensor
 
+    def __repr__(self) -> str:
+        on = int((self.piece >= 0).sum())
+        return (
+            f"Pieces(planes: {tuple(self.planes.shape)}, samples on one: {on} of {len(self.piece)})"
+        )
+
 
 def find_pieces(
     x: Tensor,

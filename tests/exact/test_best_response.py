@@ -441,7 +441,7 @@ HALF = torch.full((2, 3, 2), 0.5).double()
     ("wrong", "message"),
     [
         *(({"sender": bad}, "sender must be an index in 0..1") for bad in (-1, 2, 0.0, True, None)),
-        *(({"radius": bad}, "radius must be") for bad in (0, -0.1, math.nan, math.inf, "1")),
+        *(({"radius": bad}, "radius must be") for bad in (0, -0.1, 2, math.nan, math.inf, "1")),
         *(({"time_limit": bad}, "time_limit must be") for bad in (0, -1, math.nan, None)),
         *(({"tolerance": bad}, "tolerance must be") for bad in (-1e-6, math.nan, "1")),
         ({"policies": HALF[:1]}, r"policies must have shape"),
@@ -449,7 +449,7 @@ HALF = torch.full((2, 3, 2), 0.5).double()
         ({"policies": HALF.unsqueeze(0)}, r"policies must"),
         ({"policies": 2 * HALF}, "policies must hold distributions"),
         ({"policies": math.nan * HALF}, "policies must hold distributions"),
-        ({"policies": HALF.tolist()}, "policies must be a tensor, got list"),
+        ({"policies": "half"}, "policies must be an array of numbers, got 'half'"),
     ],
 )
 def test_malformed_arguments_are_refused(wrong: dict[str, Any], message: str) -> None:
