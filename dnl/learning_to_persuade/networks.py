@@ -28,6 +28,7 @@ class TableNet(nn.Module):
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
+        shapes.floating("logits", logits)
         self.logits = nn.Parameter(logits.detach().clone())
 
     @classmethod
