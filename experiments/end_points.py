@@ -116,12 +116,12 @@ def row_of(
     search = Search(game, RADIUS)
     unit = game.payoff_range.sum().item()
     baseline = best_baseline_welfare(game)
-    gain = (search.welfare(ends) - baseline) / unit
+    gain = (search.worth(ends) - baseline) / unit
     best = ends[gain.argsort(descending=True, stable=True)[:finished]]
     began = time.perf_counter()
     rests = [rest for end in best if (rest := finish(search, end, walking)) is not None]
     kept = [rest for rest in rests if is_certified(game, rest)]
-    gains = [(search.welfare(rest).item() - baseline) / unit for rest in kept]
+    gains = [(search.worth(rest).item() - baseline) / unit for rest in kept]
     return dict(zip(KEYS, key, strict=True)) | {
         "ends": len(ends),
         "gain": gain.mean().item() if len(ends) else float("nan"),

@@ -59,13 +59,7 @@ PUBLISHED = dict(zip(("alternating", "model-r", "info-q", "info-policy"), range(
 # A learning receiver may settle elsewhere next time: repeat more queries than for a rational one.
 ASKING = AskingConfig(queries=150, finalists=10, answers=6)
 KEYS = ["size", "instance"]
-STYLES = {  # in the order of the legend
-    "asking": palette.OURS._replace(label="ours, asking"),
-    "alternating": palette.PAPER_METHOD,
-    "model-r": palette.MODEL_R,
-    "info-q": palette.INFO_Q,
-    "info-policy": palette.INFO_POLICY,
-}
+STYLES = palette.styles(["asking", "alternating", "model-r", "info-q", "info-policy"])
 
 
 def main(
@@ -204,16 +198,15 @@ def draw(table: pd.DataFrame, path: Path) -> None:
         linestyle="--",
         label="optimum for a known receiver",
     )
-    for method, (label, colour, marker) in STYLES.items():
+    for method, style in STYLES.items():
         own = table[table["method"] == method]
         axes.errorbar(
             own["size"],
             own["utility"],
             own["error"],
-            label=label,
-            color=colour,
-            marker=marker,
+            label=style.label,
             capsize=2,
+            **style.curve,
         )
     published = table[table["method"] == "alternating"]
     axes.plot(

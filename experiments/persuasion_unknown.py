@@ -49,10 +49,7 @@ PAPER = {  # table 1: ratio to the optimum, optimum
 }
 KEYS = ["size", "instance"]
 DRAWN = (8, 16, 32)  # sizes in the figure
-STYLES = {
-    "alternating": palette.PAPER_METHOD,
-    "asking": palette.OURS._replace(label="ours, asking"),
-}
+STYLES = palette.styles(["asking", "alternating"])
 
 
 def main(
@@ -193,16 +190,17 @@ def draw(rows: pd.DataFrame, path: Path) -> None:
     panels = figure.subplots(1, len(sizes), squeeze=False, sharey=True)[0]
     for axes, size in zip(panels, sizes, strict=True):
         games = rows[rows["size"] == size]
-        for method, (label, colour, _) in STYLES.items():
+        for method, style in STYLES.items():
             own = games[games["method"] == method]
             queries = np.unique(np.geomspace(1, own["queries"].max(), 200).astype(int))
             curves = np.stack([best_after(steps, queries) for steps in own["best_ratios"]])
-            axes.plot(queries, curves.mean(0), color=colour, label=label)
+            axes.plot(queries, curves.mean(0), color=style.colour, label=style.label)
             low, high = curves.min(0), curves.max(0)
-            axes.fill_between(queries, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(queries, low, high, color=style.colour, alpha=0.15, linewidth=0)
         if size in PAPER:
-            label, colour, _ = palette.PUBLISHED
-            axes.axhline(PAPER[size][0], color=colour, linestyle="--", linewidth=0.8, label=label)
+            style = palette.PUBLISHED
+            line = {"color": style.colour, "linestyle": style.line, "label": style.label}
+            axes.axhline(PAPER[size][0], linewidth=0.8, **line)
         axes.set_xscale("log")
         axes.set_title(f"{size} x {size}", fontsize=10)
         axes.set_xlabel("queries (policies answered)")

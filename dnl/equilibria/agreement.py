@@ -3,9 +3,10 @@
 The others reveal the cell whatever one sender does, so a deviating sender can only add information
 within the cell. The profile is a global equilibrium if no sender gains by that in any cell. This is
 a condition on each cell alone, which a linear program decides (the best recommendation within the
-cell). We search for the best partition into such cells by branch and bound on linear programs over
-cells, and check a cell when a program chooses it. Where there are too many sets of states, the
-candidates are small sets, sets that matter to the receiver and small changes of known partitions.
+cell). We search for the partition of highest worth (welfare by default) into such cells by branch
+and bound on linear programs over cells, and check a cell when a program chooses it. Where there are
+too many sets of states, the candidates are small sets, sets that matter to the receiver and small
+changes of known partitions.
 
 With three or more senders a code can reveal more cells than there are signals: the last sender's
 symbol is the sum of the others', so each symbol follows from the others (as in full revelation).
@@ -34,7 +35,7 @@ INTEGRALITY = 1e-6  # a variable this close to 0 or 1 counts as an integer
 
 
 def agreement(search: Search) -> Proposals:
-    """Partitions in whose cells no sender wants to say more, in order of rising welfare."""
+    """Partitions in whose cells no sender wants to say more, in order of rising worth."""
     game = search.game
     if game.n_senders < 2 or game.n_signals < 2:
         return
@@ -51,15 +52,15 @@ def agreement(search: Search) -> Proposals:
         refused = [cell for cell in chosen if not cells.is_quiet(cell)]
         if search.budget.over:
             return
-        welfare = sum(float(cells.welfare[cell]) for cell in chosen)
-        if not refused and welfare <= best + search.slack:
+        worth = sum(float(cells.worth[cell]) for cell in chosen)
+        if not refused and worth <= best + search.slack:
             return
         policies = revealed(game, cells.labels(chosen))
         yield policies if search.survives(policies.unsqueeze(0))[0] else None
         if refused:
             cells.refuse(refused)
         else:
-            best = welfare
+            best = worth
             if cells.complete:
                 return
         cells.add_near(chosen)
@@ -71,8 +72,8 @@ class Cells:
     Attributes:
         states: the `S'` states of positive probability.
         sets: `(C, S')` bool.
-        welfare: `(C,)`: the sum of senders' utilities there, times its probability; minus infinity
-            where some sender is known to want to say more.
+        worth: `(C,)`: what the receiver's action there is worth, times its probability; minus
+            infinity where some sender is known to want to say more.
         complete: whether all sets of states are among them.
     """
 
@@ -99,19 +100,24 @@ class Cells:
                 groups += [set((named == k).nonzero().flatten().tolist()) for k in named.unique()]
         self.index: dict[frozenset[int], int] = {}
         self.sets = torch.zeros(0, n_states, dtype=torch.bool)
-        self.welfare = torch.zeros(0, dtype=torch.float64)
+        self.worth = torch.zeros(0, dtype=torch.float64)
         self.quiet: dict[int, bool] = {}
         self._add(frozenset(group) for group in groups)
 
     def utilities(self, sets: Tensor) -> Tensor:
         """`(C, N)`: the senders' utilities in cells `(C, S')` bool, times their probability."""
+        return self._values(sets)[0]
+
+    def _values(self, sets: Tensor) -> tuple[Tensor, Tensor]:
+        """The same utilities `(C, N)`, and the receiver's `(C,)`."""
         mass = sets.double() * self.prior
         scores = [mass @ table for table in self.criteria]
         action = self.search.plain.action_of(scores, mass.sum(1))  # (C,)
-        return torch.stack([(mass @ u).gather(1, action[:, None])[:, 0] for u in self.u], 1)
+        senders = torch.stack([(mass @ u).gather(1, action[:, None])[:, 0] for u in self.u], 1)
+        return senders, scores[0].gather(1, action[:, None])[:, 0]
 
     def _add(self, groups: Iterable[frozenset[int]]) -> None:
-        """Add cells, of welfare minus infinity where a sender gains by revealing one state."""
+        """Add cells, of worth minus infinity where a sender gains by revealing one state."""
         new = [group for group in dict.fromkeys(groups) if group and group not in self.index]
         if not new:
             return
@@ -121,9 +127,9 @@ class Cells:
             row[list(group)] = True
         alone = self.utilities(torch.eye(len(self.states), dtype=torch.bool))  # (S', N)
         ranges = self.search.game.payoff_range
-        kept, welfare = [], []
+        kept, worth = [], []
         for part in sets.split(self.search.budget.rows(64 * self.u.numel())):
-            utility = self.utilities(part)
+            utility, receiver = self._values(part)
             limit = utility + TOLERANCE * ranges * (part.double() @ self.prior).unsqueeze(1)
             quiet = torch.ones(len(part), dtype=torch.bool)
             for state in range(len(self.states)):
@@ -137,19 +143,20 @@ class Cells:
                     quiet[:] = False
                     break
             kept.append(part)
-            welfare.append(utility.sum(1).masked_fill(~quiet, -float("inf")))
+            values = self.search.ranking.combine(utility, receiver)
+            worth.append(values.masked_fill(~quiet, -float("inf")))
         self.sets = torch.cat([self.sets, *kept])
-        self.welfare = torch.cat([self.welfare, *welfare])
+        self.worth = torch.cat([self.worth, *worth])
 
     def partition(self, most: int) -> frozenset[int] | None:
-        """A partition of high welfare into at most `most` cells; None where none is found."""
+        """A partition of high worth into at most `most` cells; None where none is found."""
         budget = self.search.budget
-        open_ = self.welfare.isfinite()
+        open_ = self.worth.isfinite()
         index = open_.nonzero().flatten()
         if not len(index):
             return None
         sets = self.sets[index].numpy()
-        worth = self.welfare[index].numpy()
+        worth = self.worth[index].numpy()
         spread = max(float(np.ptp(worth)), 1e-300)
         n_cells, n_states = sets.shape
         rows = np.concatenate([sets.T, np.ones((1, n_cells))]).astype(np.float64)
@@ -207,7 +214,7 @@ class Cells:
 
     def refuse(self, cells: list[int]) -> None:
         """Remove the cells for good."""
-        self.welfare[cells] = -float("inf")
+        self.worth[cells] = -float("inf")
 
     def add_near(self, chosen: frozenset[int]) -> None:
         """Add the cells made from a partition by joining two cells or moving one state."""

@@ -31,7 +31,7 @@ MOST_SPREADS = 5_000  # ways to spread the messages of one profile; with more, a
 SPREADS_AT_ONCE = 64  # ways to spread messages over signals that are tested together
 DYNAMICS_AT_ONCE = 256  # runs of the dynamics
 MOST_BATCHES = 40  # of runs of the dynamics
-FIXED_POINTS_PER_BATCH = 40  # those of highest welfare are tested
+FIXED_POINTS_PER_BATCH = 40  # those of highest worth are tested
 
 
 def blocks(search: Search) -> Proposals:
@@ -43,7 +43,7 @@ def blocks(search: Search) -> Proposals:
 
 
 def all_blocks(search: Search) -> Proposals:
-    """Where there are few: all block profiles, at rest or not, best welfare first."""
+    """Where there are few: all block profiles, at rest or not, highest worth first."""
     if is_enumerated(search.game):
         yield from _spread_out(search, _all_labels(search.game))
 
@@ -63,13 +63,13 @@ def _all_labels(game: PersuasionGame) -> Tensor:
 
 def _resting(search: Search, labels: Tensor) -> Tensor:
     """Those of `labels (B, N, S)` that pass two tests, as nearly all local equilibria do."""
-    game, limit = search.plain, search.allowed(search.radius)
+    game, limit = search.plain, search.allowed(search.reach)
     kept = []
     for part in labels.split(_together(search)):
         if search.budget.over:
             break
-        resting = part[at_rest(game, part, search.radius, limit)]
-        kept.append(resting[unpooled(game, resting, search.radius, limit)])
+        resting = part[at_rest(game, part, search.reach, limit)]
+        kept.append(resting[unpooled(game, resting, search.reach, limit)])
     return torch.cat(kept) if kept else labels[:0]
 
 
@@ -83,20 +83,20 @@ def _together(search: Search, most: int = PARTITIONS_AT_ONCE) -> int:
 
 
 def _spread_out(search: Search, labels: Tensor) -> Proposals:
-    """Profiles with messages `labels (B, N, S)`, best welfare first, down to the search's floor."""
+    """Profiles with messages `labels (B, N, S)`, highest worth first, down to the floor."""
     game = search.game
     parts = []
     for part in labels.split(search.at_once):
         if search.budget.over:
             return
-        parts.append(search.welfare(pure_policies(part, game.n_signals)))
+        parts.append(search.worth(pure_policies(part, game.n_signals)))
         yield None
     if not parts:
         return
-    welfare = torch.cat(parts)
+    worth = torch.cat(parts)
     generator = search.generator("spreads")
-    for index in welfare.argsort(descending=True, stable=True).tolist():
-        if welfare[index] <= search.floor:
+    for index in worth.argsort(descending=True, stable=True).tolist():
+        if worth[index] <= search.floor:
             return
         ways = spreads(labels[index], game.n_signals)
         if prod(comb(game.n_signals - 1, int(row.max())) for row in labels[index]) > MOST_SPREADS:
@@ -119,15 +119,13 @@ def fixed_points(search: Search) -> Proposals:
         labels = settle(game, random_labels(game, count, generator), generator, search.budget)
         if search.budget.over:
             return
-        labels = labels[unpooled(game, labels, search.radius, search.allowed(search.radius))]
+        labels = labels[unpooled(game, labels, search.reach, search.allowed(search.reach))]
         if not len(labels):
             yield None
             continue
-        welfare = search.welfare(pure_policies(labels, game.n_signals))
-        for index in welfare.argsort(descending=True, stable=True)[
-            :FIXED_POINTS_PER_BATCH
-        ].tolist():
-            if welfare[index] <= search.floor or search.budget.over:
+        worth = search.worth(pure_policies(labels, game.n_signals))
+        for index in worth.argsort(descending=True, stable=True)[:FIXED_POINTS_PER_BATCH].tolist():
+            if worth[index] <= search.floor or search.budget.over:
                 break
             key = named_labels(labels[index]).numpy().tobytes()
             if key in seen:

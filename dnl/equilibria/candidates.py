@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from dnl.equilibria.member import MEMBERS, Member
-from dnl.equilibria.search import Proposals, Search, canonical
+from dnl.equilibria.search import GLOBAL, Proposals, Search, canonical
 from games.checks import shown
 
 CERTIFY_SHARE = 0.15  # of the time left, for certifying one proposal
 FIRST_SHARE = 0.4  # the same while nothing is certified
 CERTIFY_GLOBAL_SHARE = 0.05  # of the time left, for certifying it against any deviation
-MOST_ALIKE = 2  # tries of that per member and level of welfare
+MOST_ALIKE = 2  # tries of that per member and level of worth
 EARLY_SHARE = 0.5  # of the search time, for early members
 
 
@@ -23,14 +23,14 @@ class Candidate:
 
     Attributes:
         policies: `(N, S, M)`.
-        welfare: sum of the senders' utilities.
+        worth: what the search ranks it by.
         member: the member that proposed it.
         is_global: whether it is certified against any deviation.
         seconds: time of its certificate.
     """
 
     policies: Tensor
-    welfare: float
+    worth: float
     member: Member
     is_global: bool
     seconds: float
@@ -54,7 +54,7 @@ class Collector:
         self.search, self.on_step, self.on_certified = search, on_step, on_certified
         self.found: list[Candidate] = []
         self._seen: set[bytes] = set()
-        # Member and welfare of each proposal that was not proven to be global.
+        # Member and worth of each proposal that was not proven to be global.
         self._refused: list[tuple[Member, float]] = []
 
     def collect(self, members: Iterable[Member]) -> list[Candidate]:
@@ -81,21 +81,24 @@ class Collector:
         search = self.search
         if search.budget.over:
             return False
+        if search.scope == GLOBAL:
+            return member.is_promised or not search.is_best_global
         if member.is_promised or not search.is_best:
             return True
         return member.may_be_global and not search.is_best_global
 
     def _step(self, member: Member, proposals: Proposals) -> bool:
         """Run one step of a member; False if it has ended."""
+        search = self.search
         try:
             policies = next(proposals)
         except StopIteration:
             return False
-        best = f"best welfare {self.search.floor:.4g}" if self.found else "nothing yet"
+        best = f"best {search.ranking.label} {search.floor:.4g}" if self.found else "nothing yet"
         self.on_step(f"{member.name}: {best}")
         if policies is None:
             return True
-        game = self.search.game
+        game = search.game
         size = (game.n_senders, game.n_states, game.n_signals)
         if not isinstance(policies, Tensor) or policies.shape != size or policies.isnan().any():
             raise ValueError(
@@ -116,18 +119,23 @@ class Collector:
     def _judged(self, policies: Tensor, member: Member) -> Candidate | None:
         """The proposal `(N, S, M)` if it is certified and better than the candidates so far."""
         search = self.search
-        welfare = search.welfare(policies).item()
-        may_be_global = member.may_be_global and welfare > search.global_floor + search.slack
-        alike = [abs(welfare - other) <= search.slack for m, other in self._refused if m is member]
+        worth = search.worth(policies).item()
+        may_be_global = member.may_be_global or search.scope == GLOBAL
+        may_be_global &= worth > search.global_floor + search.slack
+        alike = [abs(worth - other) <= search.slack for m, other in self._refused if m is member]
         may_be_global &= sum(alike) < MOST_ALIKE
-        is_better = welfare > search.floor + search.slack
+        is_better = search.scope != GLOBAL and worth > search.floor + search.slack
         if not is_better and not may_be_global and not member.is_promised:
             return None
         began = time.perf_counter()
         is_global = search.is_every_best(policies)
         share = CERTIFY_SHARE if search.floor > -float("inf") else FIRST_SHARE
-        if member.prove_global_first and may_be_global and not is_global:
+        first = member.prove_global_first or search.scope == GLOBAL
+        if first and may_be_global and not is_global:
             is_global = search.certifies(policies, None, share)
+        if search.scope == GLOBAL and not is_global:
+            self._refused.append((member, worth))
+            return None
         implied = is_global and search.allowed(search.radius) >= search.allowed(None)
         if not implied and not search.certifies(policies, search.radius, share):
             return None
@@ -135,11 +143,11 @@ class Collector:
         if may_be_global and not is_global:
             is_global = search.certifies(policies, None, CERTIFY_GLOBAL_SHARE)
             if not is_global:
-                self._refused.append((member, welfare))
+                self._refused.append((member, worth))
         if is_global:
-            search.global_floor = max(search.global_floor, welfare)
-        search.floor = max(search.floor, welfare)
-        return Candidate(policies, welfare, member, is_global, seconds)
+            search.global_floor = max(search.global_floor, worth)
+        search.floor = max(search.floor, worth)
+        return Candidate(policies, worth, member, is_global, seconds)
 
 
 def _proposals(member: Member, search: Search) -> Proposals:

@@ -26,7 +26,7 @@ UTILITY_DIGITS = 9  # to which two utilities, as fractions of their range, are e
 
 
 def division(search: Search) -> Proposals:
-    """Profiles in which no sender prefers another of these policies, for itself or for welfare."""
+    """Profiles in which no sender prefers another of these policies, for itself or for all."""
     game = search.plain
     if game.n_signals == 1:
         return
@@ -73,15 +73,15 @@ def _best_choice(search: Search, library: Tensor, choice: Tensor, sender: int, s
         library: `(L, S, M)`.
         choice: `(N,)` indices.
         sender: who chooses.
-        shared: whether it ranks by welfare first and its own utility second, or the reverse.
+        shared: whether it ranks by the profile's worth first and its own utility second, or the
+            reverse.
     """
     game = search.game
     tried = library[choice].repeat(len(library), 1, 1, 1)  # (L, N, S, M)
     tried[:, sender] = library
-    utilities = search.utilities(tried)
-    own, welfare = utilities[:, sender], utilities.sum(1)
-    slacks = (1e-7 * game.payoff_range[sender], 1e-7 * game.payoff_range.sum())
-    criteria = [(own, slacks[0]), (welfare, slacks[1])]
+    utilities, worth = search.utilities_and_worth(tried)
+    slacks = (1e-7 * game.payoff_range[sender].item(), 1e-7 * search.ranking.spread(game))
+    criteria = [(utilities[:, sender], slacks[0]), (worth, slacks[1])]
     best = torch.ones(len(library), dtype=torch.bool)
     for value, slack in reversed(criteria) if shared else criteria:
         best &= value >= value[best].max() - slack

@@ -1,12 +1,14 @@
 """A certified equilibrium, saved and loaded with all that is needed to verify it again."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from dnl.equilibria.verification import Verification, verify_profile
+from dnl.equilibria.verification import Verdict, Verification, verify_profile
 from dnl.exact.full_revelation import best_baseline_welfare, full_revelation
 from games import PersuasionGame, checks
 from games.files import write_text
@@ -46,14 +48,44 @@ class Equilibrium:
         return self.utilities.sum().item()
 
     @property
-    def global_gap(self) -> float:
-        """Bound on every sender's gain by any deviation, as a fraction of its payoff range."""
+    def nash(self) -> Verdict:
+        """Whether it is a Nash equilibrium, where any deviation counts.
+
+        `"certified"`: proven, no sender gains. `"refuted"`: a sender was found to gain.
+        `"undecided"`: neither.
+        """
+        return self.global_verification.verdict
+
+    @property
+    def nash_gain(self) -> float:
+        """The most that a sender was found to gain by any deviation, a lower bound.
+
+        A fraction of the sender's payoff range, as the simulator gives it; 0 where nobody gains.
+        """
+        ranges, found = self.game.payoff_range, self.global_verification.witness_gain
+        return torch.where(ranges > 0, found / ranges, 0.0).max().item()
+
+    @property
+    def nash_bound(self) -> float:
+        """Proven: no sender gains more by any deviation, as a fraction of its payoff range."""
         return self.global_verification.relative_gain.max().item()
 
     @property
+    def global_gap(self) -> float:
+        """Another name of `nash_bound`."""
+        return self.nash_bound
+
+    @property
     def is_global(self) -> bool:
-        """Whether it is certified as a Nash equilibrium (for any deviation)."""
-        return self.global_verification.is_equilibrium
+        """Whether it is certified as a Nash equilibrium: `nash == "certified"`."""
+        return self.nash is Verdict.CERTIFIED
+
+    def __repr__(self) -> str:
+        return (
+            f"Equilibrium(welfare={self.welfare:.6g}, nash={self.nash!r}, "
+            f"nash_gain={self.nash_gain:.2g}, nash_bound={self.nash_bound:.2g}, "
+            f"radius={self.verification.radius:g}, source={self.source!r}, status={self.status!r})"
+        )
 
     @property
     def pareto_dominates_full_revelation(self) -> bool:
@@ -122,3 +154,26 @@ class Equilibrium:
             raise ValueError(f"{path} holds a profile that is {verification.verdict}")
         everywhere = verify_profile(game, policies, None, time_limit=time_limit)
         return cls(game, policies, verification, everywhere, record["source"], record["status"])
+
+
+class Equilibria(tuple[Equilibrium, ...]):
+    """What a search found: a tuple, Nash equilibria first.
+
+    Attributes:
+        status: of the search, as in `Equilibrium`; known where nothing was found, too.
+    """
+
+    status: str
+
+    def __new__(cls, found: Iterable[Equilibrium], status: str) -> "Equilibria":
+        """Put `found`, in order, together with the status."""
+        made = super().__new__(cls, found)
+        made.status = status
+        return made
+
+    def __getnewargs__(self) -> tuple[tuple[Equilibrium, ...], str]:
+        return tuple(self), self.status  # for copies and pickles
+
+    def __repr__(self) -> str:
+        lines = [f"  {number}: {one!r}" for number, one in enumerate(self, 1)]
+        return "\n".join([f"{len(self)} equilibria, search: {self.status}", *lines])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dnl.equilibria.response_walks import radii, walk
+from dnl.equilibria.response_walks import walk, walk_radii
 from dnl.equilibria.search import Proposals, Search
 from dnl.gradients.extragradient import ExtragradientConfig, extragradient
 from dnl.layers import quantal_response
@@ -20,7 +20,7 @@ from games import PersuasionGame
 from games.persuasion.simulation import joint_weights
 
 MOST_ASCENTS = 48  # starting points
-MOST_FINISHED = 12  # end points from which best responses go on, best welfare first
+MOST_FINISHED = 12  # end points from which best responses go on, highest worth first
 TEMPERATURES = (0.1, 0.03, 0.01, 0.003)  # of the receiver, as fractions of its utility range
 MOST_GRADIENT_ENTRIES = 2**24  # of the smoothed utility, for all senders: a second's work
 
@@ -85,14 +85,14 @@ def surrogate_ends(search: Search, utility: Callable[[Tensor], Tensor]) -> Propo
 
 
 def finished(search: Search, policies: Tensor) -> Proposals:
-    """Each of `policies (B, N, S, M)`, itself and where best responses lead, best welfare first."""
+    """Each of `policies (B, N, S, M)`, itself and where best responses lead, best first."""
     policies = policies / policies.sum(-1, keepdim=True)
-    order = search.welfare(policies).argsort(descending=True, stable=True)
+    order = search.worth(policies).argsort(descending=True, stable=True)
     for index in order[:MOST_FINISHED].tolist():
         if search.budget.over:
             return
         yield from policies[index : index + 1][search.survives(policies[index : index + 1])]
-        yield from walk(search, policies[index], radii(search.radius))
+        yield from walk(search, policies[index], walk_radii(search))
 
 
 def smoothed_utility(game: PersuasionGame, temperature: float) -> Callable[[Tensor], Tensor]:

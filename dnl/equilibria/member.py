@@ -26,10 +26,12 @@ class Member:
         propose: the generator of proposals. It yields None, too, so that others have their turn.
         early: it runs to its end, in order of registration, before the others take turns.
         may_be_global: its proposals may be equilibria for any deviation. So it runs until the best
-            of those is found, and its proposals are tested for it.
+            of those is found, and its proposals are tested for it. In a search of scope `"global"`
+            this holds for every member.
         prove_global_first: the proof for any deviation is tried before that within the radius.
-        is_promised: its certified proposals are returned whatever their welfare.
+        is_promised: its certified proposals are returned whatever they are worth.
         is_default: it takes part where a caller names no members.
+        describes: its proposals in a short phrase, for reports.
 
     Raises:
         ValueError: naming the field that is missing or malformed.
@@ -42,9 +44,11 @@ class Member:
     prove_global_first: bool = False
     is_promised: bool = False
     is_default: bool = True
+    describes: str = ""
 
     def __post_init__(self) -> None:
         checks.filled("name", self.name)
+        checks.instance("describes", self.describes, str)
         checks.function("propose", self.propose)
         for flag in ("early", "may_be_global", "prove_global_first", "is_promised", "is_default"):
             checks.instance(flag, getattr(self, flag), bool)
@@ -62,7 +66,12 @@ class _Members(Registry[Member]):
         surrogate = name.removeprefix(SURROGATE)
         if surrogate == name or surrogate not in SURROGATES:
             return super().__getitem__(name)
-        return Member(name=name, propose=partial(surrogate_ascent, surrogate), is_default=False)
+        return Member(
+            name=name,
+            propose=partial(surrogate_ascent, surrogate),
+            is_default=False,
+            describes=f"ascent on the surrogate {surrogate!r}, then best responses",
+        )
 
     def __iter__(self) -> Iterator[str]:
         yield from super().__iter__()

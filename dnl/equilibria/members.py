@@ -10,10 +10,18 @@ from dnl.equilibria.planner import planner
 from dnl.equilibria.reference_profiles import no_information, revelation
 from dnl.equilibria.response_walks import global_responses, local_responses
 
-register(Member(name="no-information", propose=no_information, early=True))
+register(
+    Member(
+        name="no-information",
+        describes="no sender says anything",
+        propose=no_information,
+        early=True,
+    )
+)
 register(
     Member(
         name="full-revelation",
+        describes="the senders reveal the state",
         propose=revelation,
         early=True,
         may_be_global=True,
@@ -24,17 +32,74 @@ register(
 register(
     Member(
         name="agreement",
+        describes="all senders reveal the same partition of the states",
         propose=agreement,
         early=True,
         may_be_global=True,
         prove_global_first=True,
     )
 )
-register(Member(name="planner", propose=planner, early=True, may_be_global=True))
-register(Member(name="division", propose=division, early=True, may_be_global=True))
-register(Member(name="one-speaker", propose=one_speaker, early=True, may_be_global=True))
-register(Member(name="blocks", propose=blocks, early=True))
-register(Member(name="responses", propose=global_responses, may_be_global=True))
-register(Member(name="local-responses", propose=local_responses))
-register(Member(name="extragradient", propose=extragradient_smoothed))
-register(Member(name="all-blocks", propose=all_blocks))
+register(
+    Member(
+        name="planner",
+        describes="one sender passes on a planner's recommendation",
+        propose=planner,
+        early=True,
+        may_be_global=True,
+    )
+)
+register(
+    Member(
+        name="division",
+        describes="each sender answers one question about the state, or says nothing",
+        propose=division,
+        early=True,
+        may_be_global=True,
+    )
+)
+register(
+    Member(
+        name="one-speaker",
+        describes="one sender recommends actions, the others say nothing",
+        propose=one_speaker,
+        early=True,
+        may_be_global=True,
+    )
+)
+register(
+    Member(
+        name="blocks",
+        describes="each sender partitions the states into messages and wants to move no state",
+        propose=blocks,
+        early=True,
+    )
+)
+register(
+    Member(
+        name="responses",
+        describes="best responses in turn, until no sender moves",
+        propose=global_responses,
+        may_be_global=True,
+    )
+)
+register(
+    Member(
+        name="local-responses",
+        describes="best responses within a shrinking radius, until no sender moves",
+        propose=local_responses,
+    )
+)
+register(
+    Member(
+        name="extragradient",
+        describes="ascent with a smoothed receiver, then best responses",
+        propose=extragradient_smoothed,
+    )
+)
+register(
+    Member(
+        name="all-blocks",
+        describes="each sender partitions the states into messages",
+        propose=all_blocks,
+    )
+)

@@ -27,7 +27,7 @@ TIE_DISTANCE = (
 
 
 def one_speaker(search: Search) -> Proposals:
-    """Profiles with one speaker in which no sender wants to tip a tie, best welfare first."""
+    """Profiles with one speaker in which no sender wants to tip a tie, highest worth first."""
     game = search.plain
     found: list[tuple[float, Tensor]] = []
     for sender in range(game.n_senders):
@@ -45,9 +45,9 @@ def one_speaker(search: Search) -> Proposals:
             plan = plan / plan.sum(1, keepdim=True)
             if undisturbed(game, plan, actions):
                 policies = spoken(game, sender, plan)
-                found.append((search.welfare(policies).item(), policies))
-    for welfare, policies in sorted(found, key=lambda pair: -pair[0]):
-        if welfare <= search.global_floor:  # below the floor it may still be a global equilibrium
+                found.append((search.worth(policies).item(), policies))
+    for value, policies in sorted(found, key=lambda pair: -pair[0]):
+        if value <= search.global_floor:  # below the floor it may still be a global equilibrium
             return
         yield policies if search.survives(policies.unsqueeze(0))[0] else None
 

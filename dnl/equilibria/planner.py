@@ -1,9 +1,9 @@
 """A planner's best recommendation, sent by one sender.
 
-The planner knows the state and maximises welfare, under one of three constraints. First every
-sender must get the most that any profile could give it; such a profile is a global equilibrium,
-since nobody can gain. Then every sender must get what it could secure by revealing the state.
-Last there is no constraint.
+The planner knows the state and maximises what the search ranks by, welfare by default, under one of
+three constraints. First every sender must get the most that any profile could give it; such a
+profile is a global equilibrium, since nobody can gain. Then every sender must get what it could
+secure by revealing the state. Last there is no constraint.
 """
 
 from dnl.equilibria.one_speaker import fewest, spoken
@@ -17,7 +17,7 @@ from dnl.exact.welfare_ceiling import participation
 def planner(search: Search) -> Proposals:
     """The planner's recommendations, sent by each sender in turn, the most constrained first."""
     game = search.plain
-    welfare = game.sender_utility.sum(0).numpy()
+    worth = search.ranking.table(game).numpy()
     own = search.own - 0.5 * TOLERANCE * game.payoff_range
     best = tuple(
         (u.numpy(), least)
@@ -31,7 +31,7 @@ def planner(search: Search) -> Proposals:
         if search.budget.over:
             return
         yield None
-        program = Recommendation(game, welfare, slack=-MARGINS[0], least=least)
+        program = Recommendation(game, worth, slack=-MARGINS[0], least=least)
         found = fewest(program, game, game.n_signals)
         if found is None:
             continue

@@ -1,4 +1,4 @@
-"""`dnl.find_equilibria`: run members side by side, certify proposals, rank them by welfare."""
+"""`dnl.find_equilibria`: run members side by side, certify proposals, rank what is certified."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -7,16 +7,18 @@ import torch
 from torch import Tensor
 
 from dnl.equilibria.candidates import Candidate, Collector
-from dnl.equilibria.equilibrium import Equilibrium
+from dnl.equilibria.equilibrium import Equilibria, Equilibrium
 from dnl.equilibria.member import MEMBERS, Member, default_members
-from dnl.equilibria.search import Search
+from dnl.equilibria.ranking import WELFARE, RankBy, ranked, ranking_of
+from dnl.equilibria.search import GLOBAL_SHARE, LOCAL, SCOPES, Search
 from dnl.equilibria.verification import Verdict, Verification, verify_profile
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, checks
+from games.persuasion import persuasion_game
+from games.randomness import seed_of
 from games.surroundings import own_surroundings
 
 MOST_RETURNED = 8  # local equilibria, besides global ones and those that are promised
-GLOBAL_SHARE = 0.3  # of the time limit, reserved for global gaps
 SAME_OUTCOME = 1e-3  # total variation up to which two outcomes are the same
 
 
@@ -25,41 +27,57 @@ def find_equilibria(
     game: PersuasionGame,
     radius: float = 0.005,
     time_limit: float = 60.0,
-    seed: int = 0,
+    seed: int | None = None,
     members: Sequence[str] | None = None,
     *,
+    scope: str = LOCAL,
+    rank_by: RankBy = WELFARE,
+    generator: torch.Generator | None = None,
     on_progress: Callable[[float, str], None] | None = None,
     on_certified: Callable[[Tensor, str], None] | None = None,
-) -> tuple[Equilibrium, ...]:
-    """Certified local equilibria, highest welfare first.
+) -> Equilibria:
+    """Certified equilibria as a tuple: Nash equilibria first, each part ranked.
 
     Args:
         game: the true game.
-        radius: of the local equilibria, above 0.
+        radius: of the local equilibria, above 0 and at most 1.
         time_limit: seconds in all.
-        seed: of the members' random starts.
+        seed: of the members' random starts; None for 0.
         members: names of search methods, out of `dnl.equilibria.MEMBERS`; None for the default set
-            (all except the surrogate ones).
+            (all except those that ascend a surrogate).
+        scope: `"local"` for equilibria within `radius`, whether Nash or not; `"global"` to search
+            for Nash equilibria only. Then members look for profiles that withstand any deviation,
+            the time of proofs goes to these, and the search ends when none can be better.
+        rank_by: what makes one equilibrium better than another: `"welfare"` (the senders' summed
+            utilities), `"receiver"` (its utility), a sender's index or name (its utility), or
+            weights `(N,)` of the senders' utilities or `(N + 1,)` with the receiver's as the last.
+            Weights may be negative. It steers the search, too.
+        generator: instead of `seed`.
         on_progress: called with the seconds used and a message.
-        on_certified: called with each profile `(N, S, M)` as soon as it is certified within
-            `radius`, and the name of its member: so a search that is interrupted has results.
+        on_certified: called with each profile `(N, S, M)` as soon as it is certified, and the name
+            of its member: so a search that is interrupted has results.
 
     Returns:
         Profiles that no sender can improve upon within `radius`, proven; each with the proven bound
-        on what any deviation could gain. Of several with one outcome (joint distribution of state
-        and action) the best, and the best that is global. Besides those of highest welfare, full
-        revelation and the global equilibria that the members found on their way. May be empty.
-        Deterministic where `status` is `"complete"`.
+        on what any deviation could gain. In this order: those certified as Nash equilibria, those
+        that are undecided, and those that are refuted; each part best first. Of several with one
+        outcome (joint distribution of state and action) the best, and the best that is Nash.
+        Besides the best ones, full revelation and the Nash equilibria that the members found on
+        their way. With scope `"global"`, Nash equilibria only. May be empty: its `status` says
+        how the search ended. Deterministic where that is `"complete"`.
 
     Raises:
         ValueError: for a bad argument.
         ImportError: if highspy is not installed.
     """
-    checks.instance("game", game, PersuasionGame)
-    radius = checks.positive_number("radius", radius)
+    persuasion_game(game)
+    radius = checks.radius("radius", radius)
     time_limit = checks.positive_number("time_limit", time_limit)
-    seed = checks.positive_integer("seed", seed, least=0)
+    checks.one_of("scope", scope, SCOPES)
+    game = game.to("cpu", torch.float64)
+    ranking = ranking_of(game, rank_by)
     chosen = _chosen(members)
+    seed = seed_of(seed, generator)
     began = time.perf_counter()
     budget = Budget.within(time_limit)
 
@@ -67,11 +85,11 @@ def find_equilibria(
         if on_progress is not None:
             on_progress(time.perf_counter() - began, message)
 
-    game = game.to("cpu", torch.float64)
-    search = Search(game, radius, budget.part(1 - GLOBAL_SHARE), seed)
+    searching = budget.part(1 - GLOBAL_SHARE[scope])
+    search = Search(game, radius, searching, seed, scope=scope, rank_by=rank_by)
     found = _distinct(search, Collector(search, progress, on_certified).collect(chosen))
     status = "complete" if not search.budget.over and not search.cut else "time limit"
-    best = sorted(found, key=lambda f: -f.welfare)[:MOST_RETURNED]
+    best = sorted(found, key=lambda f: -f.worth)[:MOST_RETURNED]
     # First those that are probably global: their proof matters most.
     kept = [f for f in found if f.is_global or f.member.is_promised]
     kept += [f for f in best if f not in kept]
@@ -79,10 +97,10 @@ def find_equilibria(
     for index, one in enumerate(kept):
         progress(f"global gap {index + 1}/{len(kept)}")
         local, everywhere = _verified(search, one, budget, len(kept) - index)
-        if local.is_equilibrium:
+        if local.is_equilibrium and (scope == LOCAL or everywhere.is_equilibrium):
             name = one.member.name
             results.append(Equilibrium(game, one.policies, local, everywhere, name, status))
-    return tuple(sorted(results, key=lambda e: -e.welfare))
+    return Equilibria(ranked(game, results, ranking), status)
 
 
 def _chosen(names: Sequence[str] | None) -> list[Member]:
@@ -100,7 +118,7 @@ def _distinct(search: Search, found: Sequence[Candidate]) -> list[Candidate]:
     """Drop candidates whose outcome is that of another one which is as good."""
     kept: list[Candidate] = []
     outcomes: list[Tensor] = []
-    ranked = sorted(found, key=lambda f: (not f.member.is_promised, not f.is_global, -f.welfare))
+    ranked = sorted(found, key=lambda f: (not f.member.is_promised, not f.is_global, -f.worth))
     for candidate in ranked:
         batch = candidate.policies[None, None]
         outcome = search.game.stacked().outcome_distribution(batch)[0, 0]  # (S, A)
@@ -110,8 +128,7 @@ def _distinct(search: Search, found: Sequence[Candidate]) -> list[Candidate]:
             if (outcome - its).abs().sum() <= 2 * SAME_OUTCOME
         ]
         if not any(
-            other.welfare >= candidate.welfare - search.slack
-            and other.is_global >= candidate.is_global
+            other.worth >= candidate.worth - search.slack and other.is_global >= candidate.is_global
             for other in same
         ):
             kept.append(candidate)

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dnl.equilibria.search import Proposals, Search, canonical
+from dnl.equilibria.search import GLOBAL, Proposals, Search, canonical
 from dnl.exact.best_response import exact_rows, respond
 from dnl.exact.status import Status
 from games.randomness import near_pure
 
 MOST_WALKS = 36
-PROFILES_PER_START = 500  # at most; the best of them in welfare is the start
+PROFILES_PER_START = 500  # at most; the one of highest worth is the start
 LEAST_GAIN = 1e-4  # as a fraction of the payoff range; a sender stays for less
 RESPONSES_PER_RADIUS = 20  # of each sender
 COARSE_TOLERANCE = 2e-3  # at radius 0.1: walks need improvements, not optima
@@ -31,9 +31,14 @@ def global_responses(search: Search) -> Proposals:
 
 
 def local_responses(search: Search) -> Proposals:
-    """Walks of best responses within a shrinking radius."""
+    """Walks of best responses within a shrinking radius; of any size in the scope `"global"`."""
     for start in starts(search, "local-responses"):
-        yield from walk(search, start, radii(search.radius))
+        yield from walk(search, start, walk_radii(search))
+
+
+def walk_radii(search: Search) -> tuple[float | None, ...]:
+    """The radii of a walk to an equilibrium of the kind that is searched for."""
+    return (None,) if search.scope == GLOBAL else radii(search.radius)
 
 
 def radii(last: float) -> tuple[float, ...]:
@@ -42,7 +47,7 @@ def radii(last: float) -> tuple[float, ...]:
 
 
 def starts(search: Search, member: str) -> Iterator[Tensor]:
-    """In turn: a random profile, the best in welfare of many, the best of many near-pure ones."""
+    """In turn: a random profile, the best of many in worth, the best of many near-pure ones."""
     game = search.game
     generator = search.generator(member)
     shape = (game.n_senders, game.n_states)
@@ -54,7 +59,7 @@ def starts(search: Search, member: str) -> Iterator[Tensor]:
         if index % 3 == 2:
             labels = torch.randint(game.n_signals, (many, *shape), generator=generator)
             random = near_pure(labels, random, 0.05)
-        yield random[search.welfare(random).argmax()]
+        yield random[search.worth(random).argmax()]
 
 
 def walk(search: Search, start: Tensor, radii: tuple[float | None, ...]) -> Proposals:

@@ -7,22 +7,26 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dnl.equilibria.ranking import WELFARE, RankBy, Ranking, ranking_of
 from dnl.equilibria.single_moves import best_move
 from dnl.equilibria.verification import Verdict, decide
 from dnl.exact.deviation import SLACK
 from dnl.exact.tie_breaking import resolve_ties
 from dnl.exact.tolerance import TOLERANCE, allowed_gain
-from dnl.exact.welfare_ceiling import WelfareCeiling, own_ceilings, welfare_ceiling
+from dnl.exact.welfare_ceiling import WelfareCeiling, own_ceilings
 from dnl.runtime.budget import Budget
 from games import PersuasionGame
 from games.randomness import stream
 
 Proposals = Iterator[Tensor | None]  # profiles (N, S, M); None lets others have their turn
 
+LOCAL, GLOBAL = SCOPES = ("local", "global")
+GLOBAL_SHARE = {LOCAL: 0.3, GLOBAL: 0.1}  # of the time limit, kept for proofs after the search
+
 PRODUCTS_PER_LOOK = 2e8  # joint signals x states x actions between two looks at the clock: 0.1 s
 PROFILES_AT_ONCE = 5_000  # simulated together, at most
 SIMULATIONS_PER_TEST = 32  # the cheap test of one profile takes as long as these
-CEILING_SHARE = 0.1  # of the time, for the welfare ceilings
+CEILING_SHARE = 0.1  # of the time, for the ceilings of worth
 
 
 @dataclass
@@ -35,9 +39,13 @@ class Search:
         budget: time and memory of the search.
         seed: of the members' random streams.
         tolerance: of certificates, at the reference radius.
-        floor: highest welfare certified so far; a proposal must exceed it.
+        scope: `"local"`, or `"global"` where only equilibria for any deviation count.
+        rank_by: as in `find_equilibria`.
+        ranking: the weights of utilities that it names. Their sum is a profile's *worth*: by
+            default welfare.
+        floor: highest worth certified so far; a proposal must exceed it.
         global_floor: the same among global equilibria.
-        ceiling: upper bounds on the welfare of any profile and of any global equilibrium.
+        ceiling: upper bounds on the worth of any profile and of any global equilibrium.
         own: `(N,)`: upper bounds on each sender's utility.
         plain: the game without actions that the tie rule never takes. Programs that ask for a
             strictly optimal action need it: of two equal actions neither is.
@@ -49,22 +57,28 @@ class Search:
     budget: Budget = field(default_factory=Budget)
     seed: int = 0
     tolerance: float = TOLERANCE
+    scope: str = LOCAL
+    rank_by: RankBy = WELFARE
     floor: float = field(default=-float("inf"))
     global_floor: float = field(default=-float("inf"))
     cut: bool = False
+    ranking: Ranking = field(init=False)
     ceiling: WelfareCeiling = field(init=False)
     own: Tensor = field(init=False)
     plain: PersuasionGame = field(init=False)
 
     def __post_init__(self) -> None:
         budget = self.budget.part(CEILING_SHARE)
+        self.ranking = ranking_of(self.game, self.rank_by)
         self.plain = without_unused(self.game)
         self.own = own_ceilings(self.plain, budget)
         if self.game.n_signals == 1:  # there is one profile only
-            only = self.own.sum().item()
+            silence = torch.ones(self.game.n_senders, self.game.n_states, 1, dtype=torch.float64)
+            receiver = self.game.receiver_ex_ante_utility(silence)
+            only = self.ranking.combine(self.own, receiver).item()
             self.ceiling = WelfareCeiling(only, only)
         else:
-            self.ceiling = welfare_ceiling(self.plain, budget)
+            self.ceiling = self.ranking.ceiling(self.plain, budget)
         self.cut |= budget.over
 
     def generator(self, member: str) -> torch.Generator:
@@ -72,19 +86,25 @@ class Search:
         return stream("starts", self.seed, self.game.identity, member)
 
     @property
+    def reach(self) -> float:
+        """How much of a state's probability a sender may move in tests of proposals."""
+        return 1.0 if self.scope == GLOBAL else self.radius
+
+    @property
     def slack(self) -> float:
-        """Differences in welfare up to this do not count."""
-        return 1e-6 * self.game.payoff_range.sum().item()
+        """Differences in worth up to this do not count."""
+        return self.ranking.slack(self.game)
 
     @property
     def is_best(self) -> bool:
-        """Whether no profile can be better than the best found."""
+        """Whether no profile can be worth more than the best found."""
         return self.floor >= self.ceiling.any_profile - self.slack
 
     @property
     def is_best_global(self) -> bool:
-        """Whether no global equilibrium can be better than the best found."""
-        return self.global_floor >= self.ceiling.global_equilibrium - self.slack
+        """Whether no global equilibrium can be worth more than the best found."""
+        slack = self.ranking.slack_of_ceiling(self.game)
+        return self.global_floor >= self.ceiling.global_equilibrium - slack
 
     @property
     def at_once(self) -> int:
@@ -101,29 +121,38 @@ class Search:
 
         Minus infinity for profiles that are not reached before the time is over.
         """
+        return self.utilities_and_worth(policies)[0]
+
+    def worth(self, policies: Tensor) -> Tensor:
+        """What profiles are worth: `(N, S, M) -> ()`, or `(B, N, S, M) -> (B,)` as above."""
+        if policies.ndim == 3:
+            return self.ranking.of(self.game, policies)
+        return self.utilities_and_worth(policies)[1]
+
+    def utilities_and_worth(self, policies: Tensor) -> tuple[Tensor, Tensor]:
+        """Both of the above: `(B, N, S, M) -> (B, N), (B,)`."""
         utilities = policies.new_full(policies.shape[:2], -float("inf"))
+        worth = utilities.new_full(utilities.shape[:1], -float("inf"))
         for start in range(0, len(policies), self.at_once):
             if start and self.budget.over:
                 self.cut = True
                 break
             part = slice(start, start + self.at_once)
             utilities[part] = self.game.ex_ante_utility(policies[part])
-        return utilities
-
-    def welfare(self, policies: Tensor) -> Tensor:
-        """Sum of the senders' utilities: `(N, S, M) -> ()`, or `(B, N, S, M) -> (B,)` as above."""
-        if policies.ndim == 3:
-            return self.game.ex_ante_utility(policies).sum(-1)
-        return self.utilities(policies).sum(-1)
+            receiver: Tensor | float = 0.0
+            if self.ranking.receiver:
+                receiver = self.game.receiver_ex_ante_utility(policies[part])
+            worth[part] = self.ranking.combine(utilities[part], receiver)
+        return utilities, worth
 
     def allowed(self, radius: float | None) -> float:
         """The gain that a certificate at `radius` allows, as a fraction of the payoff range."""
         return allowed_gain(self.tolerance, radius)
 
     def survives(self, policies: Tensor) -> Tensor:
-        """Cheap necessary test of local equilibria: `(B, N, S, M) -> (B,)` bool.
+        """Cheap necessary test of equilibria: `(B, N, S, M) -> (B,)` bool.
 
-        Whether no sender gains by moving up to `radius` of one state's probability from one signal
+        Whether no sender gains by moving up to `reach` of one state's probability from one signal
         to another. False for profiles that are not reached before the time is over.
         """
         game = self.game
@@ -138,7 +167,7 @@ class Search:
             part = policies[start : start + step]
             kept = torch.ones(len(part), dtype=torch.bool)
             for n in range(n_senders):
-                kept &= best_move(game, part, n, self.radius) <= self.most(self.radius)[n]
+                kept &= best_move(game, part, n, self.reach) <= self.most(self.reach)[n]
             passed[start : start + step] = kept
         return passed
 

@@ -14,6 +14,8 @@ from dnl.exact.response_search import Decided
 from dnl.exact.status import Status
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, checks
+from games.checks import Array as Profile
+from games.persuasion import persuasion_game
 from games.surroundings import own_surroundings
 
 # Fractions of the payoff range.
@@ -52,11 +54,18 @@ class BestResponse:
     radius: float | None
     seconds: float
 
+    def __repr__(self) -> str:
+        return (
+            f"BestResponse(sender={self.sender}, utility={self.utility:.6g}, "
+            f"upper_bound={self.upper_bound:.6g}, is_attained={self.is_attained}, "
+            f"status={str(self.status)!r}, radius={self.radius})"
+        )
+
 
 @own_surroundings()
 def best_response(
     game: PersuasionGame,
-    policies: checks.Array,
+    policies: Profile,
     sender: int | str,
     radius: float | None = None,
     time_limit: float = 60.0,
@@ -67,7 +76,7 @@ def best_response(
 
     Args:
         game: the true game.
-        policies: `(N, S, M)`.
+        policies: `(N, S, M)`, as the simulator takes them.
         sender: index or name of the responding sender.
         radius: largest entry-wise change of its policy, above 0 and at most 1; None for any policy.
         time_limit: seconds; the bound stays valid when they are over.
@@ -75,15 +84,16 @@ def best_response(
             sender's payoff range.
 
     Returns:
-        A `BestResponse`, in the dtype and on the device of `policies`; computed in float64 on the
-        CPU. Deterministic unless the status is `"time limit"`.
+        A `BestResponse`, in the dtype and on the device of `policies` (float64 on the CPU if they
+        are no tensor); computed in float64 on the CPU. Deterministic unless the status is
+        `"time limit"`.
 
     Raises:
         ValueError: for a bad argument.
         ImportError: if highspy is not installed.
     """
     began = time.perf_counter()
-    checks.instance("game", game, PersuasionGame)
+    persuasion_game(game)
     policies = game.as_policies(policies)
     if policies.ndim != 3:
         raise ValueError(f"policies must be one profile (N, S, M), got {tuple(policies.shape)}")

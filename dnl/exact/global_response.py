@@ -55,8 +55,10 @@ class GlobalResponse(ResponseSearch):
         self._certificate = deviation.utility[support].max(1)
         self.bound, self.status = float(self._certificate @ prior), Status.OPTIMAL
         candidates = self.posteriors.candidates
-        if candidates is None or not HullRelaxation.fits(candidates, len(support), budget):
+        if candidates is None:
             self.status = Status.TIME_LIMIT
+        elif misfit := HullRelaxation.misfit(candidates, len(support), budget):
+            self.status = misfit
         else:
             self.hull = HullRelaxation(
                 self.posteriors.problem, *self.posteriors.box, candidates, "posterior", 1.0

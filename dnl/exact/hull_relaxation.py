@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from dnl.exact.deviation import SLACK, Deviation
 from dnl.exact.linear_program import Array, LinearProgram, coo_matrix, csr_matrix
+from dnl.exact.status import Status
 from dnl.runtime.budget import Budget
 
 BYTES_PER_NONZERO = 100  # of the matrix, while it is assembled
@@ -105,14 +106,14 @@ class HullRelaxation:
         self.prices = np.zeros(n_states)
 
     @staticmethod
-    def fits(candidates: NDArray[np.bool_], n_states: int, budget: Budget) -> bool:
-        """Whether the budget suffices to state the relaxation of candidates `(M, J, A)`."""
+    def misfit(candidates: NDArray[np.bool_], n_states: int, budget: Budget) -> Status | None:
+        """What does not suffice to state the relaxation of candidates `(M, J, A)`; None if all."""
         count = candidates.sum(2)
         count = count[count > 1]
         nonzeros = int((count * (count + 3) * (n_states + 1)).sum()) + candidates.size
-        return nonzeros <= min(
-            MEMORY_STEPS * budget.memory // BYTES_PER_NONZERO, NONZEROS_PER_SECOND * budget.left
-        )
+        if nonzeros > MEMORY_STEPS * budget.memory // BYTES_PER_NONZERO:
+            return Status.MEMORY_LIMIT
+        return Status.TIME_LIMIT if nonzeros > NONZEROS_PER_SECOND * budget.left else None
 
     @property
     def n_pairs(self) -> int:

@@ -54,7 +54,10 @@ class LocalResponse(ResponseSearch):
         unit = min(radius, 1.0)
         candidates = deviation.candidates(low, low + width, budget)
         self.bound, self.status = np.inf, Status.TIME_LIMIT
-        if candidates is None or not HullRelaxation.fits(candidates, low.shape[1], budget):
+        if candidates is None:
+            return
+        if misfit := HullRelaxation.misfit(candidates, low.shape[1], budget):
+            self.status = misfit
             return
         self.candidates = candidates
         self.hull = HullRelaxation(deviation, low, width, candidates, total="policy", unit=unit)

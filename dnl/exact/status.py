@@ -9,6 +9,7 @@ class Status(StrEnum):
     OPTIMAL = "optimal"
     NOT_ATTAINED = "not attained"
     TIME_LIMIT = "time limit"
+    MEMORY_LIMIT = "memory limit"
     SUSPECT = "numerically suspect"
     INFEASIBLE = "infeasible"
 
@@ -25,6 +26,10 @@ _ADVICE = {
         'does not grant; tie_break="senders" may grant it.'
     ),
     Status.TIME_LIMIT: "The bound holds but is not tight; raise time_limit.",
+    Status.MEMORY_LIMIT: (
+        "The bound holds but is loose: the program for a better one has more entries than memory "
+        "allows, so more time does not help; fewer signals, states or actions would."
+    ),
     Status.SUSPECT: (
         "The solver could not settle a linear program, so the bound holds but may be loose; "
         "rescale utilities that differ by many orders of magnitude, or raise the tolerance."

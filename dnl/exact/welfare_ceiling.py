@@ -5,12 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dnl.exact.deviation import MARGINS
 from dnl.exact.full_revelation import full_revelation
 from dnl.exact.linear_program import Array
+from dnl.exact.optimal_persuasion import obeyed
 from dnl.exact.recommendation import Recommendation
 from dnl.exact.tolerance import TOLERANCE
 from dnl.runtime.budget import FOREVER, Budget
-from games import PersuasionGame, checks
+from games import PersuasionGame
+from games.persuasion import persuasion_game
 from games.surroundings import own_surroundings
 
 ROUNDING_OF_SUM = 1e-12  # of a sum over the states, relative to the largest utility
@@ -47,14 +50,26 @@ def welfare_ceiling(game: PersuasionGame, budget: Budget = FOREVER) -> WelfareCe
     Raises:
         ImportError: if highspy is not installed.
     """
-    checks.instance("game", game, PersuasionGame)
+    persuasion_game(game)
     game = game.to("cpu", torch.float64)
-    welfare = game.sender_utility.sum(0).numpy()
-    any_profile = planned(game, welfare, budget)
-    floors = participation(game)
+    return ceiling_of(game, game.sender_utility.sum(0), budget)
+
+
+def ceiling_of(game: PersuasionGame, worth: Tensor, budget: Budget = FOREVER) -> WelfareCeiling:
+    """The same bounds of the expected value of any table of state and action.
+
+    Args:
+        game: in float64 on the CPU.
+        worth: `(S, A)`; the senders' sum for welfare. What senders can secure does not depend on
+            it, so the bound of global equilibria holds for every table.
+        budget: as above.
+    """
+    table = worth.numpy()
+    any_profile = planned(game, table, budget)
+    floors = participation(game) + _optimum_alone(game)
     if not floors:
         return WelfareCeiling(any_profile, any_profile)
-    bound = planned(game, welfare, budget, floors)
+    bound = planned(game, table, budget, floors)
     return WelfareCeiling(any_profile, min(bound, any_profile))
 
 
@@ -95,6 +110,20 @@ def participation(game: PersuasionGame) -> tuple[tuple[Array, float], ...]:
         return ()
     least = full_revelation(game).utilities - 1.01 * TOLERANCE * game.payoff_range
     return tuple(zip(u.numpy(), least.tolist(), strict=True))
+
+
+def _optimum_alone(game: PersuasionGame) -> tuple[tuple[Array, float], ...]:
+    """What a single sender can get: its table `(S, A)` and value, lower by the tolerance.
+
+    It gets that in every global equilibrium. Empty for several senders, or too few signals.
+    """
+    if game.n_senders > 1 or game.n_signals < game.n_actions:
+        return ()
+    policies = obeyed(game, MARGINS[0])
+    if policies is None:
+        return ()
+    found = game.ex_ante_utility(policies) - 1.01 * TOLERANCE * game.payoff_range
+    return ((game.sender_utility[0].numpy(), found.item()),)
 
 
 def planned(

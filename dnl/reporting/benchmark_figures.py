@@ -161,7 +161,8 @@ def error_figure(results: pd.DataFrame, law: str, value: str = "mse") -> Figure:
             shown = rows[~rows["constant"]] if relative else rows
             summaries.append(summary := mean_and_interval(shown, ["surrogate", column], value))
             for name in [name for name in styles if name in set(rows["surrogate"])]:
-                (label, colour, marker), part = styles[name], summary[summary["surrogate"] == name]
+                style, part = styles[name], summary[summary["surrogate"] == name]
+                label, colour, marker = style.label, style.colour, style.marker
                 x, mean, half = part[column], part["mean"], part["half_width"]
                 panel.fill_between(x, mean - half, mean + half, color=colour, alpha=0.2, lw=0)
                 # Bars too where there is a single size, which has no width to shade.
@@ -242,7 +243,8 @@ def _grouped(
         turn, font = (90, 8) if crowded else (0, 10)
         means = mean_and_interval(long, ["x", "series"], "value").set_index(["series", "x"])
         for i, name in enumerate(shown):
-            (label, colour, marker), part = styles[name], means.loc[name].reindex(order)
+            style, part = styles[name], means.loc[name].reindex(order)
+            label, colour, marker = style.label, style.colour, style.marker
             mean, half = part["mean"], part["half_width"]
             at = [k + width * (i - (len(shown) - 1) / 2) for k in range(len(order))]
             if numbers is None:

@@ -1,67 +1,41 @@
 """Equilibria as plain text; every number is computed on the true game."""
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from decimal import ROUND_CEILING, Context
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from dnl.equilibria import Equilibrium
-from dnl.equilibria.verification import Verification
-from dnl.exact.full_revelation import best_baseline_welfare, full_revelation
-from dnl.exact.status import Status
-from dnl.exact.welfare_ceiling import welfare_ceiling
+from dnl.equilibria.advice import next_steps
+from dnl.equilibria.equilibrium import Equilibria
+from dnl.equilibria.ranking import ORDER, WELFARE, RankBy, ranking_of
+from dnl.equilibria.verification import Verdict
+from dnl.exact.full_revelation import full_revelation
+from dnl.reporting.message_text import policies_text, reactions_text
+from dnl.reporting.messages import account
+from dnl.reporting.reactions import Reaction, reactions
+from dnl.reporting.text_tables import aligned, bound, number, paragraph, table
+from dnl.reporting.verdict_text import certificates_text, facts_text, sizes_text, summary_text
 from games import PersuasionGame
 
-MAX_LINES = 20  # equilibria listed in an overview
-MAX_REACTIONS = 24  # joint signals shown, the most probable first
-MAX_STATES = 10  # most states of which all are shown in a posterior, not just the likeliest
-ROUNDING = 1e-9  # of the payoff ranges: a difference of welfares below is none
+__all__ = [
+    "Reaction",
+    "nothing_found",
+    "outcomes",
+    "overview",
+    "reactions",
+    "report",
+    "search_report",
+]
 
-
-@dataclass(frozen=True, eq=False)
-class Reaction:
-    """The receiver's response to one joint signal.
-
-    Attributes:
-        signals: `(m_1, ..., m_N)`, one per sender.
-        probability: of the joint signal, above 0.
-        posterior: `(S,)`.
-        action: the receiver's.
-    """
-
-    signals: tuple[int, ...]
-    probability: float
-    posterior: Tensor
-    action: int
-
-
-def reactions(game: PersuasionGame, policies: Tensor) -> list[Reaction]:
-    """The receiver's reaction to each joint signal of positive probability, likeliest first.
-
-    `policies` is one profile `(N, S, M)`. Equally likely joint signals stay in row-major order.
-    """
-    probability, posterior = game.posteriors(policies)  # (K,), (K, S)
-    action = game.receiver_action(policies)
-    place = [game.n_signals ** (game.n_senders - 1 - n) for n in range(game.n_senders)]
-    return [
-        Reaction(
-            tuple(k // step % game.n_signals for step in place),
-            float(probability[k]),
-            posterior[k],
-            int(action[k]),
-        )
-        for k in probability.argsort(descending=True, stable=True).tolist()
-        if probability[k] > 0
-    ]
+MAX_LINES = 20  # equilibria listed in each part of an overview
+MAX_SENDERS = 4  # most senders whose utilities an overview shows
 
 
 def outcomes(equilibrium: Equilibrium) -> dict[str, tuple[float, float, float]]:
     """Utility at the equilibrium, under full revelation and under no information.
 
-    Keys: "sender 0", ..., then "welfare" (the senders' sum) and "receiver".
+    Keys: the senders' names ("sender 0", ... without names), then "welfare" (the senders' sum) and
+    "receiver". A sender of that name has " (sender)" after it.
     """
     game = equilibrium.game
     prior, v = game.prior, game.receiver_utility
@@ -74,37 +48,110 @@ def outcomes(equilibrium: Equilibrium) -> dict[str, tuple[float, float, float]]:
 
 
 def _players(game: PersuasionGame, senders: Tensor, receiver: Tensor) -> dict[str, float]:
-    utilities = {f"sender {n}": float(senders[n]) for n in range(game.n_senders)}
-    return {**utilities, "welfare": float(senders.sum()), "receiver": float(receiver)}
+    values = zip(_sender_keys(game), senders.tolist(), strict=True)
+    return {**dict(values), "welfare": float(senders.sum()), "receiver": float(receiver)}
+
+
+def _sender_keys(game: PersuasionGame) -> list[str]:
+    others = ("welfare", "receiver")
+    return [f"{name} (sender)" if name in others else name for name in game.labels.senders]
 
 
 def report(equilibrium: Equilibrium) -> str:
-    """Text about one equilibrium: verdicts, policies, reactions, utilities, proven bounds.
+    """Text about one equilibrium.
 
-    Numbers are rounded to nearest, but proven bounds upwards, so that they hold as printed. States,
-    signals, actions and senders count from 0.
+    What it is, what the senders say, what the receiver does and why, utilities, proven bounds.
+    Numbers are rounded to nearest, but proven bounds upwards, so that they hold as printed.
     """
-    parts = (_header, _policies, _reactions, _utilities, _certificates)
-    return "\n\n".join(part(equilibrium) for part in parts) + "\n"
-
-
-def overview(equilibria: Sequence[Equilibrium]) -> str:
-    """The number of equilibria, and a line for each of the first, in the given order."""
-    rows = [
-        [
-            str(rank),
-            _number(found.welfare),
-            found.source,
-            str(found.verification.verdict),
-            _bound(found.global_gap),
-            "yes" if found.pareto_dominates_full_revelation else "no",
-        ]
-        for rank, found in enumerate(equilibria[:MAX_LINES], 1)
+    game, told = equilibrium.game, account(equilibrium.game, equilibrium.policies)
+    parts = [
+        summary_text(equilibrium) + "\n\n" + facts_text(equilibrium),
+        policies_text(game, told),
+        reactions_text(game, told),
+        _utilities(equilibrium),
+        certificates_text(equilibrium),
     ]
-    titles = ["", "welfare", "found by", "locally", "global gap", "Pareto-dominates FR"]
-    more = len(equilibria) - len(rows)
-    text = f"Certified equilibria: {len(equilibria)}\n{_table(titles, rows)}\n"
-    return text + (f"  and {more} more\n" if more else "")
+    return "\n\n".join(parts) + "\n"
+
+
+def _utilities(equilibrium: Equilibrium) -> str:
+    titles = ["", "equilibrium", "full revelation", "no information"]
+    rows = aligned(outcomes(equilibrium))
+    return f"Expected utilities (welfare: the sum of the senders')\n{table(titles, rows)}"
+
+
+def overview(equilibria: Sequence[Equilibrium], rank_by: RankBy = WELFARE) -> str:
+    """Nash equilibria, then the local ones that are not proven to be Nash; a line for each.
+
+    Of the latter the undecided stand before the refuted. Otherwise the given order, by `rank_by`,
+    is kept. Numbers are places in the given order.
+    """
+    found = _nash_first(equilibria)
+    nash = [one for one in found if one[1].nash is Verdict.CERTIFIED]
+    local = found[len(nash) :]
+    parts = [f"Nash equilibria: {len(nash) or 'none certified'}"]
+    if nash:
+        words = "By any other policy no sender gains more than the column 'nash' says (proven)."
+        parts[0] += f"\n{paragraph(words)}\n{_lines(nash)}"
+    if local:
+        radius = max(one.verification.radius or 0.0 for _, one in local)
+        words = (
+            f"No sender gains by changing its probabilities by up to {radius:g} each (proven), but "
+            "another policy may gain: the column 'nash' gives the largest gain found and, after "
+            "'to', the proven bound."
+        )
+        parts.append(f"Local only: {len(local)}\n{paragraph(words)}\n{_lines(local)}")
+    if equilibria:
+        first = equilibria[0]
+        ranked = ranking_of(first.game, rank_by).label
+        words = (
+            f"Each list is ranked by {ranked}. Gains are fractions of the sender's payoff range: "
+            "the expected utility that the receiver's choice puts at stake for it. Up to "
+            f"{first.global_verification.tolerance:g} they do not count. Welfare is the sum of the "
+            "senders' utilities, without the receiver's."
+        )
+        parts.append(paragraph(words))
+    return "\n\n".join(parts) + "\n"
+
+
+def _nash_first(equilibria: Sequence[Equilibrium]) -> list[tuple[int, Equilibrium]]:
+    """Numbers from 1 and equilibria: Nash, then undecided, then refuted; otherwise as given."""
+    return sorted(enumerate(equilibria, 1), key=lambda one: ORDER.index(_nash(one[1])))
+
+
+def _nash(equilibrium: Equilibrium) -> Verdict:
+    """The verdict on any deviation; what sampling did not refute is undecided."""
+    return equilibrium.nash if equilibrium.nash in ORDER else Verdict.UNDECIDED
+
+
+def _lines(found: Sequence[tuple[int, Equilibrium]]) -> str:
+    """A line for each; the senders' utilities are left out where they do not fit."""
+    game = found[0][1].game
+    head = ["", "nash", "welfare"]
+    senders = _sender_keys(game) if game.n_senders <= MAX_SENDERS else []
+    rows, utilities = [], []
+    for rank, one in found[:MAX_LINES]:
+        receiver = float(game.receiver_ex_ante_utility(one.policies))
+        rows.append([str(rank), _gains(one), number(one.welfare), number(receiver), one.source])
+        utilities.append([number(value) for value in one.utilities.tolist()])
+    wide = table(
+        [*head, *senders, "receiver", "found by"],
+        [
+            [*row[:3], *(its if senders else ()), *row[3:]]
+            for row, its in zip(rows, utilities, strict=True)
+        ],
+        words=("nash", "found by"),
+    )
+    narrow = table([*head, "receiver", "found by"], rows, words=("nash", "found by"))
+    text = narrow if "\n\n" in wide else wide
+    return text + (f"\n  and {len(found) - len(rows)} more" if len(found) > len(rows) else "")
+
+
+def _gains(equilibrium: Equilibrium) -> str:
+    verdict, most = _nash(equilibrium), bound(equilibrium.nash_bound)
+    if verdict is Verdict.CERTIFIED:
+        return f"{verdict}: at most {most}"
+    return f"{verdict}: {number(equilibrium.nash_gain, 3)} to {most}"
 
 
 def search_report(
@@ -113,206 +160,52 @@ def search_report(
     shown: int,
     radius: float,
     time_limit: float,
+    *,
+    scope: str = "local",
+    rank_by: RankBy = WELFARE,
+    status: str | None = None,
 ) -> str:
-    """The report of a search: all equilibria in short and the first ones in full."""
+    """The report of a search: all equilibria in short, what to do next, the first ones in full.
+
+    Args:
+        game: the true game.
+        equilibria: what was found; the first `shown` in the order of `overview` are told in full.
+        shown: their number.
+        radius, time_limit, scope, rank_by: of the search.
+        status: how it ended; None for what `equilibria` say.
+    """
+    if status is None and isinstance(equilibria, Equilibria):
+        status = equilibria.status
+    steps = next_steps(game, equilibria, scope=scope, rank_by=rank_by, status=status)
+    advice = "\n".join(["What to do next", *(paragraph(f"- {step}", 2, 4) for step in steps)])
+    advised = [advice + "\n"] if steps else []
     if not equilibria:
-        return nothing_found(game, radius, time_limit)
-    return "\n".join([overview(equilibria), *map(report, equilibria[:shown])])
+        return "\n".join([nothing_found(game, radius, time_limit, scope=scope), *advised])
+    told = [
+        f"Number {rank} of the list\n\n{report(one)}"
+        for rank, one in _nash_first(equilibria)[:shown]
+    ]
+    return "\n".join([overview(equilibria, rank_by), *advised, *told])
 
 
-def nothing_found(game: PersuasionGame, radius: float, time_limit: float) -> str:
-    """Text for a search that certified no profile, with advice."""
-    columns = zip(full_revelation(game).utilities, game.no_information(), strict=True)
-    rows = {f"sender {n}": [float(value) for value in row] for n, row in enumerate(columns)}
+def nothing_found(
+    game: PersuasionGame, radius: float, time_limit: float, *, scope: str = "local"
+) -> str:
+    """Text for a search that certified no profile."""
+    values = zip(full_revelation(game).utilities, game.no_information(), strict=True)
+    columns = zip(_sender_keys(game), values, strict=True)
+    rows = {name: [float(value) for value in row] for name, row in columns}
+    what = (
+        f"No Nash equilibrium was certified within {time_limit:g} s."
+        if scope == "global"
+        else f"No equilibrium was certified within {time_limit:g} s at radius {radius:g}."
+    )
     return (
-        f"{_sizes(game)}\n\n"
-        f"No equilibrium was certified within {time_limit:g} s at radius {radius:g}. This does not "
-        "show that there is none:\nthe search looks at some profiles only, and its time is short. "
-        "Search longer with --time-limit, or\nwith more --members (leave the option out for all "
-        "of them).\n\nWithout a search\n"
-        + _table(["", "full revelation", "no information"], _aligned(rows))
+        f"{paragraph(sizes_text(game))}\n\n"
+        + paragraph(
+            f"{what} This does not show that there is none: the search looks at some profiles only."
+        )
+        + "\n\nThe senders' utilities without a search\n"
+        + table(["", "full revelation", "no information"], aligned(rows))
         + "\n"
     )
-
-
-# ------------------------------------------------------------------------------------ the parts
-
-
-def _header(equilibrium: Equilibrium) -> str:
-    game, local = equilibrium.game, equilibrium.verification
-    everywhere = equilibrium.global_verification
-    here = equilibrium.welfare
-    above = here - best_baseline_welfare(game)
-    if equilibrium.exceeds_baselines:
-        place = f"above both full revelation and no information, by {_number(above)}"
-    elif above >= -ROUNDING * float(game.payoff_range.sum()):
-        place = "equal to the better of full revelation and no information"
-    else:
-        place = f"not above full revelation and no information: {_number(-above)} below the better"
-    dominates = equilibrium.pareto_dominates_full_revelation
-    lines = [
-        ("game", _sizes(game)),
-        ("found by", f"{equilibrium.source}; {_search_ended(equilibrium.status)}"),
-        ("locally", f"{local.verdict} within radius {local.radius:g}: {_claim(game, local)}"),
-        ("globally", f"{everywhere.verdict} for any deviation: {_claim(game, everywhere)}"),
-        ("welfare", f"{_number(here)}, {place}"),
-        ("ceiling", _ceiling(game)),
-        ("Pareto", f"{'dominates' if dominates else 'does not dominate'} full revelation"),
-    ]
-    title = "Equilibrium" if local.is_equilibrium else "A profile that is not certified"
-    return f"{title}\n" + "\n".join(f"  {name:<10}{text}" for name, text in lines)
-
-
-def _ceiling(game: PersuasionGame) -> str:
-    ceiling = welfare_ceiling(game)
-    return (
-        f"no profile has a welfare above {_bound(ceiling.any_profile, 6)}, "
-        f"no global equilibrium one above {_bound(ceiling.global_equilibrium, 6)}"
-    )
-
-
-def _search_ended(status: str) -> str:
-    if status == "complete":
-        return "the search was complete"
-    return f"the search ended by its {status}: more time may find better ones"
-
-
-def _sizes(game: PersuasionGame) -> str:
-    senders = "1 sender" if game.n_senders == 1 else f"{game.n_senders} senders"
-    return (
-        f"{game.identity}: {senders}, {game.n_signals} signals each, {game.n_states} states, "
-        f"{game.n_actions} actions, ties {game.tie_break!r}"
-    )
-
-
-def _claim(game: PersuasionGame, verification: Verification) -> str:
-    most = float(verification.relative_gain.max())
-    if verification.verdict != "refuted":
-        return f"no sender gains more than {_bound(most)} of its payoff range"
-    ranges = game.payoff_range.to(verification.gain)
-    found = float(torch.where(ranges > 0, verification.witness_gain / ranges, 0.0).max())
-    return (
-        f"a sender gains {_number(found, 3)} of its payoff range, and none more than {_bound(most)}"
-    )
-
-
-def _policies(equilibrium: Equilibrium) -> str:
-    game = equilibrium.game
-    parts = ["Policies: probability of each signal in each state"]
-    titles = ["state", "prior", *(f"signal {m}" for m in range(game.n_signals))]
-    for n, policy in enumerate(equilibrium.policies):
-        rows = [
-            [str(s), f"{game.prior[s]:.4f}", *map(_probability, policy[s].tolist())]
-            for s in range(game.n_states)
-        ]
-        parts.append(f"sender {n}\n{_table(titles, rows)}")
-    return "\n\n".join(parts)
-
-
-def _reactions(equilibrium: Equilibrium) -> str:
-    game = equilibrium.game
-    every = reactions(game, equilibrium.policies)
-    shown, rest = every[:MAX_REACTIONS], every[MAX_REACTIONS:]
-    wide = game.n_states > MAX_STATES
-    states = ["likeliest states"] if wide else [f"state {s}" for s in range(game.n_states)]
-    titles = ["signals", "probability", "action", *states]
-    rows = [
-        [
-            " ".join(map(str, reaction.signals)),
-            _probability(reaction.probability),
-            str(reaction.action),
-            *(_likeliest(reaction.posterior) if wide else map(_probability, reaction.posterior)),
-        ]
-        for reaction in shown
-    ]
-    total = game.n_signals**game.n_senders
-    text = (
-        f"The receiver's reaction: {len(every)} of {total} joint signals have positive probability "
-        f"(action, posterior)\n{_table(titles, rows)}"
-    )
-    if rest:
-        share = sum(reaction.probability for reaction in rest)
-        text += f"\n  and {len(rest)} more, of probability {_probability(share)} together"
-    return text
-
-
-def _likeliest(posterior: Tensor) -> list[str]:
-    top = posterior.argsort(descending=True, stable=True)[:4].tolist()
-    return [", ".join(f"{s}: {_probability(posterior[s])}" for s in top if posterior[s] > 0)]
-
-
-def _utilities(equilibrium: Equilibrium) -> str:
-    titles = ["", "equilibrium", "full revelation", "no information"]
-    table = _table(titles, _aligned(outcomes(equilibrium)))
-    return f"Utilities (welfare: sum of the senders')\n{table}"
-
-
-def _certificates(equilibrium: Equilibrium) -> str:
-    local = equilibrium.verification
-    titles = ["sender", "gain found", "bound", "bound / payoff range", "status"]
-    parts = []
-    for where, verification in (
-        (f"within radius {local.radius:g}", local),
-        ("by any policy (global)", equilibrium.global_verification),
-    ):
-        columns = zip(
-            verification.witness_gain.tolist(),
-            verification.gain.tolist(),
-            verification.relative_gain.tolist(),
-            map(str, verification.status),
-            strict=True,
-        )
-        rows = [
-            [str(n), _number(found, 3), _bound(most), _bound(fraction), status]
-            for n, (found, most, fraction, status) in enumerate(columns)
-        ]
-        parts.append(f"{where}\n{_table(titles, rows)}")
-        troubles = {str(status) for status in verification.status} - {Status.OPTIMAL}
-        parts += [f"  {trouble}: {Status(trouble).advice}" for trouble in sorted(troubles)]
-    head = (
-        "What a sender can gain by deviating: the simulator gives the gain found to the best\n"
-        "deviation found, and it is proven that no deviation gains more than the bound"
-    )
-    return "\n\n".join([head, *parts])
-
-
-# ------------------------------------------------------------------------------------ the cells
-
-
-def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [titles, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  " + "   ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in lines
-    )
-
-
-def _aligned(table: Mapping[str, Sequence[float]]) -> list[list[str]]:
-    """Rows of utilities, each with the decimals that give its largest number six digits."""
-    rows = []
-    for name, values in table.items():
-        largest = max(map(abs, values))
-        decimals = max(0, 5 - math.floor(math.log10(largest))) if largest > 0 else 0
-        rows.append([name, *(f"{value:.{decimals}f}" for value in values)])
-    return rows
-
-
-def _number(value: float, digits: int = 6) -> str:
-    return f"{value:.{digits}g}"
-
-
-def _bound(value: float, digits: int = 3) -> str:
-    """`value` rounded up, so that a proven bound holds as printed."""
-    if not math.isfinite(value):
-        return "no bound"
-    rounded = Context(prec=digits, rounding=ROUND_CEILING).create_decimal(value)
-    return f"{float(rounded):.{digits}g}"
-
-
-def _probability(value: float | Tensor) -> str:
-    """Four decimals; exactly 0 is ".", exactly 1 is "1", tiny numbers show their magnitude."""
-    value = float(value)
-    if value in (0, 1):
-        return "." if value == 0 else "1"
-    return f"{value:.0e}" if value < 5e-5 else f"{value:.4f}"

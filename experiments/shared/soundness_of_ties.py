@@ -32,7 +32,7 @@ RADIUS = 0.25
 TOLERANCE = 1e-7  # requested, as a fraction of the payoff range
 BOUND_ERROR = 1.01e-6  # of the payoff range: largest allowed error of a bound
 WITNESS_LOSS = 1e-5  # of the payoff range: largest loss of a witness to its margin
-UNDECIDED = (Status.TIME_LIMIT, Status.SUSPECT)
+UNDECIDED = (Status.TIME_LIMIT, Status.MEMORY_LIMIT, Status.SUSPECT)
 WRONG = ("beaten", "loose", "missed", "invented")
 PRIOR_DENOMINATOR = 8  # denominator of priors: exact in any floating-point format
 

@@ -27,7 +27,7 @@ def test_the_pairs_are_found(sizes: tuple[int, int, int, int], welfare: float) -
     game = groups(*sizes)
     search = searching(game)
     (policies,) = tensors(agreement(search))
-    assert search.welfare(policies).item() == pytest.approx(welfare)
+    assert search.worth(policies).item() == pytest.approx(welfare)
     joint = policies.permute(1, 0, 2).flatten(1)  # (S, N * M): what all senders do in a state
     same = torch.cdist(joint, joint) < 1e-9
     assert partition(same.long().argmax(1)) == pairs(game)
@@ -49,7 +49,7 @@ def test_more_states_than_can_be_enumerated(monkeypatch: pytest.MonkeyPatch) -> 
     game = groups(2, 2, 3, 6)  # 12 states
     search = searching(game)
     assert not Cells(search).complete
-    assert search.welfare(tensors(agreement(search))[-1]).item() == pytest.approx(4.0)
+    assert search.worth(tensors(agreement(search))[-1]).item() == pytest.approx(4.0)
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -65,7 +65,7 @@ def test_large_cells_are_reached_by_small_changes(
     u[:, :, 4] = 1.0  # the last action is taken if no state is likelier than 0.4
     game = PersuasionGame([0.25] * 4, v, u, 4)
     search = searching(game)
-    assert search.welfare(tensors(agreement(search))[-1]).item() == pytest.approx(2.0)
+    assert search.worth(tensors(agreement(search))[-1]).item() == pytest.approx(2.0)
 
 
 BRUTE: list[tuple[Sizes, int]] = [((2, 3, 3, 3), seed) for seed in range(4)]
@@ -81,12 +81,12 @@ def test_the_best_of_all_partitions_is_found(sizes: Sizes, seed: int) -> None:
     n_senders, n_signals, n_states, _ = sizes
     every = partitions_of(n_states, min(n_states, n_signals ** (n_senders - 1)))
     profiles = torch.stack([revealed(game, labels) for labels in every])
-    welfare = search.welfare(profiles)
+    welfare = search.worth(profiles)
     falling = welfare.argsort(descending=True)
     best = next(k for k in falling if dnl.verify(game, profiles[k], None).is_equilibrium)
-    proposed = sorted(tensors(agreement(search)), key=search.welfare, reverse=True)
+    proposed = sorted(tensors(agreement(search)), key=search.worth, reverse=True)
     found = next(p for p in proposed if dnl.verify(game, p, None).is_equilibrium)
-    assert search.welfare(found).item() == pytest.approx(welfare[best].item(), rel=1e-9)
+    assert search.worth(found).item() == pytest.approx(welfare[best].item(), rel=1e-9)
 
 
 def test_a_cell_is_quiet_where_no_news_pays() -> None:
@@ -98,7 +98,7 @@ def test_a_cell_is_quiet_where_no_news_pays() -> None:
         table[1, 0, 0] = wish
         cells = Cells(searching(PersuasionGame([0.5, 0.5], v, table, 2)))
         whole = int(cells.sets.all(1).nonzero())
-        assert bool(cells.welfare[whole].isfinite()) == expected
+        assert bool(cells.worth[whole].isfinite()) == expected
         assert cells.is_quiet(whole) == expected
 
 
@@ -131,7 +131,7 @@ def test_duplicates_and_impossible_states_are_harmless() -> None:
     game = spoiled(groups(2, 2, 2, 4))
     search = searching(game)
     proposed = tensors(agreement(search))
-    assert search.welfare(proposed[-1]).item() == pytest.approx(4.0)
+    assert search.worth(proposed[-1]).item() == pytest.approx(4.0)
     game.check_policies(torch.stack(proposed))
     indifferent = dataclasses.replace(game, receiver_utility=0 * game.receiver_utility)
     for policies in tensors(agreement(searching(indifferent))):

@@ -73,7 +73,7 @@ def test_every_prosecutor_is_as_persuasive_as_it_can_be(
     search = searching(game)
     proposed = tensors(division(search))
     best = convicted_best(guilty) * (1 if own else len(guilty))
-    welfare = [search.welfare(policies).item() for policies in proposed]
+    welfare = [search.worth(policies).item() for policies in proposed]
     assert max(welfare) == pytest.approx(best, abs=1e-4)
     assert max(welfare) <= search.ceiling.any_profile + 1e-9
     top = proposed[welfare.index(max(welfare))]
@@ -117,7 +117,7 @@ def spoiled(game: PersuasionGame) -> PersuasionGame:
 
 def test_duplicates_and_impossible_states_are_harmless() -> None:
     search = searching(spoiled(prosecutors()))
-    welfare = [search.welfare(policies).item() for policies in tensors(division(search))]
+    welfare = [search.worth(policies).item() for policies in tensors(division(search))]
     assert max(welfare) == pytest.approx(5.4, abs=1e-4)
 
 

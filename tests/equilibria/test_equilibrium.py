@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from torch import Tensor
 
 import dnl
 from dnl import Equilibrium, full_revelation, verify
+from dnl.equilibria.verification import Verdict
 from games import PersuasionGame, didactic_game, prosecutor_game
 from games.persuasion.gambit import save_nfg
 from tests.cases.finding import GAMES, IDENTITY, Sizes, assert_equal, found_in, verified
@@ -38,6 +41,64 @@ def test_the_prosecutor_by_hand(tmp_path: Path) -> None:
     assert (silent.verification.verdict, silent.is_global) == ("certified", False)
     assert silent.global_gap == pytest.approx(0.6, abs=1e-5)
     assert (silent.pareto_dominates_full_revelation, silent.exceeds_baselines) == (False, False)
+
+
+def test_the_verdict_on_nash_by_hand() -> None:
+    """Silence is worth 0 to the prosecutor and its optimum 0.6, of a payoff range of 1."""
+    game = prosecutor_game()
+    optimum = torch.tensor([[[4 / 7, 3 / 7], [0.0, 1.0]]], dtype=torch.float64)
+    best = equilibrium_of(game, optimum)
+    assert best.nash == "certified"
+    assert best.nash_gain == 0
+    assert 0 <= best.nash_bound == best.global_gap <= 1e-5
+    silent = equilibrium_of(game, torch.full((1, 2, 2), 0.5, dtype=torch.float64))
+    assert silent.nash == "refuted"
+    assert silent.nash_gain == pytest.approx(0.6, abs=1e-5)
+    assert silent.nash_gain <= silent.nash_bound == pytest.approx(0.6, abs=1e-5)
+    undecided = replace(best.global_verification, verdict=Verdict.UNDECIDED)
+    assert replace(best, global_verification=undecided).nash == "undecided"
+    assert not replace(best, global_verification=undecided).is_global
+
+
+def test_the_gain_is_a_fraction_of_the_payoff_range() -> None:
+    game = prosecutor_game()
+    prior, v, u = game.prior, game.receiver_utility, game.sender_utility
+    tenfold = PersuasionGame(prior, v, 10 * u + 7, 2, "senders")
+    silent = equilibrium_of(tenfold, torch.full((1, 2, 2), 0.5, dtype=torch.float64))
+    assert silent.nash_gain == pytest.approx(0.6, abs=1e-5)
+    constant = PersuasionGame(prior, v, torch.ones_like(u), 2, "senders")
+    assert equilibrium_of(constant, silent.policies).nash_gain == 0
+
+
+def test_values_print_in_one_short_line() -> None:
+    game = didactic_game()
+    revealed = full_revelation(game)
+    assert revealed.policies is not None
+    e = equilibrium_of(game, revealed.policies)
+    assert re.fullmatch(
+        r"Equilibrium\(welfare=0\.8, nash='certified', nash_gain=0, nash_bound=\S+, radius=0\.005, "
+        r"source='by hand', status='complete'\)",
+        repr(e),
+    )
+    name = game.identity
+    silent = torch.full_like(e.policies, 0.5)
+    many = verify(game, torch.stack([e.policies, silent, silent]), None)
+    assert repr(many) == (
+        f"Verifications(1 certified, 2 refuted, method='exact', radius=None, game='{name}')"
+    )
+    assert re.fullmatch(
+        r"Verification\('certified', largest relative_gain=\S+, method='exact', radius=0\.005, "
+        rf"game='{name}'\)",
+        repr(e.verification),
+    )
+    assert repr(revealed) == (
+        "FullRevelation(utilities=(0, 0.8), is_equilibrium=True, policies: (2, 2, 2))"
+    )
+    assert re.fullmatch(
+        r"BestResponse\(sender=0, utility=0, upper_bound=\S+, is_attained=True, status='optimal', "
+        r"radius=None\)",
+        repr(dnl.best_response(game, e.policies, 0)),
+    )
 
 
 def test_better_than_silence_but_not_than_the_truth_exceeds_no_baseline() -> None:

@@ -50,8 +50,8 @@ def test_everything_returned_is_certified_sorted_and_distinct(sizes: Sizes, seed
         assert again.verdict == e.global_verification.verdict
         assert e.source in MEMBERS
         assert e.status == "complete"
-    welfare = [e.welfare for e in found]
-    assert welfare == sorted(welfare, reverse=True)
+    places = [(["certified", "undecided", "refuted"].index(e.nash), -e.welfare) for e in found]
+    assert places == sorted(places)
     assert len({canonical(e.policies) for e in found}) == len(found)
 
 
@@ -146,6 +146,9 @@ def test_progress_is_told() -> None:
         ({"radius": float("nan")}, "radius must be finite"),
         ({"time_limit": 0}, "time_limit must be finite and above 0, got 0"),
         ({"time_limit": float("inf")}, "time_limit must be finite and above 0, got inf"),
+        ({"scope": "wide"}, "scope must be one of 'local', 'global', got 'wide'"),
+        ({"rank_by": "wealth"}, "rank_by must be .*, got 'wealth'"),
+        ({"seed": 1, "generator": torch.Generator()}, "seed and generator must not both be given"),
         ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
         ({"seed": 0.5}, "seed must be an integer of at least 0, got 0.5"),
         ({"members": ["blocks", "luck"]}, "members must be one of .*, got 'luck'"),

@@ -30,10 +30,10 @@ def test_where_all_want_the_same_all_get_it(sizes: Sizes, seed: int) -> None:
     game = of_one_mind(sizes, seed)
     search = searching(game)
     proposed = tensors(planner(search))
-    best = max(proposed, key=lambda policies: search.welfare(policies).item())
+    best = max(proposed, key=lambda policies: search.worth(policies).item())
     slack = 1e-5 * game.payoff_range + 1e-9
     assert (game.ex_ante_utility(best) >= own_ceilings(game) - slack).all()
-    assert search.welfare(best).item() >= search.ceiling.any_profile - slack.sum().item()
+    assert search.worth(best).item() >= search.ceiling.any_profile - slack.sum().item()
     assert search.is_every_best(best)
     assert dnl.verify(game, best, None).is_equilibrium
 
@@ -58,7 +58,7 @@ def test_with_fewer_signals_than_actions_the_least_used_is_given_up() -> None:
     wanted = identity.expand(2, 3, 3)
     game = PersuasionGame([0.5, 0.3, 0.2], identity, wanted, n_signals=2)
     search = searching(game)
-    best = max(search.welfare(policies).item() for policies in tensors(planner(search)))
+    best = max(search.worth(policies).item() for policies in tensors(planner(search)))
     assert best == pytest.approx(2 * 0.8)
 
 

@@ -236,7 +236,7 @@ def test_bars_print_the_number_of_games(results: pd.DataFrame) -> None:
     panel = plot.utilities_figure(results, "contested").axes[0]
     game = (results["law"] == "contested") & (results["n_senders"] == 2)
     passed = results[game & results["best_welfare"].notna()].groupby("surrogate").size()
-    expected = [*(str(passed.get(name, 0)) for name in SURROGATES), "10", "10"]
+    expected = [*(str(passed.get(name, 0)) for name in reversed(SURROGATES)), "10", "10"]
     assert [text.get_text() for text in panel.texts] == [n for n in expected for _ in range(3)]
     nothing = plot.utilities_figure(results, "contested").axes[1]
     assert [text.get_text() for text in nothing.texts] == ["0"] * 15 + ["10"] * 10

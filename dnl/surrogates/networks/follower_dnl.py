@@ -46,6 +46,6 @@ FOLLOWER_DNL = Surrogate(
     recipes=dict.fromkeys(RECIPE_NAMES, RECIPE),  # the paper has no such network
     per_sender=False,
     label="Follower DNL",
-    colour="#56B4E9",
+    colour="#CC79A7",
     marker="*",
 )

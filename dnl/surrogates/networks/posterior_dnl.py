@@ -32,6 +32,6 @@ POSTERIOR_DNL = Surrogate(
     per_sender=False,
     refusal=refusal,
     label="Posterior DNL",
-    colour="#CC79A7",
+    colour="#D55E00",
     marker="P",
 )

@@ -33,5 +33,5 @@ RELU = Surrogate(
     per_sender=True,
     label="ReLU",
     colour="#E69F00",
-    marker="o",
+    marker="v",
 )
