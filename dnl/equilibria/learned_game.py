@@ -15,7 +15,7 @@ from torch import Tensor
 from dnl.equilibria.portfolio import find_equilibria
 from dnl.equilibria.response_walks import LEAST_GAIN, RESPONSES_PER_RADIUS, radii, walk
 from dnl.equilibria.sampled_deviations import DEVIATIONS_PER_ENTRY, best_sampled
-from dnl.equilibria.search import Proposals, Search
+from dnl.equilibria.search import LOCAL, SCOPES, Proposals, Search
 from dnl.equilibria.verification import METHODS, Verdict, Verification, Verifications, verify
 from dnl.exact.best_response import exact_rows
 from dnl.runtime.budget import Budget
@@ -27,7 +27,6 @@ from games.surroundings import own_surroundings
 SOLVING_SHARE = 0.4  # of the time, for the learned game
 WALKING_SHARE = 0.5  # of what is left for a candidate, for the best responses
 LEAST_SECONDS = 1e-3
-SCOPES = ("local", "global")
 SETTLED = (Verdict.CERTIFIED, Verdict.NOT_REFUTED)
 
 
@@ -111,7 +110,7 @@ def find_learned_equilibria(
     time_limit: float = 60.0,
     seed: int | None = None,
     *,
-    scope: str = "local",
+    scope: str = LOCAL,
     method: str = "exact",
     generator: torch.Generator | None = None,
 ) -> tuple[LearnedCandidate, ...]:
@@ -123,7 +122,7 @@ def find_learned_equilibria(
     Args:
         fitted: a surrogate that has learned a receiver, such as `"posterior-dnl"`.
         game: the true game, to which it was fitted.
-        radius: of the local equilibria, above 0.
+        radius: of the local equilibria, above 0 and at most 1.
         time_limit: seconds in all.
         seed: of the random draws; None for 0.
         scope: `"local"`: they respond within the radius or, if that does not come to rest, within a
@@ -150,7 +149,7 @@ def find_learned_equilibria(
             f"game must be the one that was fitted, {fitted.game} of shape {fitted.shape}, "
             f"got {game.identity} of shape {game.shape}"
         )
-    radius = checks.positive_number("radius", radius)
+    radius = checks.radius("radius", radius)
     time_limit = checks.positive_number("time_limit", time_limit)
     checks.one_of("scope", scope, SCOPES)
     checks.one_of("method", method, METHODS)
@@ -161,7 +160,7 @@ def find_learned_equilibria(
     solutions = find_equilibria(learned, radius, solving, seed)
     search = Search(game.to("cpu", torch.float64), radius, budget.part(0.5), seed)
     near: tuple[float | None, ...] = (radius,)
-    walks = (near, radii(radius)) if scope == "local" else ((None,),)
+    walks = (near, radii(radius)) if scope == LOCAL else ((None,),)
     judge = _Judge(fitted, search, method, walks)
     found = [
         judge.candidate(one.policies, budget.part(1 / left))

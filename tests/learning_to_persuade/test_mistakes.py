@@ -123,7 +123,7 @@ def test_one_action_leaves_nothing_to_ask() -> None:
         ({"module": {}}, "module must be a Module, got {}"),
         ({"loss": None}, "loss must be callable, got None"),
         ({"rate": 1.0}, r"rate must be callable, got 1\.0"),
-        ({"device": {}}, "device must be one of this machine's, .* got {}"),
+        ({"device": {}}, "device must be a device of this machine, .* got {}"),
         ({"loss": lambda module, step: None}, "loss must be a scalar, got None"),
         ({"loss": lambda module, step: torch.ones(())}, "loss must depend on .* got no gradient"),
     ],

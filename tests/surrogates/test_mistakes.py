@@ -125,7 +125,7 @@ def test_a_generator_is_recorded_as_a_seed() -> None:
         ({"count": 0}, "count must be an integer of at least 1"),
         ({"seed": 0.5}, "seed must be an integer of at least 0"),
         ({"purpose": 3}, "purpose must be a string"),
-        ({"device": {}}, "device must be one of this machine's"),
+        ({"device": {}}, "device must be a device of this machine"),
         ({"dtype": []}, r"dtype must be torch\.float32 or torch\.float64"),
     ],
 )
@@ -189,8 +189,8 @@ def test_a_utility_is_a_function(other: Any) -> None:
     ("call", "message"),
     [
         (lambda f: f.learned_game(support="no"), "support must be a number at least 0, got 'no'"),
-        (lambda f: f.to("cuda:77"), "device must be one of this machine's, .* got 'cuda:77'"),
-        (lambda f: f.to({}), "device must be one of this machine's, .* got {}"),
+        (lambda f: f.to("cuda:77"), "device must be a device of this machine, .* got 'cuda:77'"),
+        (lambda f: f.to({}), "device must be a device of this machine, .* got {}"),
         (lambda f: f.save(3), "path must be a path, got 3"),
         (lambda f: f.load(None), "path must be a path, got None"),
         (lambda f: learned_optimum(NO), "fitted must be a FittedSurrogate, got {}"),
