@@ -95,10 +95,12 @@ class LearnedCandidate:
 
     def __repr__(self) -> str:
         first, end = self.proposed, self.finished
-        after = "no rest" if end is None else f"{end.welfare:.5g}, nash={end.nash!r}"
+        after = "no rest"
+        if end is not None:
+            after = f"true={end.welfare:.5g}, local={end.local!r}, nash={end.nash!r}"
         return (
             f"LearnedCandidate(predicted={first.predicted_welfare:.5g}, true={first.welfare:.5g}, "
-            f"nash={first.nash!r}, after moves={self.moves}: {after})"
+            f"local={first.local!r}, nash={first.nash!r}; after {self.moves} moves: {after})"
         )
 
 

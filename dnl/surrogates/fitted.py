@@ -123,7 +123,8 @@ class FittedSurrogate:
 
         Returns:
             A float64 game. Its boundaries between actions are slightly off, so an equilibrium that
-            relies on a tie is not one of the true game until a best response or two correct it.
+            relies on a tie is not one of the true game until a best response or two correct it:
+            `dnl.find_learned_equilibria` does so and judges the result.
 
         Raises:
             ValueError: if the surrogate learns no receiver, or support is negative or leaves no
@@ -220,6 +221,10 @@ def stack_surrogates(fitted: Sequence[FittedSurrogate]) -> Utility:
 
     It computes in the dtype and on the device of its argument.
     """
+    for one in checks.sequence("fitted", fitted):
+        checks.instance("each of fitted", one, FittedSurrogate)
+    if not fitted:
+        raise ValueError("fitted must hold at least one surrogate, got none")
     of_one = len(fitted[0].networks)
     return _OnePerSender(fitted) if of_one == fitted[0].shape[0] else _Together(fitted)
 

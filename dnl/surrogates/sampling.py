@@ -92,6 +92,7 @@ class Remembered:
 
     def __call__(self, games: Sequence[FollowerGame], *what: Any) -> Samples:
         """See `sample` for the arguments."""
+        games = all_games(games)
         key = (*(game.identity for game in games), *what)
         if key not in self.kept:
             self.kept[key] = sample(games, *what)

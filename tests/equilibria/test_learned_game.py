@@ -122,7 +122,7 @@ def test_results_print_in_a_line(judged: tuple[LearnedCandidate, ...]) -> None:
     first = judged[0]
     assert first.finished is not None
     for text in (repr(first), repr(first.proposed)):
-        assert len(text) <= 160
+        assert len(text) <= 180
         assert "\n" not in text
     assert f"predicted={first.proposed.predicted_welfare:.5g}" in repr(first)
     assert f"true={first.proposed.welfare:.5g}" in repr(first)
