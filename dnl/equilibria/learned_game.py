@@ -125,7 +125,7 @@ def find_learned_equilibria(
         fitted: a surrogate that has learned a receiver, such as `"posterior-dnl"`.
         game: the true game, to which it was fitted.
         radius: of the local equilibria, above 0 and at most 1.
-        time_limit: seconds in all.
+        time_limit: seconds in all. A round of random deviations that has begun is finished.
         seed: of the random draws; None for 0.
         scope: `"local"`: they respond within the radius or, if that does not come to rest, within a
             radius that shrinks to it, and so end at local equilibria. `"global"`: they respond by
