@@ -1,7 +1,7 @@
 """Solve one game: `python -m dnl.solve GAME.json`.
 
 Searches for equilibria, verifies them on the true game, and writes a report, the equilibria and
-figures.
+figures, Nash equilibria first.
 """
 
 import sys
@@ -17,7 +17,10 @@ from torch import Tensor
 
 from dnl.benchmark.plan import check_size
 from dnl.equilibria import MEMBERS, Equilibrium, find_equilibria
-from dnl.equilibria.verification import verify_profile
+from dnl.equilibria.equilibrium import Equilibria
+from dnl.equilibria.ranking import WELFARE, RankBy, ranked, ranking_of
+from dnl.equilibria.search import GLOBAL, LOCAL
+from dnl.equilibria.verification import Verification, verify_profile
 from dnl.reporting.equilibrium_text import search_report
 from dnl.runtime import cli, interruption, progress
 from dnl.runtime.records import LOCK, RUN, fresh_folder, lock, make_writable, write_record
@@ -25,7 +28,8 @@ from games import LAWS, REGISTRY, PersuasionGame, checks, synthetic_game
 from games.files import write_text
 
 SIZES = ("senders", "signals", "states", "actions")
-MOST_KEPT = 8  # number of equilibria kept after an interruption, highest welfare first
+MOST_KEPT = 8  # number of equilibria kept after an interruption, Nash equilibria first
+INTERRUPTION = "interruption"  # the status of an interrupted search
 KEEPING_SECONDS = 5.0  # for proving them again, approximately
 REPORT, GAME, EQUILIBRIA, FIGURES = "report.txt", "game.json", "equilibria", "figures"
 
@@ -42,11 +46,17 @@ class SolveConfig:
         actions: Number of actions of a random game.
         instance: Number of the random game of these sizes, or of the game in its family (default:
             0).
+        nash_only: Search for Nash equilibria only, and show nothing else.
+        rank_by: What makes an equilibrium better: welfare (the senders' sum), receiver (its
+            utility), a sender's number (from 0) or name, or weights with commas, as in 1,0.5: of
+            the senders' utilities and, if there is one more, of the receiver's.
         radius: Radius of the local equilibria.
         time_limit: Seconds for the search. Ctrl-C ends it earlier and keeps certified equilibria.
         seed: Seed of the search.
-        members: Search methods to run (default: all except the surrogate ones).
-        show: Number of equilibria to report and draw, best welfare first. All are saved.
+        members: Search methods to run (default: those that know the game; the surrogate-... ones,
+            which train a network first, run only if they are named).
+        show: Number of equilibria to report and draw, Nash equilibria first, each part best first.
+            All are saved.
         out: Folder of the results (default: a fresh one under results/).
         quiet: Show no progress and print nothing.
     """
@@ -56,6 +66,8 @@ class SolveConfig:
     states: int | None = None
     actions: int | None = None
     instance: int | None = None
+    nash_only: Annotated[bool, Parameter(name="--global", negative=())] = False
+    rank_by: str = WELFARE
     radius: float = 0.005
     time_limit: float = 60.0
     seed: int = 0
@@ -70,7 +82,7 @@ class SolveConfig:
                 checks.positive_integer(name, getattr(self, name))
         if self.instance is not None:
             checks.positive_integer("instance", self.instance, least=0)
-        checks.positive_number("radius", self.radius)
+        checks.radius("radius", self.radius)
         checks.positive_number("time-limit", self.time_limit)
         checks.positive_integer("seed", self.seed, least=0)
         if self.members is not None and not self.members:
@@ -89,7 +101,9 @@ def main(game: str, /, *, config: SolveConfig | None = None) -> int:
             such as "didactic", "prosecutor" or "ride-hailing" (games.REGISTRY).
     """
     config = config or SolveConfig()
-    loaded, folder = load_game(game, config), _prepare(config)
+    loaded = load_game(game, config)
+    ranking_of(loaded, rank_by(config))  # refuses a bad one
+    folder = _prepare(config)
     held = lock(folder)
     try:
         return execute(loaded, game, folder, config)
@@ -107,6 +121,13 @@ def load_game(source: str, config: SolveConfig) -> PersuasionGame:
     if source in LAWS:
         return _random(source, sizes, config.instance or 0)
     family = REGISTRY.get(source)
+    if family is None and not Path(source).exists():
+        names = (*LAWS, *REGISTRY)
+        raise ValueError(
+            f"game must be a JSON file or the name of a game, got {source!r}"
+            f"{checks.meant(source, names) or ': there is no such file'} "
+            f"(names: {', '.join(map(repr, names))})"
+        )
     refused = dict.fromkeys(SIZES, f"the random games {', '.join(map(repr, LAWS))}")
     if family is None or family.n_instances == 1:
         refused["instance"] = "random games and families of several games"
@@ -118,9 +139,11 @@ def load_game(source: str, config: SolveConfig) -> PersuasionGame:
 
 
 def _random(law: str, sizes: Mapping[str, Any], instance: int) -> PersuasionGame:
-    for name, value in sizes.items():
-        if value is None:
-            raise ValueError(f"{name} must be given for the random game {law!r}, got none")
+    missing = [name for name, value in sizes.items() if value is None]
+    if missing:
+        *most, last = missing
+        names = f"{', '.join(most)} and {last}" if most else last
+        raise ValueError(f"{names} must be given for the random game {law!r}, got none")
     check_size(**sizes)
     try:
         # The options have the names of the arguments without "n_".
@@ -131,16 +154,26 @@ def _random(law: str, sizes: Mapping[str, Any], instance: int) -> PersuasionGame
 
 
 def _read(path: Path) -> PersuasionGame:
-    expected = f"game must be a JSON file or one of {', '.join(map(repr, (*LAWS, *REGISTRY)))}"
-    if not path.is_file():
-        reason = "that is a folder" if path.is_dir() else "there is no such file"
-        raise ValueError(f"{expected}, got {str(path)!r}: {reason}")
+    expected = "game must be a JSON file or the name of a game"
+    if path.is_dir():
+        raise ValueError(f"{expected}, got {str(path)!r}: that is a folder")
     try:
         game = PersuasionGame.load(path)
         check_size(*game.shape)
         return game
     except (OSError, ValueError) as error:
         raise ValueError(f"{expected}, got {str(path)!r}: {error}") from error
+
+
+def rank_by(config: SolveConfig) -> RankBy:
+    """What `--rank-by` names: a word, the number of a sender, or weights."""
+    text = config.rank_by.strip()
+    if text.isdecimal():
+        return int(text)
+    if "," in text:
+        with suppress(ValueError):  # a name with a comma
+            return [float(weight) for weight in text.split(",")]
+    return text
 
 
 def _prepare(config: SolveConfig) -> Path:
@@ -159,8 +192,8 @@ def execute(game: PersuasionGame, source: str, folder: Path, config: SolveConfig
     """Search equilibria of `game`, named `source`, and write them to `folder`.
 
     Returns:
-        The exit code: 0; 1 if nothing was certified; 130 if the search was interrupted, which keeps
-        the equilibria certified until then.
+        The exit code: 0; 1 if nothing was certified (of what was searched for); 130 if the search
+        was interrupted, which keeps the equilibria certified until then.
     """
     certified: list[tuple[Tensor, str]] = []
     interrupted, drawn = False, False
@@ -180,6 +213,8 @@ def execute(game: PersuasionGame, source: str, folder: Path, config: SolveConfig
     asked = {"game": source, "identity": game.identity, **asdict(config)}
     for name in ("out", "quiet"):  # they do not affect the equilibria
         asked.pop(name)
+    asked["scope"] = _scope(config)
+    asked.pop("nash_only")
     try:
         with interruption.held_back():
             write_record(folder, asked)
@@ -206,7 +241,7 @@ def execute(game: PersuasionGame, source: str, folder: Path, config: SolveConfig
 
 def _search(
     game: PersuasionGame, config: SolveConfig, certified: list[tuple[Tensor, str]]
-) -> tuple[Equilibrium, ...]:
+) -> Equilibria:
     """Search equilibria and append each certified one to `certified`."""
     limit, began = config.time_limit, time.monotonic()
     with progress.bar(
@@ -230,40 +265,71 @@ def _search(
             time_limit=limit,
             seed=config.seed,
             members=config.members,
+            scope=_scope(config),
+            rank_by=rank_by(config),
             on_progress=show,
             on_certified=lambda policies, source: certified.append((policies, source)),
         )
-    kept = tuple(one for one in found if one.verification.is_equilibrium)
     seconds = progress.duration(time.monotonic() - began)
-    progress.line(f"search: {len(kept)} certified, {seconds} elapsed", config.quiet)
-    return kept
+    n_nash = sum(one.is_global for one in found)
+    told = f"{len(found)} certified, {n_nash} of them Nash"
+    progress.line(f"search: {told}, {seconds} elapsed", config.quiet)
+    return found
+
+
+def _scope(config: SolveConfig) -> str:
+    return GLOBAL if config.nash_only else LOCAL
 
 
 def _kept(
     game: PersuasionGame, config: SolveConfig, certified: Sequence[tuple[Tensor, str]]
-) -> tuple[Equilibrium, ...]:
+) -> Equilibria:
     """The best equilibria certified before an interruption, each proven again.
 
+    What may be Nash is tested for it first; then the best of the rest are proven within the radius.
     A second Ctrl-C ends this, too, and keeps those proven again by then.
     """
-    welfares = [game.ex_ante_utility(policies).sum().item() for policies, _ in certified]
-    order = sorted(range(len(certified)), key=lambda i: -welfares[i])[:MOST_KEPT]
-    found = []
+    ranking = ranking_of(game, rank_by(config))
+    worth = [ranking.of(game, policies).item() for policies, _ in certified]
+    best = sorted(range(len(certified)), key=lambda i: -worth[i])
+    likely = [i for i in best if config.nash_only or MEMBERS[certified[i][1]].may_be_global]
+    proofs: dict[int, Verification] = {}
+    found: dict[int, Equilibrium] = {}
+
+    def keep(i: int, everywhere: Verification, seconds: float) -> None:
+        policies, source = certified[i]
+        local = verify_profile(game, policies, config.radius, time_limit=seconds)
+        if local.is_equilibrium:
+            found[i] = Equilibrium(game, policies, local, everywhere, source, INTERRUPTION)
+
     with suppress(KeyboardInterrupt):
-        for policies, source in (certified[i] for i in order):
-            share = KEEPING_SECONDS / len(order)
-            local = verify_profile(game, policies, config.radius, time_limit=share)
-            if local.is_equilibrium:
-                everywhere = verify_profile(game, policies, None, time_limit=share / 10)
-                found.append(Equilibrium(game, policies, local, everywhere, source, "interruption"))
-    return tuple(found)
+        for i in likely[:MOST_KEPT]:
+            share = KEEPING_SECONDS / 2 / len(likely[:MOST_KEPT])
+            proofs[i] = verify_profile(game, certified[i][0], None, time_limit=share)
+            if proofs[i].is_equilibrium:
+                keep(i, proofs[i], share)
+        rest = [i for i in best if i not in found and not config.nash_only]
+        rest = rest[: MOST_KEPT - len(found)]
+        for i in rest:
+            share = KEEPING_SECONDS / 2 / len(rest)
+            if i not in proofs:
+                proofs[i] = verify_profile(game, certified[i][0], None, time_limit=share / 10)
+            keep(i, proofs[i], share)
+    return Equilibria(ranked(game, found.values(), ranking), INTERRUPTION)
 
 
-def _write(
-    game: PersuasionGame, folder: Path, config: SolveConfig, found: tuple[Equilibrium, ...]
-) -> str:
+def _write(game: PersuasionGame, folder: Path, config: SolveConfig, found: Equilibria) -> str:
     """Write the report and the equilibria; return the report."""
-    text = search_report(game, found, config.show, config.radius, config.time_limit)
+    text = search_report(
+        game,
+        found,
+        config.show,
+        config.radius,
+        config.time_limit,
+        scope=_scope(config),
+        rank_by=rank_by(config),
+        status=found.status,
+    )
     write_text(folder / REPORT, text)
     if found:
         (folder / EQUILIBRIA).mkdir()

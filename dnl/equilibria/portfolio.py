@@ -14,6 +14,7 @@ from dnl.equilibria.search import GLOBAL_SHARE, LOCAL, SCOPES, Search
 from dnl.equilibria.verification import Verdict, Verification, verify_profile
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, checks
+from games.persuasion import persuasion_game
 from games.randomness import seed_of
 from games.surroundings import own_surroundings
 
@@ -39,7 +40,7 @@ def find_equilibria(
 
     Args:
         game: the true game.
-        radius: of the local equilibria, above 0.
+        radius: of the local equilibria, above 0 and at most 1.
         time_limit: seconds in all.
         seed: of the members' random starts; None for 0.
         members: names of search methods, out of `dnl.equilibria.MEMBERS`; None for the default set
@@ -69,8 +70,8 @@ def find_equilibria(
         ValueError: for a bad argument.
         ImportError: if highspy is not installed.
     """
-    checks.instance("game", game, PersuasionGame)
-    radius = checks.positive_number("radius", radius)
+    persuasion_game(game)
+    radius = checks.radius("radius", radius)
     time_limit = checks.positive_number("time_limit", time_limit)
     checks.one_of("scope", scope, SCOPES)
     game = game.to("cpu", torch.float64)

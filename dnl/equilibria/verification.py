@@ -16,12 +16,15 @@ import torch
 from torch import Tensor
 
 from dnl.equilibria.sampled_deviations import DEVIATIONS_PER_ENTRY, best_sampled
+from dnl.exact import linear_program
 from dnl.exact.best_response import Response, exact_rows, outcomes_of, respond
-from dnl.exact.linear_program import Array
 from dnl.exact.tolerance import TOLERANCE, allowed_gain
 from dnl.runtime.budget import Budget
 from dnl.runtime.parallel import spread
 from games import PersuasionGame, checks
+from games.checks import Array
+from games.persuasion import persuasion_game
+from games.randomness import seed_of
 from games.surroundings import own_surroundings
 
 METHODS = ("exact", "sampled")
@@ -134,13 +137,14 @@ class Verifications(_Asked):
 @own_surroundings()
 def verify(
     game: PersuasionGame,
-    policies: Tensor,
+    policies: Array,
     radius: float | None = 0.005,
     method: str = "exact",
     tolerance: float = TOLERANCE,
     time_limit: float = 60.0,
-    seed: int = 0,
+    seed: int | None = None,
     *,
+    generator: torch.Generator | None = None,
     deviations: int | None = None,
     workers: int = 1,
 ) -> Verification | Verifications:
@@ -148,34 +152,36 @@ def verify(
 
     Args:
         game: the true game.
-        policies: `(N, S, M)` or `(B, N, S, M)`. A profile's result does not depend on the others.
-        radius: largest entry-wise change of a sender's policy, above 0; None for any policy.
+        policies: `(N, S, M)` or `(B, N, S, M)`, as the simulator takes them. A profile's result
+            does not depend on the others.
+        radius: largest entry-wise change of a sender's policy, above 0 and at most 1; None for any
+            policy.
         method: `"exact"` proves (needs highspy); `"sampled"` tries random deviations.
         tolerance: gains up to tolerance x payoff range x min(1, radius / 0.005) do not count.
         time_limit: `"exact"` only: seconds per profile, from when its computation starts. When they
             are over the bounds are still valid.
-        seed: `"sampled"` only: of the verifier's random stream.
+        seed: `"sampled"` only: of the verifier's random stream; None for 0.
+        generator: instead of `seed`.
         deviations: `"sampled"` only: number per sender; None for 100 * S * M.
         workers: `"exact"` only: number of profiles verified at once, each on a core. Results do not
             depend on it unless a time limit is hit.
 
     Returns:
         A `Verification` of one profile, `Verifications` of many, in the dtype and on the device of
-        `policies`. Exact: *certified* where the bound of every sender's gain is within the
-        tolerance, *refuted* where a witness gains more than that in the simulator, else *undecided*
-        (see `status`).
+        `policies` (float64 on the CPU if they are no tensor). Exact: *certified* where the bound of
+        every sender's gain is within the tolerance, *refuted* where a witness gains more than that
+        in the simulator, else *undecided* (see `status`).
 
     Raises:
         ValueError: for a bad argument.
         ImportError: for `"exact"` without highspy.
     """
-    checks.instance("game", game, PersuasionGame)
+    persuasion_game(game)
     checks.one_of("method", method, METHODS)
     if radius is not None:
-        radius = checks.positive_number("radius", radius)
+        radius = checks.radius("radius", radius)
     tolerance = checks.positive_number("tolerance", tolerance, allow_zero=method == "sampled")
     time_limit = checks.positive_number("time_limit", time_limit)
-    checks.positive_integer("seed", seed, least=0)
     if deviations is None:
         deviations = DEVIATIONS_PER_ENTRY * game.n_states * game.n_signals
     elif method == "exact":
@@ -184,7 +190,8 @@ def verify(
     workers = checks.positive_integer("workers", workers)
     if workers > 1 and method == "sampled":
         raise ValueError(f"workers is for method 'exact', got {workers!r} with 'sampled'")
-    game.check_policies(policies)
+    policies = game.as_policies(policies)
+    seed = seed_of(seed, generator)
     batch = (policies.unsqueeze(0) if policies.ndim == 3 else policies).detach()
     allowed = allowed_gain(tolerance, radius)
     if method == "exact":
@@ -205,7 +212,7 @@ def verify(
 
 def verify_profile(
     game: PersuasionGame,
-    policies: Tensor,
+    policies: Array,
     radius: float | None,
     *,
     tolerance: float = TOLERANCE,
@@ -214,7 +221,8 @@ def verify_profile(
     """`verify`, by the exact method, of one profile `(N, S, M)`."""
     found = verify(game, policies, radius, tolerance=tolerance, time_limit=time_limit)
     if isinstance(found, Verifications):
-        raise ValueError(f"policies must be one profile (N, S, M), got {tuple(policies.shape)}")
+        shape = tuple(found.witness.shape)
+        raise ValueError(f"policies must be one profile (N, S, M), got {shape}")
     return found
 
 
@@ -277,7 +285,7 @@ def _exact(
 
     judge = game.to("cpu", torch.float64)
 
-    def respond_all(rows: Array) -> list[Response]:
+    def respond_all(rows: linear_program.Array) -> list[Response]:
         budget = Budget.within(time_limit)
         outcomes = outcomes_of(judge, rows)
         turns = range(len(rows), 0, -1)

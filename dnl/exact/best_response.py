@@ -14,6 +14,8 @@ from dnl.exact.response_search import Decided
 from dnl.exact.status import Status
 from dnl.runtime.budget import Budget
 from games import PersuasionGame, checks
+from games.checks import Array as Profile
+from games.persuasion import persuasion_game
 from games.surroundings import own_surroundings
 
 # Fractions of the payoff range.
@@ -63,8 +65,8 @@ class BestResponse:
 @own_surroundings()
 def best_response(
     game: PersuasionGame,
-    policies: Tensor,
-    sender: int,
+    policies: Profile,
+    sender: int | str,
     radius: float | None = None,
     time_limit: float = 60.0,
     *,
@@ -74,30 +76,30 @@ def best_response(
 
     Args:
         game: the true game.
-        policies: `(N, S, M)`.
-        sender: index of the responding sender.
-        radius: largest entry-wise change of its policy, above 0; None for any policy.
+        policies: `(N, S, M)`, as the simulator takes them.
+        sender: index or name of the responding sender.
+        radius: largest entry-wise change of its policy, above 0 and at most 1; None for any policy.
         time_limit: seconds; the bound stays valid when they are over.
         tolerance: gap between bound and utility at which the search ends, as a fraction of the
             sender's payoff range.
 
     Returns:
-        A `BestResponse`, in the dtype and on the device of `policies`; computed in float64 on the
-        CPU. Deterministic unless the status is `"time limit"`.
+        A `BestResponse`, in the dtype and on the device of `policies` (float64 on the CPU if they
+        are no tensor); computed in float64 on the CPU. Deterministic unless the status is
+        `"time limit"`.
 
     Raises:
         ValueError: for a bad argument.
         ImportError: if highspy is not installed.
     """
     began = time.perf_counter()
-    checks.instance("game", game, PersuasionGame)
-    game.check_policies(policies)
+    persuasion_game(game)
+    policies = game.as_policies(policies)
     if policies.ndim != 3:
         raise ValueError(f"policies must be one profile (N, S, M), got {tuple(policies.shape)}")
-    if type(sender) is not int or not 0 <= sender < game.n_senders:
-        raise ValueError(f"sender must be an index in 0..{game.n_senders - 1}, got {sender!r}")
+    sender = game.sender_index(sender)
     if radius is not None:
-        radius = checks.positive_number("radius", radius)
+        radius = checks.radius("radius", radius)
     time_limit = checks.positive_number("time_limit", time_limit)
     tolerance = checks.positive_number("tolerance", tolerance)
     budget = Budget(began + time_limit)

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from games import PersuasionGame, checks
+from games import PersuasionGame
+from games.persuasion import persuasion_game
 from games.persuasion.simulation import TIE_TOLERANCE, Scratch
 from games.surroundings import contract, own_surroundings
 
@@ -61,7 +62,7 @@ def full_revelation(game: PersuasionGame) -> FullRevelation:
     the others modulo M". If they are at most `M**N`, it uses plain joint signals, which reveal the
     action but need not be an equilibrium. Otherwise there is no profile.
     """
-    checks.instance("game", game, PersuasionGame)
+    persuasion_game(game)
     action = _action_in_each_state(game)  # (S,)
     states = torch.arange(game.n_states, device=action.device)
     picked = game.sender_utility[:, states, action]  # (N, S)

@@ -12,7 +12,8 @@ from dnl.exact.optimal_persuasion import obeyed
 from dnl.exact.recommendation import Recommendation
 from dnl.exact.tolerance import TOLERANCE
 from dnl.runtime.budget import FOREVER, Budget
-from games import PersuasionGame, checks
+from games import PersuasionGame
+from games.persuasion import persuasion_game
 from games.surroundings import own_surroundings
 
 ROUNDING_OF_SUM = 1e-12  # of a sum over the states, relative to the largest utility
@@ -49,7 +50,7 @@ def welfare_ceiling(game: PersuasionGame, budget: Budget = FOREVER) -> WelfareCe
     Raises:
         ImportError: if highspy is not installed.
     """
-    checks.instance("game", game, PersuasionGame)
+    persuasion_game(game)
     game = game.to("cpu", torch.float64)
     return ceiling_of(game, game.sender_utility.sum(0), budget)
 

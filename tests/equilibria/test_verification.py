@@ -21,7 +21,7 @@ from games import PersuasionGame, didactic_game, prosecutor_game, synthetic_game
 from tests.references import simulation as reference
 
 DTYPES = [torch.float64, torch.float32]
-RADII = [1e-3, 0.005, 0.1, 0.7, 2.0, None]
+RADII = [1e-3, 0.005, 0.1, 0.7, 1.0, None]
 HALF = torch.full((3, 2, 2, 2), 0.5, dtype=torch.float64)  # says nothing
 
 
@@ -65,7 +65,7 @@ PLANTED = [
     (0.1, 0.005, 0.0035),
     (0.1, 0.05, 0.035),
     (0.2, 0.5, 0.14),
-    (3 / 7, 2.0, 0.3),
+    (3 / 7, 1.0, 0.3),
     (3 / 7, None, 0.3),
     (-0.003, 0.005, 0.6),  # too greedy: less accusation restores the whole 0.6
 ]
@@ -308,19 +308,48 @@ def test_dtype_is_that_of_the_policies_which_stay_as_they_were(dtype: torch.dtyp
         *(({"radius": bad}, "radius must be") for bad in (0, -0.1, math.nan, math.inf, "1", True)),
         *(({"tolerance": bad}, "tolerance must be") for bad in (-1e-9, math.nan, None)),
         *(({"time_limit": bad}, "time_limit must be") for bad in (0, -1, math.nan)),
-        *(({"seed": bad}, "seed must be an integer") for bad in (-1, 0.5, None)),
+        *(({"seed": bad}, "seed must be an integer") for bad in (-1, 0.5)),
         *(({"deviations": bad}, "deviations must be an integer") for bad in (0, -5, 2.5)),
         ({"policies": HALF[:, :1]}, r"policies must have shape \(B, N, S, M\)"),
         ({"policies": HALF[0, 0]}, r"policies must have shape \(B, N, S, M\)"),
         ({"policies": 2 * HALF}, "policies must hold distributions"),
-        ({"policies": HALF.tolist()}, "policies must be a tensor, got list"),
+        ({"policies": HALF[0, 0].tolist()}, r"policies must have shape \(B, N, S, M\)"),
+        ({"policies": "half"}, "policies must be .*, got 'half'"),
+        ({"radius": 2}, "radius must be at most 1, the largest change of a probability, got 2"),
+        ({"seed": 1, "generator": torch.Generator()}, "seed and generator must not both be given"),
+        (
+            {"game": didactic_game().arguments()},
+            r"game must be a PersuasionGame, got a dict: .*; PersuasionGame\(\*\*game\) makes one",
+        ),
+        ({"game": "game.json"}, r"got a str: 'game.json'; PersuasionGame.load\(path\) reads one"),
+        ({"game": None}, "game must be a PersuasionGame, got a NoneType: None"),
         ({"policies": HALF.half()}, "policies must be float32 or float64"),
     ],
 )
 def test_malformed_arguments_are_refused(wrong: dict[str, Any], message: str) -> None:
-    good: dict[str, Any] = {"policies": HALF, "method": "sampled"}
+    good: dict[str, Any] = {"game": didactic_game(), "policies": HALF, "method": "sampled"}
     with pytest.raises(ValueError, match=message):
-        verify(didactic_game(), **(good | wrong))
+        verify(**(good | wrong))
+
+
+def test_lists_and_arrays_are_policies_too() -> None:
+    game = didactic_game()
+    expected = verify_profile(game, HALF[0], 0.1)
+    for given in (HALF[0].tolist(), HALF[0].numpy(), [row.numpy() for row in HALF[0]]):
+        found = verify_profile(game, given, 0.1)
+        assert torch.equal(found.gain, expected.gain)
+        assert found.gain.dtype == torch.float64
+    assert len(verify(game, HALF.tolist(), 0.1).verdict) == len(HALF)
+
+
+def test_a_generator_stands_for_a_seed() -> None:
+    game, profiles = contested()
+    one, two = (sampled(game, profiles, 0.1, generator=generator(3)) for _ in range(2))
+    other = sampled(game, profiles, 0.1, generator=generator(4))
+    assert torch.equal(one.gain, two.gain)
+    assert one.seed == two.seed != other.seed
+    assert torch.equal(sampled(game, profiles, 0.1, seed=one.seed).witness, one.witness)
+    assert sampled(game, profiles, 0.1).seed == 0
 
 
 def test_exact_is_the_default() -> None:

@@ -449,13 +449,29 @@ HALF = torch.full((2, 3, 2), 0.5).double()
         ({"policies": HALF.unsqueeze(0)}, r"policies must"),
         ({"policies": 2 * HALF}, "policies must hold distributions"),
         ({"policies": math.nan * HALF}, "policies must hold distributions"),
-        ({"policies": HALF.tolist()}, "policies must be a tensor, got list"),
+        ({"policies": HALF[0].tolist()}, r"policies must have shape"),
+        ({"policies": "half"}, "policies must be .*, got 'half'"),
+        ({"radius": 2}, "radius must be at most 1, the largest change of a probability, got 2"),
+        ({"sender": "wolf"}, "sender must be an index in 0..1, got 'wolf'"),
     ],
 )
 def test_malformed_arguments_are_refused(wrong: dict[str, Any], message: str) -> None:
     good: dict[str, Any] = {"policies": HALF, "sender": 0}
     with pytest.raises(ValueError, match=message):
         best_response(contested((2, 2, 3, 2), seed=0), **(good | wrong))
+
+
+def test_arrays_and_names_are_arguments_too() -> None:
+    drawn = contested((2, 2, 3, 2), seed=0)
+    game = dataclasses.replace(drawn, sender_names=("lamb", "wolf"))
+    expected = best_response(drawn, HALF, 1)
+    given: tuple[tuple[Any, Any], ...] = ((HALF.numpy(), 1), (HALF.tolist(), "wolf"))
+    for policies, sender in (*given, (HALF, np.int64(1))):
+        found = best_response(game, policies, sender)
+        assert (found.utility, found.sender) == (expected.utility, 1)
+        assert torch.equal(found.policy, expected.policy)
+    with pytest.raises(ValueError, match=r"sender must be an index in 0\.\.1 or one of .*'fox'"):
+        best_response(game, HALF, "fox")
 
 
 def test_a_missing_solver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
