@@ -69,7 +69,7 @@ register(
 register(
     Member(
         name="blocks",
-        describes="each sender partitions the states into messages and wants to move no state",
+        describes="each sender partitions the states; moving one state pays no sender",
         propose=blocks,
         early=True,
     )
@@ -99,7 +99,7 @@ register(
 register(
     Member(
         name="all-blocks",
-        describes="each sender partitions the states into messages",
+        describes="each sender partitions the states",
         propose=all_blocks,
     )
 )
