@@ -21,7 +21,7 @@ register(
 register(
     Member(
         name="full-revelation",
-        describes="the senders reveal the state",
+        describes="the senders reveal what the receiver needs to know",
         propose=revelation,
         early=True,
         may_be_global=True,

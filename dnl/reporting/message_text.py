@@ -7,7 +7,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from dnl.reporting.messages import Account, Speaker, alike, listed, signals_text
+from dnl.reporting.messages import Account, Speaker, alike, listed, quoted, signals_text
 from dnl.reporting.reactions import MAX_JOINT_MESSAGES, Case
 from dnl.reporting.text_tables import entries, number, paragraph, probability, table
 from games import PersuasionGame
@@ -118,7 +118,9 @@ def _silence(game: PersuasionGame, speaker: Speaker, plural: bool) -> str:
 
 def _states(game: PersuasionGame, policy: Tensor) -> str:
     """The possible states in which a message is sent."""
-    return listed(game.labels.states[s] for s in (game.prior * policy).nonzero().flatten().tolist())
+    states = (game.prior * policy).nonzero().flatten().tolist()
+    names = [game.labels.states[s] for s in states]
+    return listed(names if game.state_names is None else map(quoted, names))
 
 
 def reactions_text(game: PersuasionGame, told: Account) -> str:

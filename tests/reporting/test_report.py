@@ -262,11 +262,11 @@ def test_policies_of_experts_in_words() -> None:
         "What the senders say\n"
         "\n"
         "  the producer says which of these sets contains the state:\n"
-        '    "approve"        in it works (signal 0); probability 0.5000\n'
-        "    signals 1 and 2  in it works for some and it has no effect; probability 0.5000\n"
+        '    "approve"        in "it works" (signal 0); probability 0.5000\n'
+        '    signals 1 and 2  in "it works for some" and "it has no effect"; probability 0.5000\n'
         "\n"
-        "  the competitor reveals the state: signal 0 in it works, signal 1 in it works for some "
-        "and signal 2\n    in it has no effect."
+        '  the competitor reveals the state: signal 0 in "it works", signal 1 in "it works for '
+        'some" and\n    signal 2 in "it has no effect".'
     )
     text = message_text.policies_text(experts(), account(experts(), torch.stack([pooled] * 2)))
     assert "the producer and the competitor each say which of these sets contains" in text
@@ -314,8 +314,8 @@ def test_many_states_show_the_likeliest() -> None:
 def test_bounds_are_rounded_upwards(bound: float, text: str) -> None:
     found = accusation()
     gain = torch.tensor([bound], dtype=torch.float64)
-    local = replace(found.verification, gain=gain, relative_gain=gain / 2)
-    row = cells(report(replace(found, verification=local)), "prosecutor", 5)
+    proof = replace(found.global_verification, gain=gain, relative_gain=gain / 2)
+    row = cells(report(replace(found, global_verification=proof)), "prosecutor", 5)
     assert row[1] == text
     assert row[4] == "optimal"
 
