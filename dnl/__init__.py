@@ -8,7 +8,12 @@ from dnl.runtime import interruption
 interruption.while_loading()  # before what takes seconds to import
 
 from dnl import layers, surrogates
-from dnl.equilibria import Equilibrium, find_equilibria
+from dnl.equilibria import (
+    Equilibrium,
+    LearnedCandidate,
+    find_equilibria,
+    find_learned_equilibria,
+)
 from dnl.equilibria.verification import Verdict, Verification, Verifications, verify
 from dnl.exact.best_response import BestResponse, best_response
 from dnl.exact.commitment import Optimum, Worst, follower_optimum, follower_worst
@@ -35,6 +40,7 @@ __all__ = [
     "FitConfig",
     "FittedSurrogate",
     "FullRevelation",
+    "LearnedCandidate",
     "OptimalPersuasion",
     "Optimum",
     "Verdict",
@@ -45,6 +51,7 @@ __all__ = [
     "best_response",
     "extragradient",
     "find_equilibria",
+    "find_learned_equilibria",
     "fit",
     "fit_many",
     "follower_optimum",

@@ -14,13 +14,14 @@ from dnl.benchmark.runner import Place, here, run
 from dnl.reporting.benchmark_text import summarise
 from dnl.runtime import cli, interruption
 from dnl.runtime.records import fresh_folder
+from dnl.runtime.settings import config_of
 
 PAPER_COMMAND = "python -m dnl.bench --senders 2 4 --preset paper"
 
 
 def main(*, config: BenchConfig | None = None) -> int:
     """Benchmark surrogates and equilibria on random multi-sender persuasion games."""
-    config = config or BenchConfig()
+    config = config_of(config, BenchConfig)
     plan = make_plan(config)
     with place_of(config.workers, config.scheduler) as place:
         path = config.out or fresh_folder(Path("results"), "bench")

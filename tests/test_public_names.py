@@ -18,11 +18,13 @@ ROOT = Path(__file__).parents[1]
 PUBLIC = {
     "dnl": "BestResponse Equilibrium ExtragradientConfig ExtragradientResult FitConfig"
     " FittedSurrogate FullRevelation OptimalPersuasion Optimum Verdict Verification Verifications"
-    " WelfareCeiling Worst"
-    " best_response extragradient find_equilibria fit fit_many follower_optimum follower_worst"
-    " full_revelation layers optimal_persuasion pricing_gain surrogates verify welfare_ceiling",
+    " LearnedCandidate WelfareCeiling Worst"
+    " best_response extragradient find_equilibria find_learned_equilibria fit fit_many"
+    " follower_optimum follower_worst full_revelation layers optimal_persuasion pricing_gain"
+    " surrogates verify welfare_ceiling",
     "dnl.bench": "main",
-    "dnl.equilibria": "MEMBERS Equilibrium find_equilibria",
+    "dnl.equilibria": "MEMBERS Equilibrium LearnedCandidate find_equilibria"
+    " find_learned_equilibria",
     "dnl.exact.learned": "learned_optimum",
     "dnl.gambit": "grid_policies payoff_table pure_equilibria save_nfg",
     "dnl.layers": "PATTERN_GRADIENTS ActivationPattern DiscontinuousMLP EmittedLinear"

@@ -12,6 +12,7 @@ from dnl.benchmark.evaluation import Stages
 from dnl.gradients.extragradient import ExtragradientConfig
 from dnl.runtime import cli
 from dnl.runtime.devices import pick_device
+from dnl.runtime.settings import path_of
 from dnl.runtime.tables import Key
 from dnl.surrogates.fitted import FitConfig
 from dnl.surrogates.registry import PAPER_SURROGATES, SURROGATES, check_surrogate
@@ -133,7 +134,8 @@ class BenchConfig:
         checks.one_of("preset", self.preset, tuple(PRESETS))
         for name in ("senders", "signals", "states", "actions", "law", "surrogates"):
             values = getattr(self, name)
-            if values is not None and not values:
+            optional = name not in ("senders", "surrogates") and values is None
+            if not optional and not checks.sequence(name, values):
                 raise ValueError(f"{name} must hold at least one value, got none")
         for name in ("senders", "signals", "states", "actions"):
             for value in getattr(self, name) or ():
@@ -151,9 +153,15 @@ class BenchConfig:
         if self.finish is not None:
             checks.positive_integer("finish", self.finish, least=0)
         checks.one_of("verification", self.verification, ("both", "sampled"))
-        checks.positive_number("radius", self.radius)
+        checks.radius("radius", self.radius)
         checks.positive_integer("seed", self.seed, least=0)
         pick_device(self.device)
+        for name in ("resume", "quiet"):
+            checks.instance(name, getattr(self, name), bool)
+        if self.out is not None:
+            object.__setattr__(self, "out", path_of("out", self.out))
+        if self.scheduler is not None:
+            checks.filled("scheduler", self.scheduler)
         if self.workers is not None:
             checks.positive_integer("workers", self.workers)
             if self.scheduler is not None:

@@ -8,12 +8,13 @@ from torch import Tensor
 
 from dnl.equilibria.member import MEMBERS, Member
 from dnl.equilibria.search import GLOBAL, Proposals, Search, canonical
+from dnl.equilibria.verification import Verdict
 from games.checks import shown
 
 CERTIFY_SHARE = 0.15  # of the time left, for certifying one proposal
 FIRST_SHARE = 0.4  # the same while nothing is certified
 CERTIFY_GLOBAL_SHARE = 0.05  # of the time left, for certifying it against any deviation
-MOST_ALIKE = 2  # tries of that per member and level of worth
+MOST_ALIKE = 2  # failed tries of that per member and level of worth
 EARLY_SHARE = 0.5  # of the search time, for early members
 
 
@@ -130,12 +131,15 @@ class Collector:
         began = time.perf_counter()
         is_global = search.is_every_best(policies)
         share = CERTIFY_SHARE if search.floor > -float("inf") else FIRST_SHARE
-        first = member.prove_global_first or search.scope == GLOBAL
-        if first and may_be_global and not is_global:
-            is_global = search.certifies(policies, None, share)
         if search.scope == GLOBAL and not is_global:
-            self._refused.append((member, worth))
-            return None
+            verdict = search.verdict(policies, None, share)
+            is_global = verdict is Verdict.CERTIFIED
+            if verdict is Verdict.UNDECIDED:  # a refutation is quick: it is tried again
+                self._refused.append((member, worth))
+            if not is_global:
+                return None
+        elif member.prove_global_first and may_be_global and not is_global:
+            is_global = search.certifies(policies, None, share)
         implied = is_global and search.allowed(search.radius) >= search.allowed(None)
         if not implied and not search.certifies(policies, search.radius, share):
             return None

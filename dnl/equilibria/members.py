@@ -21,7 +21,7 @@ register(
 register(
     Member(
         name="full-revelation",
-        describes="the senders reveal the state",
+        describes="the senders reveal what the receiver needs to know",
         propose=revelation,
         early=True,
         may_be_global=True,
@@ -69,7 +69,7 @@ register(
 register(
     Member(
         name="blocks",
-        describes="each sender partitions the states into messages and wants to move no state",
+        describes="each sender partitions the states; moving one state pays no sender",
         propose=blocks,
         early=True,
     )
@@ -87,6 +87,7 @@ register(
         name="local-responses",
         describes="best responses within a shrinking radius, until no sender moves",
         propose=local_responses,
+        is_local=True,
     )
 )
 register(
@@ -94,12 +95,13 @@ register(
         name="extragradient",
         describes="ascent with a smoothed receiver, then best responses",
         propose=extragradient_smoothed,
+        is_local=True,
     )
 )
 register(
     Member(
         name="all-blocks",
-        describes="each sender partitions the states into messages",
+        describes="each sender partitions the states",
         propose=all_blocks,
     )
 )

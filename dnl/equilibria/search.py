@@ -179,15 +179,19 @@ class Search:
             radius: of the deviations.
             share: of the time left that may be spent.
         """
+        return self.verdict(policies, radius, share) is Verdict.CERTIFIED
+
+    def verdict(self, policies: Tensor, radius: float | None, share: float) -> Verdict:
+        """The verdict on `policies (N, S, M)`; arguments as above."""
         if self.is_every_best(policies, radius):
-            return True
+            return Verdict.CERTIFIED
         limit = max(share * self.budget.left, 1e-3)
         began = time.perf_counter()
         verdict = decide(self.game, policies, radius, self.tolerance, limit)
         # Each sender may use only its share of the limit.
         late = time.perf_counter() - began >= 0.9 * limit / self.game.n_senders
         self.cut |= verdict is Verdict.UNDECIDED and late
-        return verdict is Verdict.CERTIFIED
+        return verdict
 
     def at_most(self, policies: Tensor) -> Tensor:
         """`(N,)`: bounds on what deviations gain, from the upper bounds on utilities."""

@@ -24,6 +24,7 @@ from torch import Tensor
 from dnl.exact.deviation import MARGINS, SLACK
 from dnl.exact.linear_program import Array, LinearProgram, Solution
 from dnl.runtime.budget import FOREVER
+from games.checks import shown
 from games.followers.contracts import ContractGame
 from games.followers.security import SecurityGame
 from games.surroundings import own_surroundings
@@ -46,6 +47,12 @@ class Optimum:
     upper_bound: float
     action: int
 
+    def __repr__(self) -> str:
+        return (
+            f"Optimum(utility={self.utility:.6g}, upper_bound={self.upper_bound:.6g}, "
+            f"action={self.action}, policies: {tuple(self.policies.shape)})"
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Worst:
@@ -60,6 +67,12 @@ class Worst:
     utility: float
     lower_bound: float
     action: int
+
+    def __repr__(self) -> str:
+        return (
+            f"Worst(utility={self.utility:.6g}, lower_bound={self.lower_bound:.6g}, "
+            f"action={self.action}, policies: {tuple(self.policies.shape)})"
+        )
 
 
 @own_surroundings()
@@ -192,7 +205,7 @@ def _commitment(game: ContractGame | SecurityGame) -> _Commitment:
         score, score_at_zero, utility, utility_at_zero = _security(game)
         budget, policies = game.n_resources, partial(_allocation, n_resources=game.n_resources)
     else:
-        raise ValueError(f"game must be a ContractGame or a SecurityGame, got {game!r}")
+        raise ValueError(f"game must be a ContractGame or a SecurityGame, got {shown(game)}")
     score_range = game.follower_range or 1.0
     payoff_range = game.payoff_range.item() or 1.0
     return _Commitment(

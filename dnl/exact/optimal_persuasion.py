@@ -38,6 +38,13 @@ class OptimalPersuasion:
     is_attained: bool
     status: Status
 
+    def __repr__(self) -> str:
+        return (
+            f"OptimalPersuasion(utility={self.utility:.6g}, upper_bound={self.upper_bound:.6g}, "
+            f"is_attained={self.is_attained}, status={str(self.status)!r}, "
+            f"policies: {tuple(self.policies.shape)})"
+        )
+
 
 @own_surroundings()
 def optimal_persuasion(game: PersuasionGame, time_limit: float = 60.0) -> OptimalPersuasion:

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from dnl.exact.best_response import exact_rows
+from games import checks
+from games.checks import Array
 from games.followers.pricing import PricingGame
 from games.surroundings import own_surroundings
 
 
 @own_surroundings()
-def pricing_gain(game: PricingGame, policies: Tensor) -> Tensor:
+def pricing_gain(game: PricingGame, policies: Array) -> Tensor:
     """The most that each seller gains by any price while the others keep theirs.
 
     A supremum, up to the simulator's tie tolerance: at the best price some type is typically
@@ -31,7 +33,8 @@ def pricing_gain(game: PricingGame, policies: Tensor) -> Tensor:
         `(B, N)` or `(N,)`, at least 0; float64 on the CPU.
 
     Raises:
-        ValueError: if `policies` has a wrong shape or rows that are no distributions.
+        ValueError: for another game, or if `policies` has a wrong shape or rows that are no
+            distributions.
 
     Example:
         >>> game = PricingGame([[1, 1]], [1], [0.2, 0.2], max_price=1)
@@ -39,8 +42,8 @@ def pricing_gain(game: PricingGame, policies: Tensor) -> Tensor:
         >>> pricing_gain(game, torch.stack([prices, 1 - prices], 1).unsqueeze(1))
         tensor([0.0000, 0.4000], dtype=torch.float64)
     """
-    game.check_policies(policies)
-    rows = torch.from_numpy(exact_rows(policies))
+    checks.instance("game", game, PricingGame)
+    rows = torch.from_numpy(exact_rows(game.as_policies(policies)))
     single = rows.ndim == 3
     batch = rows.unsqueeze(0) if single else rows
     prices = game.prices(batch)

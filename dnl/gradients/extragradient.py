@@ -11,7 +11,9 @@ from torch import Tensor
 
 from dnl.gradients.own_gradient import Utility, own_gradient
 from dnl.gradients.simplex import project_to_simplex
+from dnl.runtime.settings import config_of
 from games import checks
+from games.checks import Array
 from games.surroundings import differentiable
 
 STEPS = ("adam", "sgd")
@@ -58,10 +60,13 @@ class ExtragradientResult:
     policies: Tensor
     config: ExtragradientConfig
 
+    def __repr__(self) -> str:
+        return f"ExtragradientResult(policies: {tuple(self.policies.shape)}, {self.config})"
+
 
 @differentiable()
 def extragradient(
-    utility: Utility, starts: Tensor, config: ExtragradientConfig | None = None
+    utility: Utility, starts: Array, config: ExtragradientConfig | None = None
 ) -> ExtragradientResult:
     """Extra-gradient from many starts at once (paper, section 4.1).
 
@@ -71,7 +76,7 @@ def extragradient(
             iteration. If it has a method `own_gradient`, that is called instead; it saves a
             backward pass for each sender.
         starts: `(B, N, S, M)`; more leading axes are allowed, e.g. `(G, B, N, S, M)` with a
-            utility that stacks games.
+            utility that stacks games. Numpy's arrays and lists are taken as float64.
         config: default: the paper's.
 
     Returns:
@@ -82,12 +87,13 @@ def extragradient(
         ValueError: if the starts hold rows that are no distributions, or the utility is not
             differentiable or returns another shape.
     """
-    config = config or ExtragradientConfig()
-    if not isinstance(starts, Tensor) or starts.ndim < 4:
-        got = tuple(starts.shape) if isinstance(starts, Tensor) else type(starts).__name__
-        raise ValueError(f"starts must have shape (B, N, S, M), got {got}")
-    checks.distributions("starts", starts)
-    policies = starts.detach().clamp(0, 1)  # rounding may have left an entry below 0
+    config = config_of(config, ExtragradientConfig)
+    checks.function("utility", utility)
+    given = checks.as_tensor("starts", starts)
+    if given.ndim < 4:
+        raise ValueError(f"starts must have shape (B, N, S, M), got {tuple(given.shape)}")
+    checks.distributions("starts", given)
+    policies = given.detach().clamp(0, 1)  # rounding may have left an entry below 0
     adam = _AdamMoments(policies) if config.step == "adam" else None
 
     def direction(at: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from games import checks
 from games.surroundings import differentiable, ordinary
 
 Utility = Callable[[Tensor], Tensor]
@@ -25,6 +26,12 @@ def own_gradient(utility: Utility, policies: Tensor) -> Tensor:
     Raises:
         ValueError: if either returns another shape, or the utility is not differentiable.
     """
+    checks.function("utility", utility)
+    if not isinstance(policies, Tensor) or not policies.is_floating_point() or policies.ndim < 3:
+        raise ValueError(
+            f"policies must be a tensor (..., N, S, M) of floating point numbers, got "
+            f"{checks.shown(policies)}"
+        )
     at_once = getattr(utility, "own_gradient", None)
     if at_once is None:
         return _one_by_one(utility, policies)

@@ -6,8 +6,10 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dnl.layers import shapes
 from dnl.layers.emitted import EmittedLinear
-from dnl.layers.patterns import PatternedMLP, relu_mlp
+from dnl.layers.patterns import PATTERN_GRADIENTS, PatternedMLP, relu_mlp
+from games import checks
 
 
 class DiscontinuousMLP(nn.Module):
@@ -37,9 +39,11 @@ class DiscontinuousMLP(nn.Module):
         pattern_gradient: str = "none",
     ) -> None:
         super().__init__()
-        for name, widths in (("lower", lower), ("upper", upper), ("hyper", hyper)):
-            if not widths or any(width < 1 for width in widths):
-                raise ValueError(f"{name} must hold at least one width of at least 1, got {widths}")
+        in_features = checks.positive_integer("in_features", in_features)
+        out_features = checks.positive_integer("out_features", out_features)
+        lower, upper = shapes.widths("lower", lower), shapes.widths("upper", upper)
+        hyper = shapes.widths("hyper", hyper)
+        checks.one_of("pattern_gradient", pattern_gradient, PATTERN_GRADIENTS)
         self.lower = PatternedMLP([in_features, *lower], pattern_gradient)
         self.hyper = relu_mlp([self.lower.pattern_features, *hyper])
         widths = [lower[-1], *upper, out_features]

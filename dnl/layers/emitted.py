@@ -9,6 +9,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from dnl.layers import shapes
+from games import checks
+
 # Largest number of products (rows x context x inputs) that an emitted layer holds at a time, for
 # each of a CPU's threads: 1.25 MiB of float32 stay in a core's cache; on a GPU the bound only keeps
 # memory finite.
@@ -38,9 +41,11 @@ class EmittedLinear(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, context_features: int) -> None:
         super().__init__()
-        self.in_features = in_features
-        self.out_features = out_features
-        self.context_features = context_features
+        self.in_features = checks.positive_integer("in_features", in_features)
+        self.out_features = checks.positive_integer("out_features", out_features)
+        self.context_features = checks.positive_integer(
+            "context_features", context_features, least=0
+        )
         self.weight = nn.Parameter(torch.empty(out_features, context_features + 1, in_features))
         self.bias = nn.Parameter(torch.empty(out_features, context_features + 1))
         bound = in_features**-0.5
@@ -51,6 +56,8 @@ class EmittedLinear(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """`x (..., in)`, `context (..., C)` -> `(..., out)`, or as the class says."""
+        shapes.rows("x", x, self.in_features, self.weight, "in")
+        shapes.rows("context", context, self.context_features, self.weight, "C")
         if x.shape[:-1] != context.shape[:-1]:
             raise ValueError(
                 "x (..., in) and context (..., C) must have the same leading axes, "
@@ -78,11 +85,13 @@ class EmittedLinear(nn.Module):
     @torch.no_grad()
     def scale_context(self, factor: float) -> None:
         """Multiply what the context contributes: 0 leaves an ordinary layer."""
+        factor = checks.positive_number("factor", factor, allow_zero=True)
         self.weight[:, 1:] *= factor
         self.bias[:, 1:] *= factor
 
     def emit(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """The emitted weights `(..., out, in)` and bias `(..., out)`: to look at, not to train."""
+        shapes.rows("context", context, self.context_features, self.weight, "C")
         context = _with_constant(context)
         return torch.einsum("...c,oci->...oi", context, self.weight), context @ self.bias.mT
 

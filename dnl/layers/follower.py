@@ -20,8 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dnl.layers import shapes
 from dnl.layers.emitted import EmittedLinear
-from games.checks import shown
+from games import checks
 
 TEMPERATURE = 0.1  # of a new layer, in units of the spread of its score weights
 RIDGE = 1e-6  # of the mean squared feature
@@ -32,7 +33,18 @@ def quantal_response(scores: Tensor, temperature: float, dim: int = -1) -> Tenso
     """Probabilities of choices, along `dim`, that are the likelier the higher their scores.
 
     Logit quantal response (McKelvey and Palfrey 1995); the arg max as the temperature falls to 0.
+
+    Args:
+        scores: along `dim`, those of the choices.
+        temperature: above 0.
+        dim: the axis of the choices.
     """
+    shapes.floating("scores", scores)
+    temperature = checks.positive_number("temperature", temperature)
+    if type(dim) is not int or not -scores.ndim <= dim < scores.ndim:
+        raise ValueError(
+            f"dim must be an axis of scores of shape {tuple(scores.shape)}, got {checks.shown(dim)}"
+        )
     best = scores.detach().amax(dim, keepdim=True)  # so that no temperature is too low
     return ((scores - best) / temperature).softmax(dim)
 
@@ -50,10 +62,12 @@ def least_squares(features: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) ->
         x: `(B, in)`.
         y: `(B, out)`.
     """
+    checks.function("features", features)
+    shapes.samples(x, y)
     with torch.no_grad():
         sums: list[Tensor] = []
         for part, target in zip(x.split(ROWS), y.split(ROWS), strict=True):
-            shaped = features(part)
+            shaped = shapes.floating("what features returns", features(part))
             flat = shaped.flatten(1).double()
             terms = [flat.mT @ flat, flat.mT @ target.double()]
             sums = [a + b for a, b in zip(sums, terms, strict=True)] if sums else terms
@@ -73,6 +87,8 @@ def piecewise_least_squares(piece: Tensor, x: Tensor, y: Tensor) -> Tensor:
     Returns:
         `(C, in, out)`.
     """
+    shapes.samples(x, y)
+    shapes.table("piece", piece, "(B, C)", len(x), "C")
     with torch.no_grad():
         sums: list[Tensor] = []
         parts = (t.double().split(ROWS) for t in (piece, x, y))
@@ -100,7 +116,8 @@ class FollowerChoice(nn.Module):
 
     Args:
         in_features: of the input.
-        n_choices: of a follower. More than the true number do no harm: some are never chosen.
+        n_choices: of a follower, at least 2. More than the true number do no harm: some are never
+            chosen.
         scorer: `(..., in_features) -> (..., n_followers * n_choices)`; None for a linear one
             without bias, whose scores are in units of the spread of its weights, so that
             temperatures mean the same in every layer.
@@ -119,26 +136,41 @@ class FollowerChoice(nn.Module):
         n_followers: int = 1,
     ) -> None:
         super().__init__()
-        _check_sizes(in_features=in_features, n_choices=n_choices, n_followers=n_followers)
-        self.in_features, self.n_choices, self.n_followers = in_features, n_choices, n_followers
+        self.in_features = checks.positive_integer("in_features", in_features)
+        self.n_choices = checks.positive_integer("n_choices", n_choices, least=2)
+        self.n_followers = checks.positive_integer("n_followers", n_followers)
+        if scorer is not None:
+            checks.instance("scorer", scorer, nn.Module)
         self.temperature: float | None = TEMPERATURE
         self.scorer = scorer
         if scorer is None:
-            self.weight = nn.Parameter(torch.randn(n_followers * n_choices, in_features))
+            self.weight = nn.Parameter(torch.randn(self.n_scores, self.in_features))
+
+    @property
+    def n_scores(self) -> int:
+        """The number of all followers' choices together."""
+        return self.n_followers * self.n_choices
 
     def anneal(self, temperature: float | None) -> None:
         """Set the temperature of the backward pass."""
-        number = isinstance(temperature, float | int) and not isinstance(temperature, bool)
-        if temperature is not None and not (number and 0 < temperature < float("inf")):
-            raise ValueError(f"temperature must be finite and above 0, got {shown(temperature)}")
+        if temperature is not None:
+            temperature = checks.positive_number("temperature", temperature)
         self.temperature = temperature
 
     def scores(self, x: Tensor) -> Tensor:
         """`(..., in_features) -> (..., n_followers * n_choices)`."""
-        if self.scorer is not None:
-            result: Tensor = self.scorer(x)
-            return result
-        return functional.linear(x, self._unit_weight(x.dtype))
+        shapes.wide("x", x, self.in_features)
+        if self.scorer is None:
+            shapes.alike("x", x, self.weight)
+            return functional.linear(x, self._unit_weight(x.dtype))
+        found: Tensor = self.scorer(x)
+        if not isinstance(found, Tensor) or found.shape != (*x.shape[:-1], self.n_scores):
+            got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(
+                "scorer must return shape (..., n_followers * n_choices) = "
+                f"(..., {self.n_scores}) at x of shape {tuple(x.shape)}, got {got}"
+            )
+        return found
 
     def relaxed(self, x: Tensor, temperature: float) -> Tensor:
         """Quantal response: probabilities of all choices, `(..., n_followers * n_choices)`."""
@@ -147,8 +179,9 @@ class FollowerChoice(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """One-hot choices; see the class for the backward pass."""
+        shapes.wide("x", x, self.in_features)
         columns = self.columns(x.reshape(-1, self.in_features).mT)
-        return columns.mT.reshape(*x.shape[:-1], self.n_followers * self.n_choices)
+        return columns.mT.reshape(*x.shape[:-1], self.n_scores)
 
     def columns(self, x: Tensor) -> Tensor:
         """The same with inputs as columns: `(..., in, K) -> (..., n_followers * n_choices, K)`.
@@ -156,7 +189,15 @@ class FollowerChoice(nn.Module):
         Many times faster on a CPU, which takes the maximum and the softmax of many inputs at once
         where they lie side by side.
         """
-        scores = self._unit_weight(x.dtype) @ x if self.scorer is None else self.scores(x.mT).mT
+        shapes.floating("x", x)
+        if x.ndim < 2 or x.shape[-2] != self.in_features:
+            expected = ("...", self.in_features, "K")
+            raise checks.shape_error("x", "(..., in_features, K)", expected, x)
+        if self.scorer is None:
+            shapes.alike("x", x, self.weight)
+            scores = self._unit_weight(x.dtype) @ x
+        else:
+            scores = self.scores(x.mT).mT
         apart = scores.unflatten(-2, (self.n_followers, self.n_choices))
         if self.temperature is None:
             return _one_hot(apart).flatten(-3, -2)
@@ -181,7 +222,7 @@ class FollowerNetwork(nn.Module):
 
     Args:
         in_features, out_features: of the whole network.
-        n_choices: of a follower.
+        n_choices: of a follower, at least 2.
         scorer, n_followers: see `FollowerChoice`.
     """
 
@@ -194,9 +235,9 @@ class FollowerNetwork(nn.Module):
         n_followers: int = 1,
     ) -> None:
         super().__init__()
-        _check_sizes(out_features=out_features)
+        checks.positive_integer("out_features", out_features)
         self.choice = FollowerChoice(in_features, n_choices, scorer, n_followers)
-        head = EmittedLinear(in_features, out_features, n_followers * n_choices)
+        head = EmittedLinear(in_features, out_features, self.choice.n_scores)
         self.upper = nn.ModuleList([head])  # a list, for the names of its values in saved files
 
     def forward(self, x: Tensor) -> Tensor:
@@ -219,6 +260,7 @@ class FollowerNetwork(nn.Module):
             x: `(B, in_features)`.
             y: `(B, out_features)`.
         """
+        shapes.samples(x, y, self.head.in_features, self.head.out_features)
         if self.choice.n_followers == 1:
             planes = piecewise_least_squares(self.choice(x), extended(x), y)
         else:
@@ -229,8 +271,15 @@ class FollowerNetwork(nn.Module):
     def planes(self) -> Tensor:
         """What the network is where the choice stays: `(n_choices, in_features + 1, out_features)`.
 
-        The last row is the constant. Of one follower.
+        The last row is the constant.
+
+        Raises:
+            ValueError: of several followers, whose choices make up a piece together.
         """
+        if self.choice.n_followers > 1:
+            raise ValueError(
+                f"n_followers must be 1 for planes of single choices, got {self.choice.n_followers}"
+            )
         head = self.head
         each = torch.eye(self.choice.n_choices, dtype=head.weight.dtype, device=head.weight.device)
         weight, bias = head.emit(each)
@@ -239,7 +288,10 @@ class FollowerNetwork(nn.Module):
     @torch.no_grad()
     def set_planes(self, planes: Tensor) -> None:
         """Set the head: `(n_followers * n_choices, in + 1, out)`."""
-        head, values = self.head, planes.movedim(-1, 0)
+        head = self.head
+        expected = (self.choice.n_scores, head.in_features + 1, head.out_features)
+        axes = "(n_followers * n_choices, in_features + 1, out_features)"
+        values = shapes.table("planes", planes, axes, *expected).movedim(-1, 0)
         head.weight.zero_()[:, 1:] = values[..., :-1]
         head.bias.zero_()[:, 1:] = values[..., -1]
 
@@ -271,12 +323,6 @@ class _HardChoice(torch.autograd.Function):
         soft = quantal_response(scores, ctx.temperature, dim=-2)
         weighted = gradient * soft
         return (weighted - soft * weighted.sum(-2, keepdim=True)) / ctx.temperature, None
-
-
-def _check_sizes(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {shown(value)}")
 
 
 def _one_hot(scores: Tensor) -> Tensor:

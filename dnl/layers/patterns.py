@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dnl.layers import shapes
 from dnl.layers.linear import Linear
 from games import checks
 
@@ -31,10 +32,11 @@ class ActivationPattern(nn.Module):
         super().__init__()
         checks.one_of("gradient", gradient, PATTERN_GRADIENTS)
         self.gradient = gradient
-        self.slope = slope
+        self.slope = checks.positive_number("slope", slope)
 
     def forward(self, preactivation: Tensor) -> Tensor:
         """Pattern of `preactivation`, of the same shape and dtype."""
+        shapes.floating("preactivation", preactivation)
         hard = (preactivation > 0).to(preactivation.dtype)
         if self.gradient == "none":
             return hard
@@ -57,6 +59,7 @@ class PatternedMLP(nn.Module):
 
     def __init__(self, sizes: Sequence[int], pattern_gradient: str = "none") -> None:
         super().__init__()
+        sizes = shapes.widths("sizes", sizes, least=2)
         self.layers = nn.ModuleList(Linear(a, b) for a, b in pairwise(sizes))
         self.pattern = ActivationPattern(pattern_gradient)
         self.pattern_features = sum(sizes[1:])
@@ -87,17 +90,25 @@ class PatternBias(nn.Sequential):
     def __init__(
         self, pattern_features: int, out_features: int, hidden: Sequence[int] = (32, 32)
     ) -> None:
-        widths = [pattern_features, *hidden]
+        first = checks.positive_integer("pattern_features", pattern_features)
+        checks.positive_integer("out_features", out_features)
+        widths = [first, *shapes.widths("hidden", hidden, least=0)]
         super().__init__(relu_mlp(widths), Linear(widths[-1], out_features))
 
     @torch.no_grad()
     def scale_context(self, factor: float) -> None:
         """Multiply what the pattern contributes."""
+        factor = checks.positive_number("factor", factor, allow_zero=True)
         cast(Linear, self[-1]).weight.mul_(factor)
 
 
 def relu_mlp(sizes: Sequence[int]) -> nn.Sequential:
-    """Linear layers between `sizes`, each followed by a ReLU."""
+    """Linear layers between `sizes`, each followed by a ReLU.
+
+    Args:
+        sizes: features of the input and of each layer; with the input's alone there is no layer.
+    """
+    sizes = shapes.widths("sizes", sizes)
     steps: list[nn.Module] = []
     for a, b in pairwise(sizes):
         steps += [Linear(a, b), nn.ReLU()]

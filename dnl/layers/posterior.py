@@ -6,10 +6,14 @@ homogeneous of degree 1, and linear wherever the receiver's action stays the sam
 depend on the names of the signals.
 """
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
 
-from dnl.layers import FollowerNetwork, least_squares
+from dnl.layers import FollowerNetwork, least_squares, shapes
+from games import checks
+from games.checks import shown
 
 SCORE_BYTES = 2**25  # of scores held at a time, per network; each counts 8 bytes
 
@@ -23,7 +27,8 @@ class PosteriorNetwork(nn.Module):
 
     Args:
         n_senders, n_signals, n_states: sizes of the game.
-        n_choices: actions that the receiver may be given; more than there are do no harm.
+        n_choices: actions that the receiver may be given, at least 2; more than there are do no
+            harm.
 
     Attributes:
         signals: indices `(K',)` of the joint signals to sum over, as an estimate of the sum over
@@ -38,7 +43,11 @@ class PosteriorNetwork(nn.Module):
         n_choices: int,
     ) -> None:
         super().__init__()
-        self.shape = (n_senders, n_states, n_signals)
+        self.shape = (
+            checks.positive_integer("n_senders", n_senders),
+            checks.positive_integer("n_states", n_states),
+            checks.positive_integer("n_signals", n_signals),
+        )
         self.follower = FollowerNetwork(n_states, n_senders, n_choices)
         self.signals: Tensor | None = None
         self.register_buffer("prior", torch.ones(n_states))
@@ -50,10 +59,12 @@ class PosteriorNetwork(nn.Module):
         return self.shape[2] ** self.shape[0]
 
     def set_prior(self, prior: Tensor) -> None:
-        """Tell the network the game's prior, `(S,)`."""
-        if prior.shape != self.prior.shape:
-            expected = tuple(self.prior.shape)
-            raise ValueError(f"prior must have shape {expected}, got {tuple(prior.shape)}")
+        """Tell the network the game's prior, `(S,)`: weights that are not negative."""
+        shapes.table("prior", prior, "(S,)", len(self.prior))
+        if not (prior >= 0).all() or not 0 < prior.sum() < float("inf"):
+            raise ValueError(
+                f"prior must hold finite weights of at least 0, not all 0, got {shown(prior)}"
+            )
         self.prior.copy_(prior)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,6 +74,7 @@ class PosteriorNetwork(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """`(..., C, S)`: the posteriors' sum over the joint signals that lead to each choice."""
+        shapes.rows("x", x, prod(self.shape), self.prior, "N * S * M")
         policies = x.unflatten(-1, self.shape)
         index = self.signals
         if index is None:
@@ -84,6 +96,11 @@ class PosteriorNetwork(nn.Module):
             posteriors: of the game.
             prior: `(S,)` of the game, positive: the network sees likelihoods only.
         """
+        n_states = len(self.prior)
+        shapes.table("prior", prior, "(S,)", n_states)
+        if not (prior > 0).all():
+            raise ValueError(f"prior must hold weights above 0, got {shown(prior)}")
+        shapes.wide("posteriors", posteriors, n_states, "S")
         likelihood = posteriors / prior * self.prior.to(posteriors)
         weight = self.follower.choice.scores(likelihood / likelihood.sum(-1, keepdim=True))
         return weight.argmax(-1)
@@ -101,6 +118,7 @@ class PosteriorNetwork(nn.Module):
             x: `(B, N * S * M)`.
             y: `(B, N)` utilities.
         """
+        shapes.samples(x, y, prod(self.shape), self.shape[0])
         head = self.follower.head
         values = least_squares(self.features, x, y).movedim(-1, 0)  # (N, C, S)
         with torch.no_grad():

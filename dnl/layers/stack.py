@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
+from dnl.layers import shapes
+from games import checks
+
 STACKABLE = (nn.ModuleList, nn.ReLU, nn.Sequential)  # of torch's
 
 
@@ -31,6 +34,7 @@ class NetworkStack(nn.Module):
 
     def __init__(self, networks: Sequence[nn.Module]) -> None:
         super().__init__()
+        _check_alike(networks)
         parameters, buffers = stack_module_state(list(networks))
         # Names with dots cannot be attributes; "/" stands for them.
         self.stacked = nn.ParameterDict(
@@ -61,13 +65,14 @@ class NetworkStack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(V, B, F)`, or `(B, F)` for the same input to all, to `(V, B, out)`; dtype of `x`."""
+        shapes.floating("x", x)
+        if x.ndim not in (2, 3) or (x.ndim == 3 and len(x) != len(self)):
+            raise ValueError(
+                f"x must have shape ({len(self)}, B, F) or (B, F), got {tuple(x.shape)}"
+            )
         parameters = {name.replace("/", "."): p.to(x) for name, p in self.stacked.items()}
         if self._without_vmap:
             own = x.expand(len(self), -1, -1) if x.ndim == 2 else x
-            if own.ndim != 3 or len(own) != len(self):
-                raise ValueError(
-                    f"x must have shape ({len(self)}, B, F) or (B, F), got {tuple(x.shape)}"
-                )
             together: Tensor = functional_call(self.template, parameters, (own,), tie_weights=False)
             return together
 
@@ -93,6 +98,7 @@ class NetworkStack(nn.Module):
 
     def network(self, index: int) -> nn.Module:
         """One of the networks, with a copy of its values."""
+        self._check_index(index)
         device = next(iter(self.stacked.values())).device
         network = deepcopy(self.template).to(self.dtype).to_empty(device=device)
         values = {name.replace("/", "."): p.detach()[index] for name, p in self.stacked.items()}
@@ -101,9 +107,38 @@ class NetworkStack(nn.Module):
 
     def set_network(self, index: int, network: nn.Module) -> None:
         """Write the values of `network` over those of one of the stack's."""
+        self._check_index(index)
+        _check_alike([self.template, network])
         with torch.no_grad():
             for name, value in network.state_dict().items():
                 self.stacked[name.replace(".", "/")][index] = value
+
+    def _check_index(self, index: int) -> None:
+        checks.positive_integer("index", index, least=0)
+        if index >= len(self):
+            raise ValueError(
+                f"index must be below the number of networks, {len(self)}, got {index}"
+            )
+
+
+def _check_alike(networks: Sequence[nn.Module]) -> None:
+    """Raise unless these are networks whose values have the same names and shapes, at least one."""
+    if not isinstance(networks, Sequence | nn.ModuleList) or not len(networks):
+        raise ValueError(
+            f"networks must be a sequence of at least one network, got {checks.shown(networks)}"
+        )
+    for network in networks:
+        checks.instance("each of networks", network, nn.Module)
+    first, *others = [
+        (type(network), {name: tuple(value.shape) for name, value in network.state_dict().items()})
+        for network in networks
+    ]
+    if not first[1]:
+        raise ValueError(f"networks must have values, got {checks.shown(networks[0])}")
+    for other in others:
+        if other != first:
+            got = f"{first[0].__name__} {first[1]} and {other[0].__name__} {other[1]}"
+            raise ValueError(f"networks must be of one class and shape, got {got}")
 
 
 def _is_stackable(module: nn.Module) -> bool:
@@ -115,6 +150,9 @@ def _is_stackable(module: nn.Module) -> bool:
 
 def concatenate(stacks: Sequence[NetworkStack]) -> NetworkStack:
     """Stacks of one architecture as one."""
+    for stack in checks.sequence("stacks", stacks):
+        checks.instance("each of stacks", stack, NetworkStack)
+    _check_alike([stack.template for stack in stacks])
     whole = stacks[0].select(slice(None))
     for name, first in list(whole.stacked.items()):
         together = torch.cat([stack.stacked[name].detach() for stack in stacks])

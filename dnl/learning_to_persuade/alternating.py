@@ -27,9 +27,10 @@ from dnl.learning_to_persuade.problem import (
     SenderProblem,
     agreement,
 )
+from dnl.runtime.settings import config_of
 from dnl.training.recipes import cosine
 from games import checks
-from games.randomness import global_stream, stream, uniform_distributions
+from games.randomness import global_stream, seed_of, stream, uniform_distributions
 from games.receivers import BaseReceiver
 from games.surroundings import own_surroundings
 
@@ -99,7 +100,9 @@ def learn_alternating(
     problem: SenderProblem,
     receiver: BaseReceiver,
     config: AlternatingConfig | None = None,
-    seed: int = 0,
+    seed: int | None = None,
+    *,
+    generator: torch.Generator | None = None,
 ) -> LearnedPolicy:
     """Algorithm 1: persuade a receiver with a model of it that is learned from its answers.
 
@@ -107,7 +110,8 @@ def learn_alternating(
         problem: what the sender knows.
         receiver: answers the queries.
         config: default: `AlternatingConfig()`.
-        seed: of the streams of random policies, networks and batches.
+        seed: of the streams of random policies, networks and batches; None for 0.
+        generator: instead of `seed`.
 
     Returns:
         The last policy asked, as in the paper's algorithm; or, if `rounds` ended it, the best
@@ -118,9 +122,9 @@ def learn_alternating(
     Raises:
         ValueError: if the receiver plays games of another shape, or for a bad seed.
     """
-    config = checks.instance("config", config or AlternatingConfig(), AlternatingConfig)
-    seed = checks.positive_integer("seed", seed, least=0)
-    learner = _Learner(problem, Interview(problem, receiver), config, seed)
+    config = config_of(config, AlternatingConfig)
+    interview = Interview(problem, receiver)
+    learner = _Learner(problem, interview, config, seed_of(seed, generator))
     return learner.run()
 
 

@@ -25,8 +25,9 @@ from dnl.learning_to_persuade.problem import (
     SenderProblem,
     agreement,
 )
+from dnl.runtime.settings import config_of
 from games import PersuasionGame, checks
-from games.randomness import stream
+from games.randomness import seed_of, stream
 from games.receivers import BaseReceiver
 from games.surroundings import own_surroundings
 
@@ -87,7 +88,9 @@ def learn_by_asking(
     problem: SenderProblem,
     receiver: BaseReceiver,
     config: AskingConfig | None = None,
-    seed: int = 0,
+    seed: int | None = None,
+    *,
+    generator: torch.Generator | None = None,
 ) -> LearnedPolicy:
     """Learn to persuade a nearly rational receiver from its actions alone.
 
@@ -95,7 +98,8 @@ def learn_by_asking(
         problem: what the sender knows, with a message for every action.
         receiver: answers the queries.
         config: default: `AskingConfig()`.
-        seed: of random queries and of the models' initial values.
+        seed: of random queries and of the models' initial values; None for 0.
+        generator: instead of `seed`.
 
     Returns:
         The policy asked whose worst answer is best. `predicted` is the mean of fresh answers to it,
@@ -103,17 +107,20 @@ def learn_by_asking(
         ensemble's: on the answers it was fitted to, and on each turn's answers before it saw them.
 
     Raises:
-        ValueError: for fewer messages than actions, a receiver of another game or a bad seed.
+        ValueError: for fewer messages than actions, a single action, a receiver of another game or
+            a bad seed.
     """
-    config = checks.instance("config", config or AskingConfig(), AskingConfig)
-    seed = checks.positive_integer("seed", seed, least=0)
+    config = config_of(config, AskingConfig)
     interview = Interview(problem, receiver)
     n_states, n_actions = problem.utility.shape
+    if n_actions < 2:
+        raise ValueError(f"problem must have at least two actions, got {n_actions}")
     if problem.n_signals < n_actions:
         raise ValueError(
             f"problem must have a message for every action, got {problem.n_signals} messages "
             f"for {n_actions} actions"
         )
+    seed = seed_of(seed, generator)
     interview.ask(_random(problem, config.random_queries, stream("starts", "asking", seed)))
     ensemble = ReceiverEnsemble(n_states, n_actions, config.members, "asking", seed)
     foreseen, converged = _query_in_turns(interview, ensemble, config, seed)

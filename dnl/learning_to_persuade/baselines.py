@@ -12,14 +12,16 @@ Shapes: `P` plays side by side, `S` states, `M` messages, `A` actions.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from dnl.learning_to_persuade.problem import Interview, LearnedPolicy, SenderProblem
 from dnl.learning_to_persuade.senders import InferenceSender, ModelSender, PlayConfig, Sender
 from dnl.runtime.memory import DRAW_BYTES
+from dnl.runtime.settings import config_of
 from games import checks
-from games.randomness import stream, uniform_blocks
+from games.randomness import seed_of, stream, uniform_blocks
 from games.receivers import LearningReceiver, QLearningReceiver, ReinforceReceiver
 from games.surroundings import own_surroundings
 
@@ -36,6 +38,9 @@ def play(
     problems: Sequence[SenderProblem],
     receivers: Sequence[LearningReceiver],
     config: PlayConfig | None = None,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
 ) -> list[LearnedPolicy]:
     """Play several games of one shape side by side; each result is as if its game were alone.
 
@@ -45,6 +50,7 @@ def play(
         receivers: each sender's receiver, in play and afterwards; all of one class with the same
             settings.
         config: the same for all games (default: `PlayConfig()`).
+        seed, generator: one of them, in place of the configuration's seed.
 
     Returns:
         One result per game. `queries` is 1: rounds of play are not queries. `converged` says
@@ -57,7 +63,10 @@ def play(
     """
     checks.one_of("method", method, tuple(METHODS))
     make, kind = METHODS[method]
-    config = checks.instance("config", config or PlayConfig(), PlayConfig)
+    config = config_of(config, PlayConfig)
+    for name, many in (("problems", problems), ("receivers", receivers)):
+        if not isinstance(many, Sequence):
+            raise ValueError(f"{name} must be a sequence, got {checks.shown(many)}")
     if len(problems) != len(receivers) or not receivers:
         raise ValueError(
             f"receivers must be as many as problems and at least one, got {len(receivers)} "
@@ -70,6 +79,7 @@ def play(
             raise ValueError(f"receivers of {method} must be {kind.__name__}s, got {got}")
         _check_alike(first, receiver)
     interviews = [Interview(*pair) for pair in zip(problems, receivers, strict=True)]
+    config = replace(config, seed=seed_of(seed, generator, default=config.seed))
     streams = [stream("play", config.seed, method, one.game.identity) for one in receivers]
     sender = make(
         torch.stack([problem.prior for problem in problems]),
@@ -137,21 +147,36 @@ def _play(
 
 
 def model_receiver(
-    problem: SenderProblem, receiver: LearningReceiver, config: PlayConfig | None = None
+    problem: SenderProblem,
+    receiver: LearningReceiver,
+    config: PlayConfig | None = None,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
 ) -> LearnedPolicy:
     """ModelR against any learning receiver: see `ModelSender`, and `play` for the rest."""
-    return play("model-r", [problem], [receiver], config)[0]
+    return play("model-r", [problem], [receiver], config, seed=seed, generator=generator)[0]
 
 
 def info_q(
-    problem: SenderProblem, receiver: QLearningReceiver, config: PlayConfig | None = None
+    problem: SenderProblem,
+    receiver: QLearningReceiver,
+    config: PlayConfig | None = None,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
 ) -> LearnedPolicy:
     """Info-Q: see `InferenceSender`, and `play` for the rest."""
-    return play("info-q", [problem], [receiver], config)[0]
+    return play("info-q", [problem], [receiver], config, seed=seed, generator=generator)[0]
 
 
 def info_policy(
-    problem: SenderProblem, receiver: ReinforceReceiver, config: PlayConfig | None = None
+    problem: SenderProblem,
+    receiver: ReinforceReceiver,
+    config: PlayConfig | None = None,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
 ) -> LearnedPolicy:
     """Info-Policy: see `InferenceSender`, and `play` for the rest."""
-    return play("info-policy", [problem], [receiver], config)[0]
+    return play("info-policy", [problem], [receiver], config, seed=seed, generator=generator)[0]

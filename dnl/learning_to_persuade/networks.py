@@ -9,6 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from dnl.layers import shapes
 from games import checks
 
 
@@ -27,6 +28,7 @@ class TableNet(nn.Module):
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
+        shapes.floating("logits", logits)
         self.logits = nn.Parameter(logits.detach().clone())
 
     @classmethod
@@ -66,7 +68,7 @@ class ReceiverNetwork(nn.Module):
         for name, value in sizes.items():
             checks.positive_integer(name, value)
         self.unit = 1 / (n_states * n_signals)
-        widths = [n_states, *(checks.positive_integer("hidden", width) for width in hidden)]
+        widths = [n_states, *shapes.widths("hidden", hidden, least=0)]
         layers: list[nn.Module] = []
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU()]

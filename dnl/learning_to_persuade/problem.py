@@ -55,6 +55,10 @@ class SenderProblem:
         known = of_one_sender(game).to("cpu", torch.float64)
         return cls(known.prior, known.sender_utility[0], known.n_signals)
 
+    def __repr__(self) -> str:
+        n_states, n_actions = self.utility.shape
+        return f"SenderProblem(S={n_states}, M={self.n_signals}, A={n_actions})"
+
     def distance(self, share: float) -> float:
         """`share` of the range of the sender's utility, at least the error of single precision."""
         low, high = self.utility.min(), self.utility.max()
@@ -93,6 +97,13 @@ class LearnedPolicy:
     utilities: tuple[float, ...]
     accuracy: tuple[float, float] = (float("nan"), float("nan"))
     converged: bool = True
+
+    def __repr__(self) -> str:
+        return (
+            f"LearnedPolicy({self.method!r}, utility={self.utility:.6g}, "
+            f"predicted={self.predicted:.6g}, queries={self.queries}, converged={self.converged}, "
+            f"policies: {tuple(self.policies.shape)})"
+        )
 
 
 class Interview:

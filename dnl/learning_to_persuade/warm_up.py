@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from dnl.layers import quantal_response
 from dnl.learning_to_persuade.networks import TableNet, columns_of, expected_utility
 from dnl.learning_to_persuade.problem import LearnedPolicy, SenderProblem
+from dnl.runtime.settings import config_of
 from dnl.training.recipes import cosine
 from games import PersuasionGame, checks
-from games.randomness import stream
+from games.persuasion.game import of_one_sender
+from games.randomness import seed_of, stream
 from games.receivers import RationalReceiver
 from games.surroundings import own_surroundings
 
@@ -101,14 +103,19 @@ class KnownReceiver:
 
 @own_surroundings()
 def persuade_known(
-    game: PersuasionGame, config: WarmUpConfig | None = None, seed: int = 0
+    game: PersuasionGame,
+    config: WarmUpConfig | None = None,
+    seed: int | None = None,
+    *,
+    generator: torch.Generator | None = None,
 ) -> LearnedPolicy:
     """Find a policy by gradients for the sender of a game whose receiver is known.
 
     Args:
         game: of one sender.
         config: default: `WarmUpConfig()`.
-        seed: of the streams of initial tables.
+        seed: of the streams of initial tables; None for 0.
+        generator: instead of `seed`.
 
     Returns:
         The policy of the best restart at its best tested iteration, with its true utility.
@@ -120,9 +127,9 @@ def persuade_known(
     """
     from dnl.training.trainer import minimise  # here, so that importing dnl does not load Lightning
 
-    config = checks.instance("config", config or WarmUpConfig(), WarmUpConfig)
-    seed = checks.positive_integer("seed", seed, least=0)
-    receiver = RationalReceiver(game)
+    config = config_of(config, WarmUpConfig)
+    receiver = RationalReceiver(of_one_sender(game))
+    seed = seed_of(seed, generator)
     problem, known = SenderProblem.of(game), KnownReceiver.of(game)
     table = TableNet(initial_logits(game, config, seed))
     first, last = config.precision

@@ -103,7 +103,8 @@ def overview(equilibria: Sequence[Equilibrium], rank_by: RankBy = WELFARE) -> st
         parts.append(f"Local only: {len(local)}\n{paragraph(words)}\n{_lines(local)}")
     if equilibria:
         first = equilibria[0]
-        ranked = ranking_of(first.game, rank_by).label
+        label = ranking_of(first.game, rank_by).label
+        ranked = label if label == WELFARE else f"the {label}"
         words = (
             f"Each list is ranked by {ranked}. Gains are fractions of the sender's payoff range: "
             "the expected utility that the receiver's choice puts at stake for it. Up to "

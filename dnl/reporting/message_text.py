@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from itertools import islice
 from math import prod
 
+import torch
 from torch import Tensor
 
-from dnl.reporting.messages import Account, Speaker, alike, listed, signals_text
+from dnl.reporting.messages import Account, Speaker, alike, listed, quoted, signals_text
 from dnl.reporting.reactions import MAX_JOINT_MESSAGES, Case
 from dnl.reporting.text_tables import entries, number, paragraph, probability, table
 from games import PersuasionGame
@@ -14,6 +15,7 @@ from games import PersuasionGame
 MAX_CASES = 12  # cases shown, the likeliest first
 MAX_STATES = 9  # most states of which all are shown in a posterior
 LIKELIEST = 4  # states shown of a posterior over more
+MAX_MESSAGES = 12  # of a sender, in a table of probabilities
 MAX_COMBINATIONS = 4  # combinations of messages shown of one case
 
 _TIES = {
@@ -55,11 +57,12 @@ def _policy(game: PersuasionGame, group: Sequence[Speaker]) -> str:
     named = [sent in message.name for sent, message in zip(signals, speaker.messages, strict=True)]
     if speaker.mixes:
         head = f"{who} {verb} one of {len(states)} messages, with these probabilities:"
-        notes = "; ".join(
+        explained = [
             f"{message.name} is {sent}"
             for message, sent, is_named in zip(speaker.messages, signals, named, strict=True)
             if not is_named
-        )
+        ]
+        notes = "; ".join(explained if len(explained) <= MAX_MESSAGES else ())
         notes = (f"{notes}." if notes else "") + never
         body = _policy_table(game, speaker) + (f"\n{paragraph(notes.strip(), 2)}" if notes else "")
     else:
@@ -80,33 +83,44 @@ def _policy(game: PersuasionGame, group: Sequence[Speaker]) -> str:
 
 
 def _policy_table(game: PersuasionGame, speaker: Speaker) -> str:
+    """Probabilities `(S, L)`; of many messages the likeliest, the others summed."""
+    messages = speaker.messages
+    titles = [message.name for message in messages]
+    table_of = torch.stack([message.policy for message in messages], 1)  # (S, L)
+    total = torch.tensor([message.probability for message in messages])
+    if len(messages) > MAX_MESSAGES:
+        order = total.argsort(descending=True, stable=True)
+        shown, rest = order[:MAX_MESSAGES].sort().values, order[MAX_MESSAGES:]
+        titles = [*(titles[m] for m in shown.tolist()), f"{len(rest)} others"]
+        table_of, total = (
+            torch.cat([values[..., shown], values[..., rest].sum(-1, keepdim=True)], -1)
+            for values in (table_of, total)
+        )
     rows = [
-        [
-            game.labels.states[s],
-            probability(game.prior[s]),
-            *(probability(message.policy[s]) for message in speaker.messages),
-        ]
+        [game.labels.states[s], probability(game.prior[s]), *map(probability, table_of[s])]
         for s in range(game.n_states)
         if game.prior[s] > 0
     ]
-    rows.append(["all states", "1", *(probability(m.probability) for m in speaker.messages)])
-    return table(["state", "prior", *(m.name for m in speaker.messages)], rows, kept=2)
+    rows.append(["all states", "1", *map(probability, total)])
+    return table(["state", "prior", *titles], rows, kept=2)
 
 
 def _silence(game: PersuasionGame, speaker: Speaker, plural: bool) -> str:
     (only,) = speaker.messages
-    it, sends, each = ("they", "send", "of theirs") if plural else ("it", "sends", "of its")
+    it, sends, their = ("they", "send", "their") if plural else ("it", "sends", "its")
     if len(only.signals) == 1:
         return f"{it} always {sends} {signals_text(game, only.signals)}."
     if speaker.unsent:
         sent = signals_text(game, only.signals)
         return f"{it} {sends} {sent}, each with the same probability in every state."
-    return f"each signal {each} has the same probability in every state."
+    return f"each of {their} signals has the same probability in every state."
 
 
 def _states(game: PersuasionGame, policy: Tensor) -> str:
     """The possible states in which a message is sent."""
-    return listed(game.labels.states[s] for s in (game.prior * policy).nonzero().flatten().tolist())
+    states = (game.prior * policy).nonzero().flatten().tolist()
+    names = [game.labels.states[s] for s in states]
+    return listed(names if game.state_names is None else map(quoted, names))
 
 
 def reactions_text(game: PersuasionGame, told: Account) -> str:
@@ -125,23 +139,24 @@ def reactions_text(game: PersuasionGame, told: Account) -> str:
     if possible == 1:
         head += "nobody tells it anything, so it acts on the prior"
     else:
-        occur = f"all {happen:,}" if happen == possible else f"{happen:,} of {possible:,}"
-        head += (
-            f"{occur} combinations of messages occur and lead to {len(told.cases):,} different "
-            "beliefs"
-        )
+        occur = f"{happen:,} of {possible:,}"
+        if happen == possible:
+            occur = "both" if happen == 2 else f"all {happen:,}"
+        alone = sum(not speaker.is_silent for speaker in told.speakers) == 1
+        what = "messages" if alone else "combinations of messages"
+        head += f"{occur} {what} occur and lead to {len(told.cases):,} different beliefs"
     parts = [paragraph(head), *(_case(game, told.speakers, case) for case in shown)]
     if rest:
         shares = game.prior.new_zeros(game.n_actions)
         for case in rest:
             shares[case.action] += case.probability
         taken = [
-            f"{game.labels.actions[a]} {probability(shares[a])}"
+            f"{game.labels.actions[a]}: {probability(shares[a])}"
             for a in shares.argsort(descending=True, stable=True).tolist()
             if shares[a] > 0
         ]
         more = f"and {len(rest):,} more, of probability {probability(shares.sum())} together"
-        parts.append(paragraph(f"{more}: {', '.join(taken)}", 2, 4))
+        parts.append(paragraph(f"{more} ({', '.join(taken)})", 2, 4))
     return "\n".join(parts)
 
 
@@ -172,7 +187,7 @@ def said_text(speakers: Sequence[Speaker], case: Case) -> str:
             what = "anything" if len(chosen) == len(messages) else names
             who.setdefault(what, []).append(speakers[n].name)
         parts = [f"{what} from {listed(senders)}" for what, senders in who.items()]
-        texts.append(" and ".join(parts) if len(boxes) == 1 else f"({' and '.join(parts)})")
+        texts.append("; ".join(parts) if len(boxes) == 1 else f"({'; '.join(parts)})")
     left = len(boxes) - len(texts)
     if left:
         texts.append(f"{left:,} more combinations" if left > 1 else "1 more combination")

@@ -8,6 +8,7 @@ from decimal import ROUND_CEILING, Context
 from torch import Tensor
 
 WIDTH = 100  # columns of a line
+ROUNDING = 1e-12  # of a sum of probabilities
 
 
 def table(
@@ -83,8 +84,8 @@ def bound(value: float, digits: int = 3) -> str:
 
 
 def probability(value: float | Tensor) -> str:
-    """Four decimals; exactly 0 is ".", exactly 1 is "1", tiny numbers show their magnitude."""
+    """Four decimals; exactly 0 is ".", 1 is "1" up to rounding, tiny numbers show their size."""
     value = float(value)
-    if value in (0, 1):
+    if value == 0 or abs(value - 1) <= ROUNDING:
         return "." if value == 0 else "1"
     return f"{value:.0e}" if value < 5e-5 else f"{value:.4f}"

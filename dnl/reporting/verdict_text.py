@@ -20,7 +20,8 @@ _TIES = {
 def summary_text(equilibrium: Equilibrium) -> str:
     """What the profile is: a Nash equilibrium, a local one only, or not certified at all."""
     local = equilibrium.verification
-    title = "Equilibrium" if local.is_equilibrium else "A profile that is not certified"
+    is_certified = local.is_equilibrium or equilibrium.is_global
+    title = "Equilibrium" if is_certified else "A profile that is not certified"
     return f"{title}\n{paragraph(_verdict(equilibrium))}"
 
 
@@ -137,27 +138,23 @@ def _search_ended(status: str) -> str:
 
 
 def certificates_text(equilibrium: Equilibrium) -> str:
-    """Gains found and proven bounds, for each sender, within the radius and for any deviation."""
+    """Gains found and proven bounds, for each sender.
+
+    For any deviation, and for those within the radius where these are not decided by the former.
+    """
     game, local = equilibrium.game, equilibrium.verification
     titles = ["sender", "gain found", "bound", "payoff range", "bound / range", "status"]
-    parts = [
-        "What a sender can gain by another policy\n"
-        + entries(
-            [
-                ("gain found", "of the best deviation found, on the simulator"),
-                ("bound", "proven: no deviation gains more"),
-                (
-                    "payoff range",
-                    "expected utility at stake for the sender in the receiver's choice",
-                ),
-                ("radius", "the largest change of any probability of the sender's policy"),
-            ]
-        )
+    words = [
+        ("gain found", "of the best deviation found, on the simulator"),
+        ("bound", "proven: no deviation gains more"),
+        ("payoff range", "expected utility at stake for the sender in the receiver's choice"),
     ]
-    for where, verification in (
-        (f"within radius {local.radius:g} (local)", local),
-        ("by any policy (Nash)", equilibrium.global_verification),
-    ):
+    proofs = [("by any policy (Nash)", equilibrium.global_verification)]
+    if not equilibrium.is_global:  # otherwise that proof covers what is within the radius
+        proofs.insert(0, (f"within radius {local.radius:g} (local)", local))
+        words.append(("radius", "the largest change of any probability of the sender's policy"))
+    parts = [f"What a sender can gain by another policy\n{entries(words)}"]
+    for where, verification in proofs:
         columns = zip(
             game.labels.senders,
             verification.witness_gain.tolist(),

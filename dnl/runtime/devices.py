@@ -5,6 +5,8 @@ import platform
 
 import torch
 
+from games.checks import shown
+
 
 def pick_device(name: str = "auto") -> torch.device:
     """The device `name`; `"auto"` is the first CUDA GPU if there is one, and else the CPU.
@@ -14,12 +16,15 @@ def pick_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    wanted = f"device must be 'auto', 'cpu' or 'cuda[:index]', got {shown(name)}"
+    if not isinstance(name, str):
+        raise ValueError(wanted)
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda[:index]', got {name!r}") from error
+        raise ValueError(wanted) from error
     if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda[:index]', got {name!r}")
+        raise ValueError(wanted)
     if device.type == "cuda":
         index = device.index or 0
         if index >= torch.cuda.device_count():

@@ -124,10 +124,13 @@ def read_record(folder: Path) -> Row:
     """Read the `run.json` of a folder; its "configuration" is a dictionary.
 
     Raises:
+        OSError: if it cannot be read.
         ValueError: if it is broken.
     """
     try:
         record = json.loads((folder / RUN).read_text())
+    except OSError as error:
+        raise OSError(f"out must hold a readable {RUN}, got {str(folder)!r}: {error}") from error
     except (ValueError, RecursionError) as error:
         raise ValueError(f"out holds a broken {RUN}, got {str(folder)!r}: {error}") from error
     if not isinstance(record, dict) or not isinstance(record.get("configuration"), dict):

@@ -19,8 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dnl.layers import FollowerNetwork
+from dnl.layers import FollowerNetwork, shapes
 from dnl.layers.follower import extended
+from games import checks
+from games.randomness import generator_of
 
 PLANE_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}  # distance of a sample from its plane
 SWEEPS = 10  # of clusterwise regression
@@ -42,9 +44,21 @@ class Pieces:
     planes: Tensor
     piece: Tensor
 
+    def __repr__(self) -> str:
+        on = int((self.piece >= 0).sum())
+        return (
+            f"Pieces(planes: {tuple(self.planes.shape)}, samples on one: {on} of {len(self.piece)})"
+        )
+
 
 def find_pieces(
-    x: Tensor, y: Tensor, planes: Tensor, generator: torch.Generator, tolerance: float
+    x: Tensor,
+    y: Tensor,
+    planes: Tensor,
+    generator: torch.Generator | None = None,
+    tolerance: float = PLANE_TOLERANCE[torch.float64],
+    *,
+    seed: int | None = None,
 ) -> Pieces:
     """Find at most `C` planes on which the samples lie.
 
@@ -52,9 +66,20 @@ def find_pieces(
         x: `(B, F)` float64; a feature that is always 1 makes linear maps affine.
         y: `(B, O)`, of unit scale.
         planes: `(C, F, O)`, the initial ones.
-        generator: draws the neighbourhoods.
+        generator, seed: one of them, to draw the neighbourhoods; neither for torch's global
+            generator.
         tolerance: largest distance `|x plane - y|`, summed over outputs, of a sample on a plane.
+
+    Raises:
+        ValueError: for a bad argument.
     """
+    generator = generator_of(seed, generator)
+    tolerance = checks.positive_number("tolerance", tolerance)
+    shapes.samples(x, y)
+    shapes.table("planes", planes, "(C, F, O)", "C", x.shape[1], y.shape[1])
+    for name, value in (("x", x), ("y", y)):
+        if value.dtype != torch.float64:
+            raise ValueError(f"{name} must be float64, got {value.dtype}")
     enough = 2 * x.shape[1]  # samples for a consensus
     planes = _clusterwise(x, y, planes.to(x), enough)
     hits = distances(x, y, planes) <= tolerance  # (B, C)
@@ -99,7 +124,7 @@ def _clusterwise(x: Tensor, y: Tensor, planes: Tensor, enough: int) -> Tensor:
 
 
 def _another(
-    x: Tensor, y: Tensor, enough: int, generator: torch.Generator, tolerance: float
+    x: Tensor, y: Tensor, enough: int, generator: torch.Generator | None, tolerance: float
 ) -> Tensor | None:
     """The plane, fitted to a random neighbourhood, on which most of these samples lie."""
     best: tuple[int, Tensor | None] = (enough - 1, None)
@@ -127,7 +152,17 @@ def separating_scores(x: Tensor, piece: Tensor, n_pieces: int) -> Tensor:
     Args:
         x: `(B, in)` float64.
         piece: `(B,)` int64, from 0 to `n_pieces - 1`.
+
+    Raises:
+        ValueError: for a bad argument.
     """
+    checks.positive_integer("n_pieces", n_pieces)
+    if shapes.table("x", x, "(B, in)", "B", "in").dtype != torch.float64 or not len(x):
+        raise ValueError(f"x must hold float64 samples, got {checks.shown(x)} of {x.dtype}")
+    if not isinstance(piece, Tensor) or piece.dtype != torch.int64 or piece.shape != x.shape[:1]:
+        raise ValueError(f"piece must be int64 (B,) = ({len(x)}), got {checks.shown(piece)}")
+    if piece.min() < 0 or piece.max() >= n_pieces:
+        raise ValueError(f"piece must lie in 0..{n_pieces - 1}, got {checks.shown(piece)}")
     size, axes = torch.linalg.eigh(x.mT @ x / len(x))
     seen = size >= LEAST_MOMENT * size[-1]
     whitened = axes[:, seen] / size[seen].clamp_min(torch.finfo(x.dtype).tiny).sqrt()  # (in, seen)
@@ -163,23 +198,36 @@ def is_affine(network: nn.Module) -> TypeGuard[FollowerNetwork]:
 
 
 @torch.no_grad()
-def settle(network: FollowerNetwork, x: Tensor, y: Tensor, generator: torch.Generator) -> bool:
+def settle(
+    network: FollowerNetwork,
+    x: Tensor,
+    y: Tensor,
+    generator: torch.Generator | None = None,
+    *,
+    seed: int | None = None,
+) -> bool:
     """Replace a fitted network's values by exact pieces if these predict better; True if so.
 
     Args:
         network: of one follower with linear scores, on the CPU like the samples.
         x: `(B, in_features)`.
         y: `(B, out_features)`, of unit scale and without noise. Its dtype decides the tolerance.
-        generator: for the search for pieces.
+        generator, seed: as in `find_pieces`.
 
     Raises:
-        ValueError: for another network.
+        ValueError: for another network, or a bad argument.
     """
+    generator = generator_of(seed, generator)
+    checks.instance("network", network, FollowerNetwork)
     if not is_affine(network):
         raise ValueError(
             "network must have one follower with linear scores, got "
             f"n_followers={network.choice.n_followers}, scorer={network.choice.scorer}"
         )
+    head = network.head
+    shapes.samples(x, y, head.in_features, head.out_features)
+    if y.dtype not in PLANE_TOLERANCE:
+        raise ValueError(f"y must be float32 or float64, got {y.dtype}")
     before = _error(network, x, y)
     learned = {name: value.clone() for name, value in network.state_dict().items()}
     inputs, targets = x.double(), y.double()

@@ -51,6 +51,7 @@ class FitConfig:
             checks.positive_integer("batch_size", self.batch_size)
         if self.lr is not None:
             checks.positive_number("lr", self.lr)
+        checks.instance("architecture", self.architecture, Architecture)
         checks.one_of("dtype", self.dtype, tuple(DTYPES))
         pick_device(self.device)
 

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from dnl.gradients.own_gradient import Utility, own_gradient
-from dnl.layers import ActivationPattern, FollowerChoice
+from dnl.layers import ActivationPattern, FollowerChoice, shapes
 from dnl.layers.stack import NetworkStack, concatenate
+from dnl.runtime.settings import path_of
 from dnl.surrogates import storage
 from dnl.surrogates.config import DTYPES, FitConfig
 from games import PersuasionGame, checks
+from games.checks import Array
 from games.files import write_bytes
 from games.randomness import stream
 from games.surroundings import differentiable, own_surroundings, without_autocast
@@ -76,22 +78,37 @@ class FittedSurrogate:
             elif isinstance(module, ActivationPattern):
                 module.gradient = "none"
 
-    def __call__(self, policies: Tensor) -> Tensor:
-        """Predicted utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`."""
-        utilities = stack_surrogates([self])(self._batch(policies))[0]
-        return utilities[0] if policies.ndim == 3 else utilities
+    def __repr__(self) -> str:
+        return (
+            f"FittedSurrogate({self.surrogate!r}, unexplained={listed(self.unexplained)}, "
+            f"shape={self.shape}, parameter_count={self.parameter_count}, game={self.game!r}, "
+            f"seed={self.seed})"
+        )
 
-    def own_gradient(self, policies: Tensor) -> Tensor:
+    def __call__(self, policies: Array) -> Tensor:
+        """Predicted utilities: `(B, N, S, M) -> (B, N)`, or `(N, S, M) -> (N,)`.
+
+        Numpy's arrays and lists are taken as float64.
+        """
+        batch, single = self._batch(policies)
+        utilities = stack_surrogates([self])(batch)[0]
+        return utilities[0] if single else utilities
+
+    def own_gradient(self, policies: Array) -> Tensor:
         """Each sender's gradient of its own utility in its own policy, of the same shape."""
-        return own_gradient(stack_surrogates([self]), self._batch(policies)).reshape(policies.shape)
+        batch, single = self._batch(policies)
+        gradient = own_gradient(stack_surrogates([self]), batch)[0]
+        return gradient[0] if single else gradient
 
-    def _batch(self, policies: Tensor) -> Tensor:
-        """`(B, N, S, M)` or `(N, S, M)` to `(1, B, N, S, M)`."""
+    def _batch(self, policies: Array) -> tuple[Tensor, bool]:
+        """`(B, N, S, M)` or `(N, S, M)` as `(1, B, N, S, M)`; whether `B` was added."""
         n_senders, n_signals, n_states, _ = self.shape
         expected = (n_senders, n_states, n_signals)
-        if policies.ndim not in (3, 4) or policies.shape[-3:] != expected:
-            raise checks.shape_error("policies", "(B, N, S, M)", ("B", *expected), policies)
-        return (policies if policies.ndim == 4 else policies.unsqueeze(0)).unsqueeze(0)
+        profiles = shapes.floating("policies", checks.as_tensor("policies", policies))
+        if profiles.ndim not in (3, 4) or profiles.shape[-3:] != expected:
+            raise checks.shape_error("policies", "(B, N, S, M)", ("B", *expected), profiles)
+        single = profiles.ndim == 3
+        return (profiles.unsqueeze(0) if single else profiles).unsqueeze(0), single
 
     def learned_game(self, support: float = SUPPORT) -> PersuasionGame:
         """The persuasion game that posterior-dnl has learned, to be solved like any other.
@@ -106,13 +123,14 @@ class FittedSurrogate:
 
         Returns:
             A float64 game. Its boundaries between actions are slightly off, so an equilibrium that
-            relies on a tie is not one of the true game until a best response or two correct it.
+            relies on a tie is not one of the true game until a best response or two correct it:
+            `dnl.find_learned_equilibria` does so and judges the result.
 
         Raises:
             ValueError: if the surrogate learns no receiver, or support is negative or leaves no
                 choice.
         """
-        checks.positive_number("support", support, allow_zero=True)
+        support = checks.positive_number("support", support, allow_zero=True)
         network = self.networks.network(0).double().cpu()
         prior, v, u = self._receiver(network).game()
         utility = u * self.scale.to(u)[:, None, None] + self.mean.to(u)[:, None, None]
@@ -125,7 +143,7 @@ class FittedSurrogate:
             raise ValueError(f"support must leave a choice, got {support!r}")
         return replace(game, receiver_utility=v[:, kept], sender_utility=utility[..., kept])
 
-    def reaction(self, posteriors: Tensor, prior: Tensor) -> Tensor:
+    def reaction(self, posteriors: Array, prior: Array) -> Tensor:
         """The receiver's choice at posteriors `(..., S)`, as posterior-dnl has learned it.
 
         See `dnl.layers.posterior.PosteriorNetwork.reaction`.
@@ -134,11 +152,13 @@ class FittedSurrogate:
             ValueError: if the surrogate learns no receiver, or for a wrong number of states.
         """
         network = self._receiver(self.networks.network(0))
-        for name, value in (("posteriors", posteriors), ("prior", prior)):
+        beliefs = checks.as_tensor("posteriors", posteriors)
+        weights = checks.as_tensor("prior", prior)
+        for name, value in (("posteriors", beliefs), ("prior", weights)):
             if value.shape[-1:] != (self.shape[2],):
                 shape = tuple(value.shape)
                 raise ValueError(f"{name} must hold {self.shape[2]} states, got shape {shape}")
-        return network.reaction(posteriors.to(self.networks.dtype), prior.to(self.networks.dtype))
+        return network.reaction(beliefs.to(self.networks.dtype), weights.to(self.networks.dtype))
 
     def _receiver(self, network: nn.Module) -> LearnsReceiver:
         if not isinstance(network, LearnsReceiver):
@@ -150,6 +170,7 @@ class FittedSurrogate:
     @own_surroundings()
     def to(self, device: torch.device | str) -> "FittedSurrogate":
         """The same surrogate with its networks on `device`."""
+        device = checks.device("device", device)
         networks = self.networks.select(slice(None)).to(device)
         return replace(
             self, networks=networks, mean=self.mean.to(device), scale=self.scale.to(device)
@@ -165,7 +186,10 @@ class FittedSurrogate:
         """
         content = {name: getattr(self, name) for name in storage.FIELDS}
         networks, config = self.networks.state_dict(), asdict(self.config)
-        write_bytes(path, storage.packed(content | {"networks": networks, "config": config}))
+        write_bytes(
+            path_of("path", path),
+            storage.packed(content | {"networks": networks, "config": config}),
+        )
 
     @classmethod
     @own_surroundings()
@@ -178,11 +202,17 @@ class FittedSurrogate:
                 of range, a tensor of a wrong shape or dtype, weights that are not finite), naming
                 the file and the field.
         """
-        data = Path(path).read_bytes()
+        data = path_of("path", path).read_bytes()
         try:
             return cls(**storage.unpacked(data))
         except ValueError as error:
             raise ValueError(f"{path} holds no fitted surrogate: {error}") from error
+
+
+def listed(values: Tensor) -> str:
+    """Numbers `(N,)` as they are printed in a line, the first of many."""
+    shown = [f"{value:.3g}" for value in values.tolist()[:4]] + ["..."] * (len(values) > 4)
+    return f"({', '.join(shown)})"
 
 
 @own_surroundings()
@@ -191,6 +221,10 @@ def stack_surrogates(fitted: Sequence[FittedSurrogate]) -> Utility:
 
     It computes in the dtype and on the device of its argument.
     """
+    for one in checks.sequence("fitted", fitted):
+        checks.instance("each of fitted", one, FittedSurrogate)
+    if not fitted:
+        raise ValueError("fitted must hold at least one surrogate, got none")
     of_one = len(fitted[0].networks)
     return _OnePerSender(fitted) if of_one == fitted[0].shape[0] else _Together(fitted)
 

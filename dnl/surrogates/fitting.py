@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dnl.layers.stack import NetworkStack
 from dnl.runtime.devices import pick_device
-from dnl.runtime.settings import in_force
+from dnl.runtime.settings import config_of, in_force, path_of
 from dnl.surrogates.fitted import DTYPES, FitConfig, FittedSurrogate, stack_surrogates
 from dnl.surrogates.registry import (
     SURROGATES,
@@ -26,11 +26,11 @@ from dnl.surrogates.registry import (
     network_shape,
     networks_per_game,
 )
-from dnl.surrogates.sampling import Sample, sample
+from dnl.surrogates.sampling import Sample, all_games, sample
 from dnl.training.recipes import Recipe
 from games import FollowerGame, PersuasionGame, checks
 from games.files import write_text
-from games.randomness import stream
+from games.randomness import seed_of, stream
 from games.surroundings import own_surroundings
 
 # A utility is constant if the standard deviation of its samples is below this many payoff ranges
@@ -60,10 +60,11 @@ def fit(
     game: FollowerGame,
     surrogate: str = "dnl",
     config: FitConfig | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     *,
     directory: str | Path | None = None,
     progress: bool = False,
+    generator: torch.Generator | None = None,
 ) -> FittedSurrogate:
     """Fit networks to the ex-ante utilities of a game's senders (paper, section 4.1).
 
@@ -72,9 +73,10 @@ def fit(
         surrogate: a name in `dnl.surrogates.SURROGATES`: `"relu"`, `"delu"`, `"dnl"`,
             `"follower-dnl"` or, for persuasion games, `"posterior-dnl"`.
         config: see `FitConfig`; None for the paper's training.
-        seed: of the random streams for data, initialisation and order.
+        seed: of the random streams for data, initialisation and order; None for 0.
         directory: see `fit_many`.
         progress: show a progress bar.
+        generator: instead of `seed`.
 
     Returns:
         A callable `(B, N, S, M) -> (B, N)` with its errors on fresh samples.
@@ -83,6 +85,7 @@ def fit(
         ValueError: for an unknown surrogate, one that cannot be fitted to this game, a bad config,
             or a directory that holds another fit.
     """
+    seed = seed_of(seed, generator)
     return fit_many([game], surrogate, config, seed, directory=directory, progress=progress)[0]
 
 
@@ -91,12 +94,13 @@ def fit_many(
     games: Sequence[FollowerGame],
     surrogate: str = "dnl",
     config: FitConfig | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     *,
     directory: str | Path | None = None,
     progress: bool = False,
     on_epoch: Callable[[int, int], None] | None = None,
     samples: Sample = sample,
+    generator: torch.Generator | None = None,
 ) -> list[FittedSurrogate]:
     """Fit several games together, each as `fit` would alone with the same seed.
 
@@ -116,6 +120,7 @@ def fit_many(
         on_epoch: called after each epoch with (epochs done, epochs in total).
         samples: draws and simulates the samples. One `sampling.Remembered()` for all surrogates of
             the same games does so once.
+        generator: instead of `seed`.
 
     Returns:
         One `FittedSurrogate` per game, in order, on the CPU.
@@ -123,16 +128,19 @@ def fit_many(
     Raises:
         ValueError: as in `fit`, and for games that cannot be fitted together.
     """
+    check_surrogate(surrogate)
+    config = config_of(config, FitConfig)
+    games = _checked(games, surrogate, config.architecture)
+    checks.instance("progress", progress, bool)
+    if on_epoch is not None:
+        checks.function("on_epoch", on_epoch)
+    checks.function("samples", samples)
+    folder = None if directory is None else path_of("directory", directory)
+    seed = seed_of(seed, generator)
+    if folder is not None:
+        _prepare(folder, games, surrogate, config, seed)
     from dnl.training import trainer  # here, so that importing dnl does not load Lightning
 
-    check_surrogate(surrogate)
-    checks.positive_integer("seed", seed, least=0)
-    config = config or FitConfig()
-    games = tuple(games)
-    _check_games(games, surrogate, config.architecture)
-    folder = (
-        None if directory is None else _prepare(Path(directory), games, surrogate, config, seed)
-    )
     device = pick_device(config.device)
     dtype = DTYPES[config.dtype]
 
@@ -189,10 +197,11 @@ def fit_many(
     return _evaluate(fitted, games, config, seed, device, samples)
 
 
-def _check_games(games: Sequence[FollowerGame], surrogate: str, architecture: Architecture) -> None:
-    """Raise a ValueError unless this surrogate can be fitted to these games together."""
-    if not games:
-        raise ValueError("games must hold at least one game, got none")
+def _checked(
+    games: Sequence[FollowerGame], surrogate: str, architecture: Architecture
+) -> tuple[FollowerGame, ...]:
+    """The games, if this surrogate can be fitted to them together."""
+    games = all_games(games)
     classes = {type(game) for game in games}
     networks = {network_shape(surrogate, game.shape, architecture) for game in games}
     if len(classes) > 1 or len(networks) > 1:
@@ -206,6 +215,7 @@ def _check_games(games: Sequence[FollowerGame], surrogate: str, architecture: Ar
         raise ValueError(
             f"surrogate must be another than {surrogate!r}, which {reason}, got game={games[0]!r}"
         )
+    return games
 
 
 def _standardisation(
@@ -321,7 +331,7 @@ def _prepare(
     surrogate: str,
     config: FitConfig,
     seed: int,
-) -> Path:
+) -> None:
     """Create the folder of a fit, or check that it belongs to this fit."""
     settings = asdict(config)
     del settings["device"]
@@ -338,7 +348,6 @@ def _prepare(
     if record.exists() and not _is_of(record, fit_id):
         raise ValueError(f"directory holds another fit, got {str(directory)!r}: see {record}")
     write_text(record, text)
-    return directory
 
 
 def _is_of(record: Path, fit_id: dict[str, object]) -> bool:

@@ -16,6 +16,7 @@ from dnl.runtime.budget import FOREVER
 from dnl.surrogates.affine_pieces import is_affine
 from dnl.surrogates.fitted import SUPPORT, FittedSurrogate
 from games import checks
+from games.checks import Array
 from games.randomness import stream, uniform_distributions
 from games.surroundings import own_surroundings
 
@@ -24,7 +25,7 @@ SAMPLED_PROFILES = 10_000  # by which rare choices are recognised
 
 @own_surroundings()
 def learned_optimum(
-    fitted: FittedSurrogate, margin: float = 0.004, profiles: Tensor | None = None
+    fitted: FittedSurrogate, margin: float = 0.004, profiles: Array | None = None
 ) -> Tensor:
     """The decision with the highest prediction at distance `margin` from every learned jump.
 
@@ -44,7 +45,8 @@ def learned_optimum(
             too large for every choice.
         ImportError: if highspy is not installed.
     """
-    checks.positive_number("margin", margin)
+    margin = checks.positive_number("margin", margin)
+    checks.instance("fitted", fitted, FittedSurrogate)
     network = fitted.networks.network(0).double().cpu()
     n_leaders, n_entries, n_rows, _ = fitted.shape
     if n_leaders != 1 or not is_affine(network):
@@ -55,6 +57,7 @@ def learned_optimum(
     if profiles is None:
         generator = stream("learned optimum", fitted.game)
         profiles = uniform_distributions((SAMPLED_PROFILES, 1, n_rows, n_entries), generator)
+    profiles = checks.as_tensor("profiles", profiles)
     checks.profiles("profiles", profiles, 1, n_rows, n_entries)
     if profiles.ndim == 3 or not len(profiles):
         raise ValueError(f"profiles must be many, (B, 1, S, M), got shape {tuple(profiles.shape)}")

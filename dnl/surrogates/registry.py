@@ -40,8 +40,8 @@ class Architecture:
         hyper: widths of the hidden layers of DNL's hyper-network and of DeLU's bias network.
         pattern_gradient: `"none"` or `"straight-through"`; see `dnl.layers.ActivationPattern`. None
             for the recipe's.
-        choices: posterior-dnl and follower-dnl: actions that a follower may be given; None for
-            four more than twice those of the game.
+        choices: posterior-dnl and follower-dnl: actions that a follower may be given, at least 2;
+            None for four more than twice those of the game.
         followers: follower-dnl: number of followers; None for 1 where there is one leader, else 12.
         prior: posterior-dnl: `"learned"`, or `"given"`: the network is told the game's.
     """
@@ -57,7 +57,7 @@ class Architecture:
     def __post_init__(self) -> None:
         for name in ("hidden", "hyper"):
             widths = getattr(self, name)
-            if not isinstance(widths, Sequence):
+            if not isinstance(widths, Sequence) or isinstance(widths, str | bytes):
                 raise ValueError(f"{name} must be a sequence of widths, got {widths!r}")
             if not widths or any(type(width) is not int or width < 1 for width in widths):
                 raise ValueError(f"{name} must hold widths of at least 1, got {widths!r}")
@@ -67,13 +67,10 @@ class Architecture:
                 f"split must lie in 1..{len(self.hidden) - 1}, the number of hidden layers less 1, "
                 f"got {self.split!r}"
             )
-        if self.pattern_gradient not in (None, *PATTERN_GRADIENTS):
-            raise ValueError(
-                f"pattern_gradient must be one of {PATTERN_GRADIENTS}, "
-                f"got {self.pattern_gradient!r}"
-            )
+        if self.pattern_gradient is not None:
+            checks.one_of("pattern_gradient", self.pattern_gradient, PATTERN_GRADIENTS)
         if self.choices is not None:
-            checks.positive_integer("choices", self.choices)
+            checks.positive_integer("choices", self.choices, least=2)
         if self.followers is not None:
             checks.positive_integer("followers", self.followers)
         checks.one_of("prior", self.prior, PRIORS)
@@ -147,10 +144,12 @@ def make_surrogate(name: str, shape: Shape, architecture: Architecture | None = 
         architecture: its sizes.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, or a malformed shape.
     """
     check_surrogate(name)
-    return _built(SURROGATES[name], shape, architecture or Architecture())
+    sizes = Architecture() if architecture is None else architecture
+    checks.instance("architecture", sizes, Architecture)
+    return _built(SURROGATES[name], _four_sizes(shape), sizes)
 
 
 @single_by_default()
@@ -169,7 +168,17 @@ def network_shape(name: str, shape: Shape, architecture: Architecture) -> tuple[
     unless `architecture.choices` is given.
     """
     check_surrogate(name)
-    return _network_shape(SURROGATES[name], shape, architecture)
+    checks.instance("architecture", architecture, Architecture)
+    return _network_shape(SURROGATES[name], _four_sizes(shape), architecture)
+
+
+def _four_sizes(shape: object) -> Shape:
+    """`shape` if it is `(N, M, S, A)`."""
+    sizes = checks.sequence("shape", shape)
+    if len(sizes) != 4:
+        raise ValueError(f"shape must be (N, M, S, A), got {checks.shown(shape)}")
+    n, m, s, a = (checks.positive_integer("each size in shape", size) for size in sizes)
+    return n, m, s, a
 
 
 @cache
@@ -184,6 +193,8 @@ def _network_shape(
 
 def networks_per_game(name: str, n_senders: int) -> int:
     """One network for each sender, or one for all."""
+    check_surrogate(name)
+    checks.positive_integer("n_senders", n_senders)
     return n_senders if SURROGATES[name].per_sender else 1
 
 
@@ -194,4 +205,5 @@ def check_surrogate(name: str, argument: str = "surrogate") -> None:
 
 def parameter_count(network: nn.Module) -> int:
     """Number of trainable parameters."""
+    checks.instance("network", network, nn.Module)
     return sum(parameter.numel() for parameter in network.parameters())

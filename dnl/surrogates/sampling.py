@@ -9,7 +9,8 @@ from torch import Tensor
 
 from dnl.runtime.memory import SIMULATED_BYTES
 from dnl.runtime.parallel import spread
-from games import FollowerGame, PersuasionGame, stack
+from games import FollowerGame, PersuasionGame, checks, stack
+from games.checks import shown
 from games.chunk_sizes import NUMBER_BYTES
 from games.randomness import stream
 from games.surroundings import own_surroundings
@@ -37,7 +38,17 @@ def sample(
         seed, purpose: of each game's random stream.
         device: for simulation and result.
         dtype: of the profiles.
+
+    Raises:
+        ValueError: for a bad argument.
     """
+    games = all_games(games)
+    checks.positive_integer("count", count)
+    checks.positive_integer("seed", seed, least=0)
+    checks.filled("purpose", purpose)
+    device = checks.device("device", device)
+    if not isinstance(dtype, torch.dtype) or dtype not in checks.SUM_TOLERANCE:
+        raise ValueError(f"dtype must be torch.float32 or torch.float64, got {shown(dtype)}")
 
     def draw(game: FollowerGame) -> Tensor:
         return game.sample_policies(count, stream("data", seed, game.identity, purpose))
@@ -58,6 +69,18 @@ def sample(
     return profiles, torch.cat(utilities)
 
 
+def all_games(games: object) -> tuple[FollowerGame, ...]:
+    """`games` as a tuple if it is a sequence of games, at least one."""
+    if not isinstance(games, Sequence) or isinstance(games, str | bytes):
+        raise ValueError(f"games must be a sequence of games, got {shown(games)}")
+    if not games:
+        raise ValueError("games must hold at least one game, got none")
+    for game in games:
+        if not isinstance(game, FollowerGame):
+            raise ValueError(f"games must be PersuasionGames or FollowerGames, got {shown(game)}")
+    return tuple(games)
+
+
 class Remembered:
     """`sample` with a cache: equal arguments are drawn and simulated once.
 
@@ -69,6 +92,7 @@ class Remembered:
 
     def __call__(self, games: Sequence[FollowerGame], *what: Any) -> Samples:
         """See `sample` for the arguments."""
+        games = all_games(games)
         key = (*(game.identity for game in games), *what)
         if key not in self.kept:
             self.kept[key] = sample(games, *what)

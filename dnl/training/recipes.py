@@ -70,7 +70,8 @@ class Recipe:
         checks.positive_integer("refit", self.refit, least=0)
         checks.one_of("pattern_gradient", self.pattern_gradient, PATTERN_GRADIENTS)
         checks.instance("settle", self.settle, bool)
-        object.__setattr__(self, "temperature", tuple(self.temperature))
+        pair = checks.sequence("temperature", self.temperature)
+        object.__setattr__(self, "temperature", pair)
         if len(self.temperature) != 2:
             raise ValueError(f"temperature must be the first and the last, got {self.temperature}")
         for value in self.temperature:

@@ -182,6 +182,9 @@ def minimise(
             in inference mode, or a loss that is no scalar.
         KeyboardInterrupt: passed on; the module keeps the steps taken.
     """
+    checks.instance("module", module, nn.Module)
+    for name, value in (("loss", loss), ("rate", rate)):
+        checks.function(name, value)
     steps = checks.positive_integer("steps", steps, least=0)
     lr = checks.positive_number("lr", lr)
     trained = [p for p in module.parameters() if p.requires_grad]
@@ -192,7 +195,7 @@ def minimise(
             "module must be made outside torch.inference_mode, since such parameters cannot be "
             f"trained, got {module!r}"
         )
-    device = device or torch.device("cpu")
+    device = torch.device("cpu") if device is None else checks.device("device", device)
     with quiet():
         trainer = isolated_trainer(device, trained[0].dtype, max_epochs=1)
         with interruptible():
@@ -218,8 +221,11 @@ class _Minimisation(_ByHand):
         """A chunk of steps."""
         for step in range(first, min(first + CHUNK, self.steps)):
             loss = self.loss_at(step)
-            if loss.ndim:
-                raise ValueError(f"loss must be a scalar, got shape {tuple(loss.shape)}")
+            if not isinstance(loss, Tensor) or loss.ndim:
+                shape = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else None
+                raise ValueError(f"loss must be a scalar, got {shape or checks.shown(loss)}")
+            if not loss.requires_grad:
+                raise ValueError("loss must depend on the module's parameters, got no gradient")
             self.descend(loss, self.rate(step / self.steps))
 
 

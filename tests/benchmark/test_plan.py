@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dnl import bench
 from dnl.benchmark.plan import BenchConfig, make_plan
 from dnl.gradients.extragradient import ExtragradientConfig
 from dnl.surrogates.fitted import FitConfig
@@ -173,8 +174,23 @@ def test_configuration_holds_everything_that_decides_rows(change: dict[str, Any]
         *(({"seed": bad}, f"seed must be .* at least 0, got {bad}") for bad in (-1, 0.5)),
         ({"device": "tpu"}, "device must be 'auto', 'cpu' or .* got 'tpu'"),
         ({"resume": True}, "resume needs the folder to go on with, got no --out"),
+        ({"surrogates": ("rely",)}, "surrogates must be one of .* got 'rely': did you mean 'relu'"),
+        ({"law": ("contestd",)}, "law must be one of .*: did you mean 'contested'"),
+        ({"radius": 2}, "radius must be at most 1, .* got 2"),
+        ({"senders": 2}, "senders must be a tuple or a list, got 2"),
+        ({"senders": None}, "senders must be a tuple or a list, got None"),
+        ({"law": "paper"}, "law must be a tuple or a list, got 'paper'"),
+        ({"out": 3}, "out must be a path, got 3"),
+        ({"quiet": 1}, "quiet must be a bool, got 1"),
+        ({"scheduler": 3}, "scheduler must be a string that is not empty, got 3"),
     ],
 )
 def test_malformed_configurations_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         BenchConfig(**wrong)
+
+
+def test_the_command_takes_a_configuration() -> None:
+    wrong: Any = {"senders": (2,)}
+    with pytest.raises(ValueError, match=r"config must be a BenchConfig, got .*BenchConfig\(\*\*c"):
+        bench.main(config=wrong)

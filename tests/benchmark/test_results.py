@@ -347,11 +347,29 @@ def test_a_table_with_words_for_counts_is_refused_at_once(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["[]", "{}", "7", '{"configuration": []}', "{", "", "[" * 100_000, '{"a": ' * 100_000]
+    "text",
+    [
+        *("[]", "{}", "7", '{"configuration": []}', "{", "", "[" * 100_000, '{"a": ' * 100_000),
+        '{"configuration": {"seed": ' + "9" * 5_000 + "}}",
+    ],
+    ids=range(9),
 )
 def test_a_broken_record_is_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(text)
     with pytest.raises(ValueError, match=r"out holds a broken run\.json"):
+        opened(tmp_path)
+
+
+def test_a_record_with_a_long_number_is_another_run_s(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"configuration": {"seed": ' + "9" * 400 + "}}")
+    with pytest.raises(ValueError, match=r"out holds a run with .*choose another folder") as caught:
+        opened(tmp_path)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_folder_in_place_of_a_record_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.json").mkdir()
+    with pytest.raises(OSError, match=r"out must hold a readable run\.json, got "):
         opened(tmp_path)
 
 

@@ -176,7 +176,7 @@ def response(written: Written) -> dnl.BestResponse:
 def welfare(written: Written) -> float:
     """The highest that the quick members find."""
     found = dnl.find_equilibria(written.game, time_limit=20.0, members=MEMBERS)
-    return found[0].welfare if found else float("-inf")
+    return max((e.welfare for e in found), default=float("-inf"))
 
 
 def optimum(written: Written) -> Tensor:

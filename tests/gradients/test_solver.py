@@ -263,7 +263,7 @@ WEIGHT = torch.ones((), dtype=torch.float64, requires_grad=True)
     ("starts", "message"),
     [
         (GOOD[0], r"starts must have shape \(B, N, S, M\), got \(2, 1, 2\)"),
-        (GOOD.tolist(), r"starts must have shape \(B, N, S, M\), got list"),
+        ("starts", "starts must be an array of numbers, got 'starts'"),
         (2 * GOOD, "starts must hold distributions"),
         (GOOD + torch.tensor([1.0, -1.0]), "starts must hold distributions"),
         (GOOD * torch.nan, "starts must hold distributions"),

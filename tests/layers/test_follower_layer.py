@@ -161,7 +161,7 @@ def test_equal_weights_do_no_harm() -> None:
 @pytest.mark.parametrize("bad", [0, -0.1, float("nan"), float("inf"), "0.1"])
 def test_malformed_temperatures_are_refused(bad: Any) -> None:
     layer = choice()
-    with pytest.raises(ValueError, match=f"temperature must be finite and above 0, got {bad!r}"):
+    with pytest.raises(ValueError, match=f"temperature must be .* above 0, got {bad!r}"):
         layer.anneal(bad)
     assert layer.temperature == 0.1
 

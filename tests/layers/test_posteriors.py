@@ -181,7 +181,7 @@ def test_prior_is_copied_and_checked() -> None:
     prior.zero_()
     assert net.prior.tolist() == pytest.approx([0.2, 0.8])
     assert [name for name, _ in net.named_buffers()] == ["prior"]
-    with pytest.raises(ValueError, match=r"prior must have shape \(2,\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"prior must have shape \(S,\) = \(2\), got \(3,\)"):
         net.set_prior(torch.ones(3))
 
 

@@ -89,7 +89,7 @@ def test_expected_utility_is_equation_8() -> None:
 @pytest.mark.parametrize("change", [{"n_states": 0}, {"n_actions": 1.5}, {"hidden": (3, 0)}])
 def test_bad_networks(change: dict[str, Any]) -> None:
     sizes: dict[str, Any] = {"n_states": 2, "n_signals": 2, "n_actions": 2, "hidden": (3,)}
-    with pytest.raises(ValueError, match=f"{next(iter(change))} must be an integer of at least 1"):
+    with pytest.raises(ValueError, match=f"{next(iter(change))} must .* of at least 1"):
         ReceiverNetwork(**(sizes | change))
 
 

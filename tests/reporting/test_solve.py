@@ -5,6 +5,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from dnl import Equilibrium
 from dnl.equilibria import MEMBERS, find_equilibria
+from dnl.equilibria.equilibrium import Equilibria
 from dnl.reporting.equilibrium_text import report
 from dnl.runtime import cli
 from dnl.solve import SolveConfig, load_game, main
@@ -36,15 +38,21 @@ def run(*tokens: str) -> int:
     return cli.run(main, "dnl.solve", [*tokens])
 
 
-def nothing(*args: Any, **options: Any) -> tuple[()]:
+def nothing(*args: Any, **options: Any) -> Equilibria:
     """In place of `find_equilibria`."""
-    return ()
+    return Equilibria((), "complete")
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes most of a short run."""
+    monkeypatch.setattr("dnl.solve._draw", lambda *arguments: None)
 
 
 # ---------------------------------------------------------------------------------- what it does
@@ -65,7 +73,7 @@ def test_the_prosecutor_is_solved(here: Path, capsys: pytest.CaptureFixture[str]
     assert best.welfare == pytest.approx(0.6, abs=1e-5)
     assert best.is_global
     text = (folder / "report.txt").read_text()
-    assert re.search(r"sender 0 +0\.(600000|59999\d) +0\.300000 +0\.000000\n", text)
+    assert re.search(r"prosecutor +0\.(600000|59999\d) +0\.300000 +0\.000000\n", text)
     assert re.search(r"receiver +0\.7000\d +1\.00000 +0\.70000\n", text)
     record = json.loads((folder / "run.json").read_text())
     assert record["configuration"] == {
@@ -81,12 +89,14 @@ def test_the_prosecutor_is_solved(here: Path, capsys: pytest.CaptureFixture[str]
         "seed": 0,
         "members": ["responses"],
         "show": 1,
+        "scope": "local",
+        "rank_by": "welfare",
     }
     out, err = capsys.readouterr()
     assert out.startswith(text)
     for name in ("report.txt", "equilibria/", "figures/"):
         assert f"new/run/{name}" in out
-    assert re.fullmatch(r"search: \d certified, \d\d:\d\d elapsed\n", err)
+    assert re.fullmatch(r"search: \d certified, \d of them Nash, \d\d:\d\d elapsed\n", err)
 
 
 def test_progress_says_how_long_at_most(
@@ -101,18 +111,59 @@ def test_progress_says_how_long_at_most(
 
 
 def test_a_random_game_is_solved(here: Path) -> None:
+    """Silence is worth 19.0 in it, but is only a local equilibrium; the truth is worth 10.5."""
     options = ["--members", "no-information", "full-revelation", "--show", "5", "--out", "run"]
-    assert run("contested", *SIZES, "--instance", "3", *SHORT, *options) == 0
-    game = synthetic_game(2, 2, 3, 2, seed=3, law="contested")
+    assert run("contested", *SIZES, "--instance", "1", *SHORT, *options) == 0
+    game = synthetic_game(2, 2, 3, 2, seed=1, law="contested")
     assert PersuasionGame.load("run/game.json") == game
     saved = [Equilibrium.load(f"run/equilibria/{i}.json") for i in (1, 2)]
     assert len(list(Path("run/equilibria").iterdir())) == 2
-    assert saved[0].welfare >= saved[1].welfare
-    assert {found.source for found in saved} == {"full-revelation", "no-information"}
+    assert [one.nash for one in saved] == ["certified", "refuted"]
+    assert [one.source for one in saved] == ["full-revelation", "no-information"]
+    assert saved[0].welfare < saved[1].welfare
     text = Path("run/report.txt").read_text()
-    assert text.startswith("Certified equilibria: 2\n")
     assert text.count("\nEquilibrium\n") == 2  # fewer than were asked for
     assert len(list(Path("run/figures").iterdir())) == 6
+
+
+def test_global_shows_nash_equilibria_only(here: Path, no_figures: None) -> None:
+    game = ["contested", *SIZES, "--instance", "1", *SHORT, "--global"]
+    options = ["--members", "no-information", "full-revelation", "--out", "run"]
+    assert run(*game, *options) == 0
+    assert len(list(Path("run/equilibria").iterdir())) == 1
+    assert Equilibrium.load("run/equilibria/1.json").source == "full-revelation"
+    assert json.loads(Path("run/run.json").read_text())["configuration"]["scope"] == "global"
+    assert run(*game, "--members", "no-information", "--out", "none") == 1  # nothing certified
+    text = " ".join(Path("none/report.txt").read_text().split())
+    assert "full revelation is a Nash equilibrium of this game" in text
+    assert "--members full-revelation" in text
+    local = game[:-1]
+    assert run(*local, "--members", "no-information", "--out", "local") == 0  # a local one
+
+
+def test_the_ranking_is_asked_for(here: Path, no_figures: None) -> None:
+    """The planner's profile gives the senders 0.8 and 1.2, the truth 0 and 0.8; the receiver is
+    right with probability 0.6 or 1.
+    """
+    for text, source in (
+        ("receiver", "full-revelation"),
+        ("1", "planner"),
+        ("-1,0", "full-revelation"),
+        ("1,0,4", "full-revelation"),
+    ):
+        members = ["--members", "full-revelation", "planner", f"--out={text}", "--global"]
+        assert run("didactic", *SHORT, *members, f"--rank-by={text}") == 0
+        assert Equilibrium.load(f"{text}/equilibria/1.json").source == source
+
+
+def test_a_sender_is_ranked_by_name(
+    here: Path, no_figures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace(didactic_game(), sender_names=("wolf", "lamb, the meek")).save("mine.json")
+    options = ["--members", "full-revelation", "--out"]
+    assert run("mine.json", *SHORT, *options, "run", "--rank-by", "lamb, the meek") == 0
+    assert run("mine.json", *SHORT, *options, "other", "--rank-by", "wolff") == 2
+    assert "got 'wolff': did you mean 'wolf'?" in capsys.readouterr().err
 
 
 def test_a_game_of_ones_own(here: Path) -> None:
@@ -137,8 +188,9 @@ def test_the_report_written_is_that_of_the_best(
     monkeypatch.setattr("dnl.solve.find_equilibria", spy)
     options = ["--radius", "0.01", "--seed", "4", "--members", "no-information", "--out", "run"]
     assert run("didactic", *SHORT, *options) == 0
-    names = ("radius", "time_limit", "seed", "members")
-    assert [asked[name] for name in names] == [0.01, 2.0, 4, ("no-information",)]
+    names = ("radius", "time_limit", "seed", "members", "scope", "rank_by")
+    expected = [0.01, 2.0, 4, ("no-information",), "local", "welfare"]
+    assert [asked[name] for name in names] == expected
     assert Path("run/report.txt").read_text().endswith("\n" + report(asked["found"][0]))
 
 
@@ -161,7 +213,8 @@ def test_nothing_certified(
     assert run("didactic", "--time-limit", "2", "--out", "run") == 1
     text = (here / "run" / "report.txt").read_text()
     assert "No equilibrium was certified within 2 s at radius 0.005" in text
-    assert "--time-limit" in text
+    assert "--members full-revelation" in text
+    assert "--time-limit" not in text  # the search was complete: more time changes nothing
     assert {path.name for path in (here / "run").iterdir()} == FILES - {"equilibria", "figures"}
     assert capsys.readouterr().out.startswith(text)
 
@@ -204,16 +257,20 @@ def test_what_is_certified_is_kept_by_an_interruption(
         return find_equilibria(*args, on_certified=once, **options)
 
     monkeypatch.setattr("dnl.solve.find_equilibria", stopped)
-    assert run("contested", *SIZES, "--instance", "3", "--out", "run") == code
+    assert run("contested", *SIZES, "--instance", "1", "--out", "run") == code
     out, err = capsys.readouterr()
     word = {130: "Interrupted", 143: "Terminated"}[code]
     assert f"\n{word}: what was certified so far is written.\n" in err
     assert {path.name for path in (here / "run").iterdir()} == FILES
     saved = [Equilibrium.load(f"run/equilibria/{i}.json") for i in (1, 2)]
     assert {one.source for one in saved} == {"no-information", "full-revelation"}
-    assert saved[0].welfare >= saved[1].welfare
+    # What was certified first is worth more, but it is no Nash equilibrium.
+    assert [one.source for one in saved] == ["full-revelation", "no-information"]
+    assert [one.nash for one in saved] == ["certified", "refuted"]
+    assert saved[0].welfare < saved[1].welfare
     assert len(list(Path("run/equilibria").iterdir())) == 2
-    assert "the search ended by its interruption" in out
+    assert {one.status for one in saved} == {"interruption"}
+    assert "The search was interrupted" in " ".join(out.split())
     assert out.startswith(Path("run/report.txt").read_text())
     assert len(list(Path("run/figures").iterdir())) == 3
 
@@ -237,10 +294,10 @@ def test_an_interruption_while_files_are_written_leaves_them_whole(
 def test_progress_may_pass_the_limit(
     here: Path, terminal: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def late(*args: Any, on_progress: Callable[[float, str], None], **options: Any) -> tuple[()]:
+    def late(*args: Any, on_progress: Callable[[float, str], None], **options: Any) -> Equilibria:
         for seconds in (0.5, 0.5, 7.0):
             on_progress(seconds, "global gap")
-        return ()
+        return nothing()
 
     monkeypatch.setattr("dnl.solve.find_equilibria", late)
     monkeypatch.setattr("tqdm.std.time", iter(range(1000)).__next__)
@@ -287,7 +344,7 @@ def test_a_family_from_outside_is_solved(here: Path, monkeypatch: pytest.MonkeyP
     options = ["--instance", "1", "--members", "full-revelation", "--out", "run"]
     assert run("mine", *SHORT, *options) in (0, 1)
     assert PersuasionGame.load("run/game.json") == random_matrix_game(2, 2, 1)
-    with pytest.raises(ValueError, match=r"game must be .* one of .*'mine', got 'mind'"):
+    with pytest.raises(ValueError, match=r"got 'mind': did you mean 'mine'\? \(names: .*'mine'\)"):
         load_game("mind", SolveConfig())
 
 
@@ -297,8 +354,12 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert err == ""
     assert "python -m dnl.solve" in out
     assert "GAME" in out
-    for name in SolveConfig.__dataclass_fields__:
+    for name in set(SolveConfig.__dataclass_fields__) - {"nash_only"}:
         assert f"--{name.replace('_', '-')}" in out
+    assert "--global" in out
+    told = " ".join(re.sub(r"[│\n]", " ", out).split())
+    assert "those that know the game; the surrogate-... ones" in told
+    assert "run only if they are named" in told
 
 
 # ------------------------------------------------------------------------------ what it refuses
@@ -308,8 +369,13 @@ WRONG = [
     ("didactic prosecutor", "prosecutor"),
     (
         "didactics",
-        "game must be a JSON file or one of 'paper', 'contested', "
-        f"{', '.join(map(repr, REGISTRY))}, got 'didactics': there is no such file",
+        "game must be a JSON file or the name of a game, got 'didactics': did you mean 'didactic'? "
+        f"(names: 'paper', 'contested', {', '.join(map(repr, REGISTRY))})",
+    ),
+    (
+        "contestd --senders 2",
+        "error: game must be a JSON file or the name of a game, got 'contestd': did you mean "
+        "'contested'?",
     ),
     ("missing.json", "got 'missing.json': there is no such file"),
     ("folder", "got 'folder': that is a folder"),
@@ -323,8 +389,16 @@ WRONG = [
         "instance is for random games and families of several games only, got 0",
     ),
     ("didactic --states 2", "states is for the random games"),
-    ("contested", "senders must be given for the random game 'contested', got none"),
-    ("paper --senders 2 --signals 2 --states 2", "actions must be given for the random game"),
+    (
+        "contested",
+        "error: senders, signals, states and actions must be given for the random game "
+        "'contested', got none",
+    ),
+    ("paper --senders 2 --states 2", "error: signals and actions must be given for the random"),
+    (
+        "paper --senders 2 --signals 2 --states 2",
+        "error: actions must be given for the random game",
+    ),
     ("paper --senders 0 --signals 2 --states 2 --actions 2", "senders must be an integer of at"),
     (
         "contested --senders 2 --signals 1 --states 2 --actions 2",
@@ -334,6 +408,15 @@ WRONG = [
     ("paper --instance -1", "instance must be an integer of at least 0, got -1"),
     ("didactic --radius -1", "radius must be finite and above 0, got -1.0"),
     ("didactic --radius 0", "radius must be finite and above 0, got 0.0"),
+    (
+        "didactic --radius 2",
+        "radius must be at most 1, the largest change of a probability, got 2.0",
+    ),
+    ("didactic --rank-by receivr", "got 'receivr': did you mean 'receiver'?"),
+    ("didactic --rank-by 2", "a sender (an index in 0..1 or a name) or weights, got 2"),
+    ("didactic --rank-by 0,0", "rank_by must hold a weight that is not 0, got [0.0, 0.0]"),
+    ("didactic --rank-by 1,2,3,4", "rank_by must hold 2 weights (of the senders) or 3"),
+    ("didactic --no-global", "--no-global"),
     ("didactic --radius wide", '--radius: unable to convert "wide"'),
     ("didactic --time-limit 0", "time-limit must be finite and above 0, got 0.0"),
     ("didactic --time-limit inf", "time-limit must be finite and above 0, got inf"),

@@ -253,7 +253,7 @@ def test_split_parts_the_hidden_layers(hidden: tuple[int, ...], split: int) -> N
         ({"hyper": (-3,)}, "hyper must hold widths"),
         ({"pattern_gradient": "soft"}, r"pattern_gradient must be one of .*got 'soft'"),
         ({"pattern_gradient": 1}, "pattern_gradient must be one of"),
-        ({"choices": 0}, "choices must be an integer of at least 1, got 0"),
+        ({"choices": 1}, "choices must be an integer of at least 2, got 1"),
     ],
 )
 def test_malformed_architectures_are_refused(wrong: dict[str, Any], message: str) -> None:

@@ -7,29 +7,35 @@ import pytest
 from cyclopts import App
 
 from dnl import bench
+from tests.cases.examples import Example, alike, examples
 
 ROOT = Path(__file__).parents[2]
 MACHINES = (ROOT / "docs/many_machines.md").read_text()
 PAGE = (ROOT / "docs/use_the_layers.md").read_text()
-GAME, LAYER = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+GAME, LAYER = examples(PAGE)
 
 
 @pytest.mark.whole_run
-def test_a_game_of_one_s_own(capsys: pytest.CaptureFixture[str]) -> None:
-    names: dict[str, object] = {}
-    exec(compile(GAME, "use_the_layers.md", "exec"), names)
-    assert len(GAME.strip().splitlines()) < 40
-    output = capsys.readouterr().out
+def test_a_game_of_one_s_own() -> None:
+    output = printed_as_shown(GAME)
+    assert len(GAME.code.strip().splitlines()) < 40
     (reached,) = re.findall(r"computed .* predicted, (\S+) true", output)
     (sampled,) = re.findall(r"best of 100,000: (\S+)", output)
     assert float(reached) > 0.95 * float(sampled)
 
 
 @pytest.mark.whole_run
-def test_the_layer_in_plain_pytorch(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(LAYER, "use_the_layers.md", "exec"), {})
-    (unexplained,) = re.findall(r"unexplained: (\S+)", capsys.readouterr().out)
+def test_the_layer_in_plain_pytorch() -> None:
+    (unexplained,) = re.findall(r"unexplained: (\S+)", printed_as_shown(LAYER))
     assert float(unexplained) < 0.1
+
+
+def printed_as_shown(example: Example) -> str:
+    """What an example prints, which is what the page shows."""
+    assert example.output is not None
+    printed = example.printed()
+    assert alike(example.output, printed), printed
+    return printed
 
 
 def test_the_readme_leads_there() -> None:

@@ -1,4 +1,4 @@
-"""What the README shows works: its Python runs, its commands parse, its make targets exist."""
+"""The README is true: its Python prints what it shows, its commands parse, its targets exist."""
 
 import re
 import shlex
@@ -9,6 +9,7 @@ import pytest
 from cyclopts import App
 
 from dnl import bench, plot, solve
+from tests.cases.examples import Example, alike, examples
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 MAKEFILE = (Path(__file__).parents[2] / "Makefile").read_text()
@@ -24,10 +25,17 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.mark.whole_run
-@pytest.mark.parametrize("code", blocks("python"))
-def test_python_of_the_readme_runs(code: str, capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(code, "README.md", "exec"), {})
-    assert capsys.readouterr().out
+@pytest.mark.parametrize("example", examples(README), ids=lambda example: example.code[:40])
+def test_python_of_the_readme_prints_what_it_shows(example: Example) -> None:
+    assert example.output is not None
+    printed = example.printed()
+    assert alike(example.output, printed), printed
+
+
+def test_every_python_block_is_an_example_with_its_output() -> None:
+    found = examples(README)
+    assert len(found) == len(blocks("python")) > 4
+    assert all(example.output for example in found)
 
 
 def test_commands_of_the_readme_parse() -> None:

@@ -5,9 +5,10 @@ from math import prod
 
 from torch import Tensor, nn
 
-from dnl.layers import Linear, PatternBias, PatternedMLP
+from dnl.layers import PATTERN_GRADIENTS, Linear, PatternBias, PatternedMLP, shapes
 from dnl.surrogates.registry import Architecture, Shape, Surrogate
 from dnl.training.recipes import PAPER, Recipe
+from games import checks
 
 
 class DeLUNetwork(nn.Module):
@@ -26,9 +27,13 @@ class DeLUNetwork(nn.Module):
         pattern_gradient: str = "none",
     ) -> None:
         super().__init__()
-        self.hidden = PatternedMLP([in_features, *hidden], pattern_gradient)
-        self.output = Linear(hidden[-1], 1, bias=False)
-        self.bias = PatternBias(self.hidden.pattern_features, 1, bias_hidden)
+        checks.one_of("pattern_gradient", pattern_gradient, PATTERN_GRADIENTS)
+        inputs = checks.positive_integer("in_features", in_features)
+        widths = shapes.widths("hidden", hidden)
+        of_bias = shapes.widths("bias_hidden", bias_hidden, least=0)
+        self.hidden = PatternedMLP([inputs, *widths], pattern_gradient)
+        self.output = Linear(widths[-1], 1, bias=False)
+        self.bias = PatternBias(self.hidden.pattern_features, 1, of_bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(..., in_features) -> (..., 1)`."""

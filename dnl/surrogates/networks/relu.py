@@ -5,9 +5,10 @@ from math import prod
 
 from torch import nn
 
-from dnl.layers import Linear, relu_mlp
+from dnl.layers import Linear, relu_mlp, shapes
 from dnl.surrogates.registry import Surrogate
 from dnl.training.recipes import PAPER, Recipe
+from games import checks
 
 
 class ReLUNetwork(nn.Sequential):
@@ -16,7 +17,11 @@ class ReLUNetwork(nn.Sequential):
     stackable = True
 
     def __init__(self, in_features: int, hidden: Sequence[int] = (64, 64, 64)) -> None:
-        super().__init__(relu_mlp([in_features, *hidden]), Linear(hidden[-1], 1))
+        widths = shapes.widths("hidden", hidden)
+        super().__init__(
+            relu_mlp([checks.positive_integer("in_features", in_features), *widths]),
+            Linear(widths[-1], 1),
+        )
 
 
 RELU = Surrogate(
