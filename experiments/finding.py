@@ -106,13 +106,14 @@ def row_of(
         "certified": bool(found),
     }
     if found:
+        best = max(found, key=lambda e: e.welfare)  # Nash equilibria come first, whatever they pay
         global_ones = [e for e in found if e.is_global]
         row |= {
-            "source": found[0].source,
-            "gain": (found[0].welfare - baseline) / unit,
-            "above": found[0].exceeds_baselines,
+            "source": best.source,
+            "gain": (best.welfare - baseline) / unit,
+            "above": best.exceeds_baselines,
             "pareto_dominates_fr": any(e.pareto_dominates_full_revelation for e in found),
-            "global_gap": found[0].global_gap,
+            "global_gap": best.global_gap,
             "global": bool(global_ones),
             "global_above": any(e.exceeds_baselines for e in global_ones),
         }
@@ -122,7 +123,7 @@ def row_of(
         blocks = find_equilibria(game, time_limit=time_limit, members=["blocks", "all-blocks"])
         row["block_status"] = blocks[0].status if blocks else "nothing"
         if blocks:
-            row["block_gain"] = (blocks[0].welfare - baseline) / unit
+            row["block_gain"] = (max(e.welfare for e in blocks) - baseline) / unit
     return row | _pipeline(game, surrogate, starts, baseline, unit, small)
 
 

@@ -130,6 +130,24 @@ def positive_integer(name: str, value: object, least: int = 1) -> int:
     return int(value)
 
 
+def integer(name: str, value: object) -> int:
+    """`value` as an int of either sign that a double holds exactly."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError(f"{name} must be an integer, got {shown(value)}")
+    if abs(int(value)) > 2**53:
+        raise ValueError(f"{name} must be at most 2**53 in size, got {shown(value)}")
+    return int(value)
+
+
+def number(name: str, value: object) -> float:
+    """`value` as a finite float of either sign."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ValueError(f"{name} must be a number, got {shown(value)}")
+    if not abs(_float(value)) < float("inf"):  # NaN compares false
+        raise ValueError(f"{name} must be finite, got {shown(value)}")
+    return float(value)
+
+
 def positive_number(name: str, value: object, *, allow_zero: bool = False) -> float:
     """`value` as a finite float above zero (or at least zero)."""
     bound = "at least 0" if allow_zero else "above 0"
@@ -186,7 +204,7 @@ def names(argument: str, value: object, count: int) -> tuple[str, ...] | None:
     items: object = value
     if hasattr(value, "tolist") and not isinstance(value, Tensor):
         items = value.tolist()  # of an array of numpy or pandas
-    wanted = f"{argument} must be {count} different names"
+    wanted = f"{argument} must be None or {count} different names"
     if not isinstance(items, list | tuple):
         raise ValueError(f"{wanted} in a list or tuple, got {shown(value)}")
     for item in items:
@@ -263,11 +281,13 @@ def device(name: str, value: object) -> torch.device:
     """`value` as a device of this machine that holds numbers."""
     try:
         wanted = torch.device(value)  # type: ignore[call-overload]
+        if wanted.type == "cuda" and 0 < torch.cuda.device_count() <= (wanted.index or 0):
+            raise ValueError(f"there are {torch.cuda.device_count()} CUDA devices")
         torch.empty(0, device=wanted)
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"{name} must be one of this machine's, such as 'cpu', got {shown(value)}: {reason}"
+            f"{name} must be a device of this machine, such as 'cpu', got {shown(value)}: {reason}"
         ) from error
     if wanted.type == "meta":
         raise ValueError(f"{name} must hold numbers, got {shown(value)}")

@@ -5,8 +5,8 @@ Each member is one file with a generator of profiles and is usable alone. `membe
 """
 
 from dnl.equilibria import members as _members  # noqa: F401  (registers the library's own)
-from dnl.equilibria.equilibrium import Equilibrium
+from dnl.equilibria.equilibrium import Equilibria, Equilibrium
 from dnl.equilibria.member import MEMBERS, Member, register
 from dnl.equilibria.portfolio import find_equilibria
 
-__all__ = ["MEMBERS", "Equilibrium", "Member", "find_equilibria", "register"]
+__all__ = ["MEMBERS", "Equilibria", "Equilibrium", "Member", "find_equilibria", "register"]

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from dnl.equilibria.gradient_ascent import surrogate_ascent
-from dnl.equilibria.search import Proposals, Search
+from dnl.equilibria.search import GLOBAL, LOCAL, Proposals, Search
 from dnl.surrogates.registry import SURROGATES
 from games import checks
 from games.registration import REQUIRED, Registry
 
 SURROGATE = "surrogate-"  # what the members that ascend a surrogate are called before its name
+FLAGS = ("early", "may_be_global", "prove_global_first", "is_promised", "is_default", "is_local")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,6 +32,8 @@ class Member:
         prove_global_first: the proof for any deviation is tried before that within the radius.
         is_promised: its certified proposals are returned whatever they are worth.
         is_default: it takes part where a caller names no members.
+        is_local: it looks for local equilibria. In a search of scope `"global"`, where it looks for
+            others, it takes part only if it is named: members that do so anyway have the time.
         describes: its proposals in a short phrase, for reports.
 
     Raises:
@@ -44,13 +47,14 @@ class Member:
     prove_global_first: bool = False
     is_promised: bool = False
     is_default: bool = True
+    is_local: bool = False
     describes: str = ""
 
     def __post_init__(self) -> None:
         checks.filled("name", self.name)
         checks.instance("describes", self.describes, str)
         checks.function("propose", self.propose)
-        for flag in ("early", "may_be_global", "prove_global_first", "is_promised", "is_default"):
+        for flag in FLAGS:
             checks.instance(flag, getattr(self, flag), bool)
 
 
@@ -85,6 +89,10 @@ MEMBERS = _Members(Member)
 register = MEMBERS.register
 
 
-def default_members() -> tuple[str, ...]:
-    """The members that run where none are named: those that know the game."""
-    return tuple(name for name, member in MEMBERS.items() if member.is_default)
+def default_members(scope: str = LOCAL) -> tuple[str, ...]:
+    """The members that run where none are named: those that know the game and suit the scope."""
+    return tuple(
+        name
+        for name, member in MEMBERS.items()
+        if member.is_default and not (scope == GLOBAL and member.is_local)
+    )

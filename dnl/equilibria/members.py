@@ -87,6 +87,7 @@ register(
         name="local-responses",
         describes="best responses within a shrinking radius, until no sender moves",
         propose=local_responses,
+        is_local=True,
     )
 )
 register(
@@ -94,6 +95,7 @@ register(
         name="extragradient",
         describes="ascent with a smoothed receiver, then best responses",
         propose=extragradient_smoothed,
+        is_local=True,
     )
 )
 register(

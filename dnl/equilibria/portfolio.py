@@ -44,7 +44,7 @@ def find_equilibria(
         time_limit: seconds in all.
         seed: of the members' random starts; None for 0.
         members: names of search methods, out of `dnl.equilibria.MEMBERS`; None for the default set
-            (all except those that ascend a surrogate).
+            (all that suit the scope, except those that ascend a surrogate).
         scope: `"local"` for equilibria within `radius`, whether Nash or not; `"global"` to search
             for Nash equilibria only. Then members look for profiles that withstand any deviation,
             the time of proofs goes to these, and the search ends when none can be better.
@@ -76,7 +76,7 @@ def find_equilibria(
     checks.one_of("scope", scope, SCOPES)
     game = game.to("cpu", torch.float64)
     ranking = ranking_of(game, rank_by)
-    chosen = _chosen(members)
+    chosen = _chosen(members, scope)
     seed = seed_of(seed, generator)
     began = time.perf_counter()
     budget = Budget.within(time_limit)
@@ -103,10 +103,10 @@ def find_equilibria(
     return Equilibria(ranked(game, results, ranking), status)
 
 
-def _chosen(names: Sequence[str] | None) -> list[Member]:
+def _chosen(names: Sequence[str] | None, scope: str) -> list[Member]:
     """The members called `names`, each once; those of the default set for None."""
     if names is None:
-        names = default_members()
+        names = default_members(scope)
     elif isinstance(names, str) or not isinstance(names, Sequence) or not names:
         raise ValueError(f"members must be names out of {list(MEMBERS)}, got {names!r}")
     for name in names:

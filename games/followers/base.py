@@ -60,7 +60,7 @@ class BaseFollowerGame(GameValue):
     @property
     @abstractmethod
     def follower_range(self) -> float:
-        """How far apart two scores of a follower can be: the unit of ties."""
+        """How far apart two scores of a follower can be. The tie tolerance is a fraction of it."""
 
     @abstractmethod
     def _scores(self, policies: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from games import checks
 from games.followers.base import FollowerGame
 from games.value import GameValue
 
@@ -11,9 +12,14 @@ class DerivedGame(GameValue):
 
     Args:
         game: any game with a follower.
+
+    Raises:
+        ValueError: if `game` is none.
     """
 
     def __init__(self, game: FollowerGame) -> None:
+        if not isinstance(game, FollowerGame):
+            raise ValueError(f"game must be a FollowerGame, got {checks.shown(game)}")
         self.game = game
 
     @property

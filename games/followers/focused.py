@@ -16,8 +16,8 @@ from games.randomness import generator_of
 class Focused(DerivedGame):
     """A game whose random profiles are uniform on the whole game and on each of its parts in turn.
 
-    Surrogates learn from random profiles. `Zoomed` shows them one part, in coordinates of its own;
-    this class shows parts of all sizes together, in the game's own coordinates.
+    Surrogates learn from random profiles. A fit to `Zoomed` sees one part only, in coordinates of
+    that part. A fit to this class sees all parts together, in the game's own coordinates.
 
     Args:
         game: see `DerivedGame`.
@@ -29,7 +29,7 @@ class Focused(DerivedGame):
 
     def __init__(self, game: FollowerGame, parts: Sequence[Zoomed] = ()) -> None:
         super().__init__(game)
-        self.parts = tuple(parts)
+        self.parts = checks.sequence("parts", parts)
         for part in self.parts:
             if not isinstance(part, Zoomed) or part.game != game:
                 raise ValueError(

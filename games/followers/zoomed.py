@@ -1,7 +1,7 @@
 """The part of a game around a profile, as a game of its own.
 
-Uniform profiles are hardly ever near an optimum, where many of a follower's choices are nearly
-tied. So optimise a surrogate, zoom in on the point found, and fit another surrogate there.
+Near an optimum many of a follower's choices are nearly tied, and uniform profiles are hardly ever
+near one. So optimise a surrogate, zoom in on the point found, and fit another surrogate there.
 """
 
 import torch

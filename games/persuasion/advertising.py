@@ -43,18 +43,17 @@ def advertising_quality_game(
     """
     checks.positive_integer("seed", seed, least=0)
     checks.positive_integer("n_firms", n_firms)
-    if not 0 < probability_high < 1:
-        raise ValueError(
-            f"probability_high must lie in (0, 1), got {checks.shown(probability_high)}"
-        )
-    checks.positive_number("shock_scale", shock_scale, allow_zero=True)
+    chance = checks.open_share("probability_high", probability_high)
+    values = [checks.number("value_low", value_low), checks.number("value_high", value_high)]
+    shock_scale = checks.positive_number("shock_scale", shock_scale, allow_zero=True)
     check_states("n_firms", 2, n_firms)
     shock = shock_scale * torch.randn(
         n_firms, dtype=torch.float64, generator=stream("game", "advertising-quality", n_firms, seed)
     )
     high = product_states([torch.tensor([0.0, 1.0], dtype=torch.float64)] * n_firms)  # (S, N)
-    prior = torch.where(high > 0, probability_high, 1 - probability_high).prod(1)
-    value = torch.where(high > 0, value_high, value_low) + shock  # (S, N)
+    low_or_high = high.long()
+    prior = high.new_tensor([1 - chance, chance])[low_or_high].prod(1)
+    value = high.new_tensor(values)[low_or_high] + shock  # (S, N)
     return PersuasionGame(
         prior,
         receiver_utility=with_outside_option(value, 0.0),
@@ -103,7 +102,12 @@ def advertising_products_game(
     checks.positive_integer("seed", seed, least=0)
     checks.positive_integer("n_firms", n_firms)
     checks.positive_integer("qualities_per_firm", qualities_per_firm)
-    checks.positive_number("shock_scale", shock_scale, allow_zero=True)
+    price_low = checks.integer("price_low", price_low)
+    price_high = checks.integer("price_high", price_high)
+    quality_low = checks.integer("quality_low", quality_low)
+    quality_high = checks.integer("quality_high", quality_high)
+    shock_scale = checks.positive_number("shock_scale", shock_scale, allow_zero=True)
+    lost_sale = checks.number("lost_sale", lost_sale)
     if price_high < price_low:
         raise ValueError(f"price_high must be at least price_low={price_low}, got {price_high}")
     levels = quality_high - quality_low + 1

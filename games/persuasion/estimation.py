@@ -51,7 +51,7 @@ def estimate(
     confidence: float,
     generator: torch.Generator | None,
 ) -> UtilityEstimate:
-    """The estimate for one game, unchecked; `PersuasionGame.estimate_ex_ante_utility` is its face.
+    """The estimate for one game. `PersuasionGame.estimate_ex_ante_utility` checks the arguments.
 
     Half widths are those of the empirical Bernstein inequality (Maurer and Pontil 2009, "Empirical
     Bernstein bounds and sample variance penalization", theorem 4), for both sides: a deviation
@@ -104,7 +104,7 @@ def _sums(
     squares = torch.zeros_like(total)
     for drawn in slices(draws, at_once):
         size = (len(range(draws)[drawn]), 1 + n_senders)
-        # All profiles meet the same numbers: a result does not depend on its company.
+        # All profiles share these numbers, so an estimate does not depend on the other profiles.
         uniform = torch.rand(size, dtype=torch.float64, device="cpu", generator=generator)
         uniform = uniform.to(policies.device)
         for profiles in slices(n_profiles, max(1, at_once // len(uniform))):

@@ -2,9 +2,9 @@
 
 If each sender chooses from finitely many policies, the senders play a game in strategic form. This
 module tabulates it, lists its pure equilibria and writes it as a Gambit .nfg file (payoff version;
-"Game representation formats" in Gambit's documentation). A *global* equilibrium on the grid is one
-of the table; the converse fails where a policy off the grid gains. `P**N` cells: for tiny games
-only.
+"Game representation formats" in Gambit's documentation). A *global* equilibrium whose policies are
+on the grid is an equilibrium of the table. An equilibrium of the table need not be one of the game:
+a policy off the grid may gain. The table has `P**N` cells, so use it for tiny games only.
 
 Shapes: `N` senders, `S` states, `M` signals, `P` policies of a sender.
 """
@@ -67,6 +67,7 @@ def payoff_table(game: PersuasionGame, strategies: Array | Sequence[Array]) -> T
     Raises:
         ValueError: if these are no policies of the game, or more than `MAX_ENTRIES` payoffs.
     """
+    checks.instance("game", game, PersuasionGame)
     n, s, m = game.n_senders, game.n_states, game.n_signals
     if isinstance(strategies, list | tuple):
         if len(strategies) != n:
@@ -142,6 +143,7 @@ def save_nfg(game: PersuasionGame, path: str | Path, steps: int = 1) -> None:
         ValueError: for `steps` below 1, or more than `MAX_ENTRIES` entries of policies or payoffs.
         OSError: if the file cannot be written.
     """
+    checks.instance("game", game, PersuasionGame)
     strategies = grid_policies(game.n_states, game.n_signals, steps)
     table = payoff_table(game.to("cpu"), strategies)
     labels = " ".join(_quoted(_label(game, rows, steps)) for rows in strategies.tolist())

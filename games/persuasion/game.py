@@ -47,6 +47,7 @@ class PersuasionGame(GameValue):
             (float32: 1e-6) of the receiver's expected utility range (`tie_units`).
         state_names, action_names, sender_names, signal_names: what to call them in reports, figures
             and messages: `S`, `A`, `N` and `M` different strings, or None. See `labels`.
+            `dataclasses.replace` keeps them, so give it None for names that no longer fit.
 
     Arrays become float64 tensors (float32 tensors stay float32) that share no memory with the
     arguments. Do not edit them: the game is a value, equal to another where the first five
@@ -178,10 +179,10 @@ class PersuasionGame(GameValue):
         return torch.tensor(ranges, dtype=self.prior.dtype, device=self.prior.device)
 
     def tie_units(self, dtype: torch.dtype) -> tuple[float, ...]:
-        """What the tie tolerance is a fraction of, for each thing the receiver looks at in turn.
+        """The ranges of which the tie tolerance is a fraction, one for each of `criteria`.
 
-        First its own utility, then, with the rule `"senders"`, the sum of theirs. As in
-        `payoff_range`, only what can happen counts; what rounding to `dtype` tells apart ties.
+        As in `payoff_range`, only states and actions that can occur count. Differences that are
+        due to rounding to `dtype` count as ties.
         """
         prior, v, u = self._arrays()
         kept = self.possible_actions.cpu().numpy()
@@ -268,8 +269,8 @@ class PersuasionGame(GameValue):
 
         Args:
             policies: `(B, N, S, M)` or `(N, S, M)`.
-            draws: joint signals drawn per profile, at least 2; the same random numbers for all
-                profiles, so a profile's estimate does not depend on its company.
+            draws: joint signals drawn per profile, at least 2. All profiles share the random
+                numbers, so a profile's estimate does not depend on which others are estimated.
             generator: a CPU generator.
             seed: of a generator of its own, instead. Without either, torch's global one is used.
             confidence: with which each interval holds, above 0 and below 1, for any number of
@@ -318,15 +319,7 @@ class PersuasionGame(GameValue):
         batch, single = self._batch(policies)
         batch = batch.detach().unsqueeze(0)  # (1, B, N, S, M)
         prior, _, _ = self.stacked().tensors(batch)
-        n_joint = self.n_signals**self.n_senders
-        rows = torch.empty(batch.shape[1], n_joint, dtype=torch.int64, device=batch.device)
-        left_size = self.n_signals ** ((self.n_senders + 1) // 2)
-        table = rows.view(len(rows), left_size, self.n_signals ** (self.n_senders // 2))
-        receiver, scratch = self.stacked().receiver(batch), simulation.Scratch(batch)
-        held = simulation.scores_held(table.shape[-1], self.n_states, self.n_actions)
-        for _, profiles, signals in simulation.chunks(batch, held):
-            left, right = simulation.halves(prior, batch[:, profiles])
-            table[profiles, signals] = receiver.react(left[:, :, signals], right, scratch)[0]
+        rows = simulation.joint_actions(prior, self.stacked().receiver(batch), batch)
         return rows[0] if single else rows
 
     def posteriors(self, policies: Array) -> tuple[Tensor, Tensor]:

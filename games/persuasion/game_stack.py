@@ -14,6 +14,7 @@ from games import checks
 from games.checks import Array
 from games.persuasion import simulation, unilateral
 from games.surroundings import contract, ordinary_tensors
+from games.value import GameValue
 
 if TYPE_CHECKING:
     from games.persuasion.game import PersuasionGame
@@ -27,15 +28,18 @@ class GameStack:
         games: at least one; all of the same `shape` and `tie_break`.
 
     Raises:
-        ValueError: if shapes or tie rules differ.
+        ValueError: if shapes or tie rules differ, or one is no `PersuasionGame`.
     """
 
     games: tuple[PersuasionGame, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "games", tuple(self.games))
+        object.__setattr__(self, "games", checks.sequence("games", self.games))
         if not self.games:
             raise ValueError("games must hold at least one game, got none")
+        for game in self.games:
+            if not isinstance(game, GameValue) or not hasattr(game, "tie_break"):
+                raise ValueError(f"games must be PersuasionGames, got {checks.shown(game)}")
         kinds = {(game.shape, game.tie_break) for game in self.games}
         if len(kinds) > 1:
             raise ValueError(f"games must share shape (N, M, S, A) and tie_break, got {kinds}")
@@ -68,7 +72,7 @@ class GameStack:
 
     @cached_property
     def _tie_units(self) -> dict[torch.dtype, list[tuple[float, ...]]]:
-        """For each dtype, and each of the games, what its receiver's ties are fractions of."""
+        """For each dtype and each game: the ranges of which the tie tolerance is a fraction."""
         return {
             dtype: [game.tie_units(dtype) for game in self.games]
             for dtype in simulation.TIE_TOLERANCE
@@ -137,4 +141,4 @@ class GameStack:
 
 def stack(games: Sequence[PersuasionGame]) -> GameStack:
     """Same-shape games as one batch; see `GameStack`."""
-    return GameStack(tuple(games))
+    return GameStack(checks.sequence("games", games))

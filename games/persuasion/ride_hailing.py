@@ -49,10 +49,12 @@ def ride_hailing_game(
     """
     checks.positive_integer("seed", seed, least=0)
     checks.positive_integer("costs_per_order", costs_per_order)
+    n_orders = checks.sequence("n_orders", n_orders)
     if not n_orders:
         raise ValueError(f"n_orders must name at least one platform, got {checks.shown(n_orders)}")
     for count in n_orders:
         checks.positive_integer("n_orders", count)
+    idle_utility = checks.number("idle_utility", idle_utility)
     total = sum(n_orders)
     check_states("n_orders", costs_per_order, total)
     ranges = {
@@ -61,6 +63,8 @@ def ride_hailing_game(
         "cost_share": (cost_share_low, cost_share_high),
     }
     for name, (low, high) in ranges.items():
+        checks.number(f"{name}_low", low)
+        checks.number(f"{name}_high", high)
         if not 0 <= low <= high:
             raise ValueError(f"{name}_low must lie in [0, {name}_high={high}], got {low}")
     generator = stream("game", "ride-hailing", tuple(n_orders), costs_per_order, seed)

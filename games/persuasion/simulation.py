@@ -295,6 +295,30 @@ def outcome_distribution(prior: Tensor, receiver: Receiver, policies: Tensor) ->
     return found
 
 
+def joint_actions(prior: Tensor, receiver: Receiver, policies: Tensor) -> Tensor:
+    """The action of one game's receiver at every joint signal, -1 where its probability is 0.
+
+    Args:
+        prior: `(1, S)`.
+        receiver: of one game.
+        policies: `(1, B, N, S, M)`.
+
+    Returns:
+        `(B, K)` int64.
+    """
+    _, n_profiles, n_senders, n_states, n_signals = policies.shape
+    size = (n_profiles, n_signals**n_senders)
+    rows = torch.empty(size, dtype=torch.int64, device=policies.device)
+    n_right = n_signals ** (n_senders // 2)
+    table = rows.view(n_profiles, n_signals ** ((n_senders + 1) // 2), n_right)
+    scratch = Scratch(policies)
+    held = scores_held(n_right, n_states, receiver.tables[0].shape[-1])
+    for _, profiles, signals in chunks(policies, held):
+        left, right = halves(prior, policies[:, profiles])
+        table[profiles, signals] = receiver.react(left[:, :, signals], right, scratch)[0]
+    return rows
+
+
 def taken(receiver: Receiver, left: Tensor, right: Tensor, scratch: Scratch) -> Tensor:
     """Outcome distributions by left joint signal, `(G, B, S, A, L)`, of factors as in `halves`.
 

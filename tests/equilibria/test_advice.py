@@ -115,7 +115,7 @@ def test_without_a_nash_equilibrium() -> None:
     assert told(alone, []).startswith("No profile was certified.")
 
 
-# ------------------------------------------------------------------------ why verdicts are undecided
+# ----------------------------------------------------------------------- why verdicts are undecided
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The finder: what comes out of it, and its members alone."""
 
+import pickle
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from dnl.runtime.budget import Budget
 from games import PersuasionGame, didactic_game, prosecutor_game, synthetic_game
 from tests.cases.finding import GAMES, Sizes, assert_equal, contested, found_in
 
+MANY = ["no-information", "full-revelation", "agreement"]
 pytestmark = pytest.mark.usefixtures("few_starts")
 
 
@@ -77,6 +79,42 @@ def test_the_same_again_where_the_search_is_complete() -> None:
     assert len(first) == len(second)
     for one, two in zip(first, second, strict=True):
         assert_equal(one, two)
+
+
+def test_what_is_found_is_a_tuple_that_prints_in_lines() -> None:
+    found = find_equilibria(contested((2, 2, 3, 2), seed=1), members=MANY, time_limit=10.0)
+    assert isinstance(found, tuple)
+    assert found.status == found[0].status == "complete"
+    again = pickle.loads(pickle.dumps(found))
+    assert (len(again), again.status) == (len(found), "complete")
+    first, *lines = repr(found).splitlines()
+    assert first == f"{len(found)} equilibria, search: complete"
+    assert [line.split("=")[0] for line in lines] == [
+        f"  {number}: Equilibrium(welfare" for number in range(1, len(found) + 1)
+    ]
+    assert max(map(len, lines)) <= 160
+
+
+def test_a_generator_stands_for_a_seed() -> None:
+    game = contested((2, 2, 2, 2), seed=1)
+
+    def keys(**source: Any) -> list[bytes]:
+        found = find_equilibria(game, members=["responses"], time_limit=10.0, **source)
+        return [canonical(e.policies) for e in found]
+
+    def generator() -> torch.Generator:
+        return torch.Generator().manual_seed(5)
+
+    seed = int(torch.randint(2**63 - 1, (), generator=generator()))
+    assert keys(generator=generator()) == keys(seed=seed)
+    assert keys() == keys(seed=0)
+
+
+def test_what_is_no_game_is_refused() -> None:
+    wrong: Any = didactic_game().arguments()
+    message = r"game must be a PersuasionGame, got a dict: .*; PersuasionGame\(\*\*game\) makes one"
+    with pytest.raises(ValueError, match=message):
+        find_equilibria(wrong)
 
 
 def test_radius_and_seed_reach_the_search() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dnl import Equilibrium, find_equilibria, full_revelation
-from dnl.equilibria.member import MEMBERS
+from dnl.equilibria.member import MEMBERS, default_members
 from dnl.equilibria.ranking import ranked, ranking_of
 from dnl.equilibria.search import Search
 from dnl.equilibria.verification import Verdict
@@ -280,3 +280,8 @@ def test_members_for_local_equilibria_look_for_nash_ones_too(name: str) -> None:
     )
     assert {(e.source, str(e.nash)) for e in found} <= {(name, "certified")}
     assert found or name == "no-information"  # silence is not Nash
+
+
+def test_by_default_walks_to_local_equilibria_take_no_time_from_nash_ones() -> None:
+    left_out = set(default_members()) - set(default_members("global"))
+    assert left_out == {"local-responses", "extragradient"}

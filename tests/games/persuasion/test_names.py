@@ -82,7 +82,7 @@ def test_names_are_kept_by_whatever_copies_a_game() -> None:
 
 
 def test_names_that_no_longer_fit_are_refused_or_dropped() -> None:
-    with pytest.raises(ValueError, match="signal_names must be 3 different names, got 2: "):
+    with pytest.raises(ValueError, match="signal_names must be None or 3 different names, got 2: "):
         dataclasses.replace(NAMED, n_signals=3)
     wider = dataclasses.replace(NAMED, n_signals=3, signal_names=None)
     assert given(wider) == GIVEN | {"signal_names": None}
@@ -123,7 +123,9 @@ def test_names_may_come_in_arrays() -> None:
 )
 def test_bad_names_are_refused(argument: str, change: Any, message: str) -> None:
     bad = change(GIVEN[argument])
-    with pytest.raises(ValueError, match=f"^{argument} must be [23] different names.*{message}"):
+    with pytest.raises(
+        ValueError, match=f"^{argument} must be None or [23] different names.*{message}"
+    ):
         PersuasionGame(**TABLES, **{argument: bad})
 
 

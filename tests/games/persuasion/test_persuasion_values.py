@@ -253,7 +253,10 @@ def changed(**values: str) -> str:
         (changed(prior="1").replace("prior", "piror"), "unknown key 'piror': did you mean 'prior'"),
         (json.dumps(GOOD | {"colour": 1}), "unknown key 'colour': the keys are 'prior', "),
         (json.dumps(GOOD | {"sender_name": 1}), "'sender_name': did you mean 'sender_names'"),
-        (json.dumps(GOOD | {"sender_names": ["A", "B"]}), "sender_names must be 1 different "),
+        (
+            json.dumps(GOOD | {"sender_names": ["A", "B"]}),
+            "sender_names must be None or 1 different ",
+        ),
         (json.dumps(GOOD | {"n_signals": 0}), "n_signals must be an integer"),
         (json.dumps(GOOD | {"prior": None}), "prior must be"),
     ],
@@ -294,5 +297,7 @@ def test_devices_that_are_not_there_are_named(device: Any) -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_cuda_is_refused_where_there_is_none() -> None:
     for device in ("cuda", torch.device("cuda", 0)):
-        with pytest.raises(ValueError, match="device must be one of this machine's, such as 'cpu'"):
+        with pytest.raises(
+            ValueError, match="device must be a device of this machine, such as 'cpu'"
+        ):
             didactic_game().to(device)

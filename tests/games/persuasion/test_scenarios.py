@@ -177,7 +177,7 @@ def test_ride_draws_stay_in_the_stated_ranges() -> None:
         *((make, {"shock_scale": -0.1}, "shock_scale must be") for make in MAKERS[:2]),
         *((make, {"n_firms": 9}, "n_firms must give at most 256 states") for make in MAKERS[:2]),
         *(
-            (advertising_quality_game, {"probability_high": bad}, "probability_high must lie in")
+            (advertising_quality_game, {"probability_high": bad}, "probability_high must be a")
             for bad in (0.0, 1.0, -0.5, float("nan"))
         ),
         (advertising_quality_game, {"value_high": float("nan")}, "must be finite"),
@@ -197,3 +197,10 @@ def test_ride_draws_stay_in_the_stated_ranges() -> None:
 def test_malformed_arguments_are_refused(make: Make, wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make(**wrong)
+
+
+def test_arguments_keep_their_digits() -> None:
+    arguments = {"n_firms": 2, "probability_high": 0.3, "value_high": 0.1, "shock_scale": 0.0}
+    game = advertising_quality_game(0, **arguments)  # type: ignore[arg-type]
+    assert game.prior.tolist() == pytest.approx([0.49, 0.21, 0.21, 0.09], abs=1e-16)
+    assert game.receiver_utility[3].tolist() == [0.1, 0.1, 0.0]
