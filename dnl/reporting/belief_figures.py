@@ -185,8 +185,9 @@ def _in_table(game: PersuasionGame, cases: Sequence[Case]) -> Figure:
         left_out = (
             f"\n{len(rest):,} less likely beliefs of probability {share(total)} are left out."
         )
+    states_named = "the only state" if game.n_states == 1 else f"the {game.n_states} states"
     sentence = (
-        f"Each row is a belief over the {game.n_states} states. Regions of best actions are drawn "
+        f"Each row is a belief over {states_named}. Regions of best actions are drawn "
         f"for 2 or 3 states only.{left_out}"
     )
     figure.suptitle(TITLE, fontsize=12)

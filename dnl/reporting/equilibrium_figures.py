@@ -7,6 +7,7 @@ has the same colour and marker in all of them.
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,6 +28,8 @@ __all__ = ["beliefs_figure", "draw", "policies_figure", "utilities_figure"]
 
 HEAT = "Blues"
 PANELS = 4  # at most, in a row
+MAX_WIDTH, MAX_HEIGHT = 18.0, 24.0  # of a page, in inches
+ROOM_OF_NAME = 0.18  # inches that the name of a message needs beside the next
 _BARS = {
     "equilibrium": palette.OURS.colour,
     "full revelation": palette.FULL_REVELATION.colour,
@@ -51,14 +54,17 @@ def policies_figure(equilibrium: Equilibrium) -> Figure:
     named = max(len(line) for s in states for line in _state(game, s).split("\n"))
     width = 1.6 + 0.09 * named + columns * (0.6 + 0.62 * max(most, 3))
     height = 1.2 + rows * (1.5 + 0.42 * max(len(states), 2)) if speaking else 2.0
-    figure = Figure(figsize=(min(max(width, 6), 18), min(height, 24)), layout="constrained")
+    figure = Figure(
+        figsize=(min(max(width, 6), MAX_WIDTH), min(height, MAX_HEIGHT)), layout="constrained"
+    )
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     scale = Normalize(0, 1)
     for k, panel in enumerate(panels):
         if k >= len(speaking):
             panel.set_axis_off()
             continue
-        room = 0.62 * max(most, 3) / len(speaking[k][0].messages)  # inches for a column's name
+        page = min(width, MAX_WIDTH) - 1.6 - 0.09 * named
+        room = (page / columns - 0.6) / len(speaking[k][0].messages)  # inches for a column's name
         _policy(panel, game, speaking[k][0], states, scale, room)
         panel.set_title(wrapped(listed(one.name for one in speaking[k]), 34), fontsize=10)
         if k % columns == 0:
@@ -97,10 +103,14 @@ def _policy(
             marker = action_marker(game, message.action)
             panel.plot(m, -0.85, **marker, markersize=8, clip_on=False)
     panel.set_ylim(len(states) - 0.5, -1.2)
-    names = [wrapped(message.name, 16) for message in speaker.messages]
-    panel.set_xticks(range(len(names)), names, fontsize=8)
-    if 0.062 * max(len(line) for name in names for line in name.split("\n")) > room:
-        panel.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    step = math.ceil(ROOM_OF_NAME / room)
+    names = [wrapped(message.name, 16) for message in speaker.messages[::step]]
+    longest = 0.062 * max(len(line) for name in names for line in name.split("\n"))  # inches
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    is_long = longest > room * step
+    panel.set_xticks(
+        range(0, policy.shape[1], step), names, fontsize=8, **turned if is_long else {}
+    )
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
     for s, m in np.ndindex(*policy.shape) if policy.size <= MAX_NUMBERS else ():
@@ -149,7 +159,7 @@ def utilities_figure(equilibrium: Equilibrium) -> Figure:
     """
     values = outcomes(equilibrium)
     groups = [[name for name in values if name != "receiver"], ["receiver"]]
-    size = (7.6, min(1.7 + 0.62 * len(values), 24))
+    size = (7.6, min(1.7 + 0.62 * len(values), MAX_HEIGHT))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(2, 1, height_ratios=[len(groups[0]), 1.15])
     for panel, names in zip(panels, groups, strict=True):

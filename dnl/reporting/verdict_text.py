@@ -103,7 +103,8 @@ def facts_text(equilibrium: Equilibrium) -> str:
     lines = [
         ("game", sizes_text(game)),
         ("ties", f"{game.tie_break!r}: {_TIES[game.tie_break]}"),
-        ("found by", f"{source}; {_search_ended(equilibrium.status)}"),
+        ("found by", source),
+        ("status", _search_ended(equilibrium.status)),
         (
             "welfare",
             f"{number(here)} (the senders' utilities summed, without the receiver's): {place}",

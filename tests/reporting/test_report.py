@@ -120,7 +120,7 @@ def test_report_of_the_prosecutor() -> None:
     assert text.startswith("Equilibrium\nA Nash equilibrium: no sender gains more than ")
     assert "1 sender, 2 signals each, 2 states, 2 actions" in text
     assert "'senders': of equally good actions the receiver takes the one with the highest" in text
-    assert f"blocks ({MEMBERS['blocks'].describes}); the search was complete" in flat(text)
+    assert f"found by blocks ({MEMBERS['blocks'].describes}) status the search was" in flat(text)
     assert "without the receiver's): above both full revelation and no information, by 0.3" in flat(
         text
     )
