@@ -258,8 +258,13 @@ def function(name: str, value: object) -> None:
 def instance(name: str, value: object, kind: type[Kind]) -> Kind:
     """`value` if it is a `kind`."""
     if not isinstance(value, kind):
-        raise ValueError(f"{name} must be a {kind.__name__}, got {shown(value)}")
+        raise ValueError(f"{name} must be {a(kind.__name__)}, got {shown(value)}")
     return value
+
+
+def a(noun: str) -> str:
+    """A noun with its article: "a game", "an action"."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def distributions(name: str, rows: Tensor) -> None:

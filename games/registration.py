@@ -44,7 +44,10 @@ class Registry(Mapping[str, Entry]):
         self._entries[name] = entry
 
     def __getitem__(self, name: str) -> Entry:
-        return self._entries[name]
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise KeyError(f"{name!r} is not registered{checks.meant(name, self)}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

@@ -11,9 +11,9 @@ from torch import Tensor
 from dnl.equilibria.verification import Verdict, Verification, verify_profile
 from dnl.exact.full_revelation import best_baseline_welfare, full_revelation
 from games import PersuasionGame, checks
-from games.files import write_text
+from games.files import read_record, write_text
 
-KEYS = {"game", "policies", "radius", "source", "status"}
+KEYS = ("game", "policies", "radius", "source", "status")
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,14 +130,7 @@ class Equilibrium:
             ValueError: if it holds no equilibrium; the message names the file. A profile that is
                 not certified (any more) is none.
         """
-        try:
-            record = json.loads(Path(path).read_text())
-        except (ValueError, RecursionError) as error:  # no text, or no JSON
-            raise ValueError(f"{path} is not JSON: {error}") from error
-        if not isinstance(record, dict) or record.keys() != KEYS:
-            is_dict = isinstance(record, dict)
-            keys = checks.shown(sorted(record)) if is_dict else type(record).__name__
-            raise ValueError(f"{path} must hold the keys {sorted(KEYS)}, got {keys}")
+        record = read_record(path, KEYS)
         for name in ("source", "status"):
             if not isinstance(record[name], str):
                 raise ValueError(

@@ -220,9 +220,3 @@ def _known(base: str) -> Style | None:
         known = _known(network)
         return known and replace(known, label=label, filled=filled)
     return (_BEFORE | _AFTER).get(base)
-
-
-COLOURS = (  # of actions, until figures take `action`
-    *("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#666666"),
-    *("#882255", "#999933", "#332288", "#44AA99"),
-)

@@ -25,7 +25,8 @@ def config_of(config: object, kind: type[Config]) -> Config:
     if isinstance(config, Mapping):
         name = kind.__name__
         raise ValueError(
-            f"config must be a {name}, got {checks.shown(config)}: {name}(**config) makes one"
+            f"config must be {checks.a(name)}, got {checks.shown(config)}: {name}(**config) makes "
+            "one"
         )
     return checks.instance("config", config, kind)
 

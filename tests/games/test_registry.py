@@ -206,3 +206,12 @@ def test_registry_cannot_be_edited() -> None:
         registry.register("mine")
     with pytest.raises(ValueError, match="count must be an integer of at least 1, got 0"):
         REGISTRY["didactic"].instances(0)
+
+
+def test_a_misspelt_name_gets_the_nearest_one() -> None:
+    with pytest.raises(
+        KeyError, match=r"'prosecuter' is not registered: did you mean 'prosecutor'"
+    ):
+        REGISTRY["prosecuter"]
+    assert "prosecuter" not in REGISTRY
+    assert REGISTRY.get("prosecuter") is None

@@ -224,7 +224,7 @@ def test_wrong_objects_are_named() -> None:
         learn_by_asking(game, receiver)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="receiver must be a BaseReceiver, got PersuasionGame"):
         learn_by_asking(problem, game)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="config must be a AskingConfig, got 3"):
+    with pytest.raises(ValueError, match="config must be an AskingConfig, got 3"):
         learn_by_asking(problem, receiver, 3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="margins must be a tuple or a list"):
         AskingConfig(margins=0.03)  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ def test_a_config_is_of_its_class(config: Any, fitted: FittedSurrogate) -> None:
     starts, got = GAME.sample_policies(2), re.escape(checks.shown(config))
     with pytest.raises(ValueError, match=f"^config must be a FitConfig, got {got}"):
         dnl.fit(GAME, "dnl", config)
-    with pytest.raises(ValueError, match=f"^config must be a ExtragradientConfig, got {got}"):
+    with pytest.raises(ValueError, match=f"^config must be an ExtragradientConfig, got {got}"):
         extragradient(fitted, starts, config)
 
 
@@ -58,7 +58,7 @@ def test_a_dictionary_is_told_how_to_become_a_config() -> None:
 @pytest.mark.parametrize(
     ("make", "wrong", "message"),
     [
-        (FitConfig, {"architecture": {"hidden": (3,)}}, "architecture must be a Architecture, got"),
+        (FitConfig, {"architecture": {"hidden": (3,)}}, "architecture must be an Architecture, got"),
         (FitConfig, {"device": None}, r"device must be 'auto', 'cpu' or 'cuda\[:index\]', got"),
         (FitConfig, {"dtype": "float46"}, "dtype must be one of .* did you mean 'float64'"),
         (FitConfig, {"recipe": "papr"}, "recipe must be one of .* did you mean 'paper'"),
@@ -197,8 +197,8 @@ def test_a_utility_is_a_function(other: Any) -> None:
         (lambda f: make_surrogate("dnl", SHORT), r"shape must be \(N, M, S, A\), got"),
         (lambda f: make_surrogate("dnl", THREE), "shape must be a tuple or a list, got 3"),
         (lambda f: make_surrogate("dnl", (2, 2, 0, 2)), "each size in shape must be an integer of"),
-        (lambda f: make_surrogate("dnl", f.shape, NO), "architecture must be a Architecture, got"),
-        (lambda f: network_shape("dnl", f.shape, NO), "architecture must be a Architecture, got"),
+        (lambda f: make_surrogate("dnl", f.shape, NO), "architecture must be an Architecture, got"),
+        (lambda f: network_shape("dnl", f.shape, NO), "architecture must be an Architecture, got"),
         (lambda f: networks_per_game("rely", 2), "surrogate must be .*did you mean 'relu'"),
         (lambda f: networks_per_game("relu", -2), "n_senders must be an integer of at least 1"),
         (lambda f: parameter_count(NO), "network must be a Module, got {}"),
