@@ -1,6 +1,6 @@
 """Training samples: random profiles of a game and the ex-ante utilities there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -70,15 +70,16 @@ def sample(
 
 
 def all_games(games: object) -> tuple[FollowerGame, ...]:
-    """`games` as a tuple if it is a sequence of games, at least one."""
-    if not isinstance(games, Sequence) or isinstance(games, str | bytes):
+    """`games` as a tuple if it holds games, at least one."""
+    if not isinstance(games, Iterable) or isinstance(games, str | bytes | Mapping):
         raise ValueError(f"games must be a sequence of games, got {shown(games)}")
-    if not games:
+    found = tuple(games)
+    if not found:
         raise ValueError("games must hold at least one game, got none")
-    for game in games:
+    for game in found:
         if not isinstance(game, FollowerGame):
             raise ValueError(f"games must be PersuasionGames or FollowerGames, got {shown(game)}")
-    return tuple(games)
+    return found
 
 
 class Remembered:

@@ -209,7 +209,7 @@ def test_focused_games_are_seen_as_a_whole_and_in_parts() -> None:
     assert torch.equal(Focused(game).sample_policies(5, seeded(1)), uniform[:5])
     assert len({Focused(game, [part] * count).identity for count in range(3)}) == 3
     assert repr(focused) == "Focused(SecurityGame(N=1, M=4, S=2, A=4), parts=2)"
-    assert Focused(game, (part for _ in range(2))) == focused  # type: ignore[arg-type]
+    assert Focused(game, (part, part)) == focused
     other = Zoomed(random_security_game(4, 2, 1), centre, 0.1)
     for bad in (other, game):
         with pytest.raises(ValueError, match="parts must be Zoomed parts of game=Security"):
