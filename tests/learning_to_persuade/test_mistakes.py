@@ -54,7 +54,7 @@ EACH = pytest.mark.parametrize(
 @EACH
 def test_a_config_is_of_its_class(learn: Learner, kind: type, quick: Any) -> None:
     for wrong in ({"seed": 3}, {}, 0, "quick"):
-        with pytest.raises(ValueError, match=f"^config must be a {kind.__name__}, got "):
+        with pytest.raises(ValueError, match=f"^config must be an? {kind.__name__}, got "):
             learn(wrong)
     message = rf"got {{'seed': 3}}: {kind.__name__}\(\*\*config\) makes one$"
     with pytest.raises(ValueError, match=message):
