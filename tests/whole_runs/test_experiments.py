@@ -171,7 +171,11 @@ def test_a_table_of_another_command_is_left_as_it_is(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a;b\n1;2\n", "games.csv must have the columns key, got ['a;b'] without key"),
+        (
+            "a;b\n1;2\n",
+            "games.csv holds no table: its columns must be separated by commas, got 'a;b'",
+        ),
+        ("a,b\n1,2\n", "games.csv must have the columns key, got ['a', 'b'] without key"),
         (" ", "no table"),
     ],
 )
