@@ -83,7 +83,7 @@ class LearnedCandidate:
         proposed: the profile that is an equilibrium of the learned game.
         finished: where best responses in the true game came to rest; `proposed` itself where no
             sender moved, None where they did not rest in time or went round in a circle.
-        moves: how many best responses led there.
+        moves: how many best responses led there, or were made in the last attempt.
         method: `"exact"`: responses and verdicts are proven. `"sampled"`: they come from random
             deviations, and nothing is certified.
     """
@@ -131,14 +131,15 @@ def find_learned_equilibria(
             radius that shrinks to it, and so end at local equilibria. `"global"`: they respond by
             any policy, and so end at Nash equilibria.
         method: `"exact"`: exact best responses, and proofs, for a true game that is known.
-            `"sampled"`: random deviations, which need no more of the true game than utilities at
-            profiles; they refute, but never certify, and find fewer improvements.
+            `"sampled"`: random deviations, which need no more of the true game than payoff ranges
+            and utilities at profiles; they refute, but never certify, and find fewer improvements.
         generator: instead of `seed`.
 
     Returns:
         One `LearnedCandidate` for each equilibrium of the learned game. First those that end at a
         Nash equilibrium of the true game, then those that end at a local one, then the others; each
-        part by the true welfare where it ends. May be empty.
+        part by the true welfare where it ends. Where deviations are sampled, what they do not
+        refute counts. May be empty.
 
     Raises:
         ValueError: for a bad argument, a surrogate that learns no receiver, or another game.

@@ -21,7 +21,7 @@ from dnl.surrogates.learned_optimum import learned_optimum
 from dnl.surrogates.registry import network_shape
 from dnl.surrogates.sampling import sample
 from dnl.training.recipes import Recipe
-from games import PersuasionGame, checks, synthetic_game
+from games import PersuasionGame, SecurityGame, checks, synthetic_game
 from tests.equilibria.test_learned_game import learned
 
 GAME = synthetic_game(2, 2, 3, 2, seed=0, law="contested")
@@ -302,7 +302,16 @@ def test_wrong_pieces() -> None:
 def test_results_print_in_a_line(fitted: FittedSurrogate) -> None:
     ends = extragradient(fitted, GAME.sample_policies(2), ExtragradientConfig(iterations=1))
     one_sender = PersuasionGame([0.7, 0.3], [[1, 0], [0, 1]], [[[0, 1], [0, 1]]], 2)
-    results = [fitted, ends, dnl.optimal_persuasion(one_sender)]
+    guards = SecurityGame([0, 0], [-2, -1], [0, 0], [2, 1], n_resources=1)
+    x = torch.rand(9, 2).double()
+    results = [
+        fitted,
+        ends,
+        dnl.optimal_persuasion(one_sender),
+        dnl.follower_optimum(guards),
+        dnl.follower_worst(guards),
+        find_pieces(x, x[:, :1], torch.zeros(2, 2, 1).double(), seed=0),
+    ]
     for result in results:
         text = repr(result)
         assert len(text) <= 200
