@@ -58,7 +58,7 @@ def test_a_dictionary_is_told_how_to_become_a_config() -> None:
 @pytest.mark.parametrize(
     ("make", "wrong", "message"),
     [
-        (FitConfig, {"architecture": {"hidden": (3,)}}, "architecture must be an Architecture, got"),
+        (FitConfig, {"architecture": {"hidden": (3,)}}, "architecture must be an Architecture,"),
         (FitConfig, {"device": None}, r"device must be 'auto', 'cpu' or 'cuda\[:index\]', got"),
         (FitConfig, {"dtype": "float46"}, "dtype must be one of .* did you mean 'float64'"),
         (FitConfig, {"recipe": "papr"}, "recipe must be one of .* did you mean 'paper'"),
