@@ -31,6 +31,7 @@ from experiments import (
     four_sender_welfare,
     growth,
     improvement_over_starts,
+    learned_equilibria,
     radius_001,
     recipes,
     scenarios,
@@ -77,7 +78,11 @@ def test_a_figure_of_senders_that_no_row_has_is_refused(tmp_path: Path) -> None:
 @pytest.mark.whole_run
 @pytest.mark.parametrize(
     ("main", "table", "rows"),
-    [(recipes.main, "recipes.csv", 3), (surrogate_fit.main, "fits.csv", 3)],
+    [
+        (recipes.main, "recipes.csv", 3),
+        (surrogate_fit.main, "fits.csv", 3),
+        (learned_equilibria.main, "games.csv", 2),
+    ],
 )
 def test_tables_of_fits(
     main: Callable[..., int],
@@ -88,7 +93,7 @@ def test_tables_of_fits(
 ) -> None:
     assert main(out=tmp_path, small=True) == 0
     text, printed = (tmp_path / table).read_text(), capsys.readouterr().out
-    assert len(pd.read_csv(tmp_path / table)) == 3
+    assert len(pd.read_csv(tmp_path / table)) == rows
     assert (pd.read_csv(tmp_path / table)["unexplained"] > 0).all()
     # A second run computes nothing anew: the seconds are the first run's.
     assert main(out=tmp_path, small=True) == 0
