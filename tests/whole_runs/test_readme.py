@@ -9,6 +9,7 @@ import pytest
 from cyclopts import App
 
 from dnl import bench, plot, solve
+from games import PersuasionGame, prosecutor_game
 from tests.cases.examples import Example, alike, examples
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -36,6 +37,14 @@ def test_every_python_block_is_an_example_with_its_output() -> None:
     found = examples(README)
     assert len(found) == len(blocks("python")) > 4
     assert all(example.output for example in found)
+
+
+def test_json_of_the_readme_is_a_game(tmp_path: Path) -> None:
+    (text,) = blocks("json")
+    (tmp_path / "game.json").write_text(text)
+    game = PersuasionGame.load(tmp_path / "game.json")
+    assert game == prosecutor_game()
+    assert game.labels == prosecutor_game().labels
 
 
 def test_commands_of_the_readme_parse() -> None:
