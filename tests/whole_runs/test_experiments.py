@@ -71,7 +71,7 @@ def test_benchmark_figures(name: str, main: Callable[..., int], tmp_path: Path) 
 @pytest.mark.whole_run
 def test_a_figure_of_senders_that_no_row_has_is_refused(tmp_path: Path) -> None:
     assert four_sender_welfare.main(out=tmp_path, small=True) == 0
-    with pytest.raises(ValueError, match=r"rows must have \(2,\) senders, got none in"):
+    with pytest.raises(ValueError, match=r"rows must have \(2,\) senders, got \[4\] in"):
         approximation_error.main(rows=tmp_path, out=tmp_path / "other")
 
 
