@@ -90,7 +90,7 @@ def _best_nash(
             f"({worth:.6g}, proven): no search can find a better one."
         )
     return (
-        f"Number {place + 1} is the best Nash equilibrium found ({ranking.label} {worth:.6g}). It "
+        f"Number {place + 1} is the best Nash equilibrium found ({ranking.label}: {worth:.6g}). It "
         f"is proven that none exceeds {ceiling.global_equilibrium:.6g}."
     )
 

@@ -71,7 +71,7 @@ def test_more_time_is_advised_where_the_clock_ended_the_search_only() -> None:
         ("interruption", "The search was interrupted"),
     ):
         text = told(game, [equilibrium(game, truth, status)])
-        assert "Number 1 is the best Nash equilibrium found (welfare 0.8)" in text
+        assert "Number 1 is the best Nash equilibrium found (welfare: 0.8)" in text
         assert "none exceeds 2" in text
         assert word in text
         assert ("longer time_limit" in text) == (status == "time limit")
@@ -82,7 +82,7 @@ def test_a_ceiling_that_a_local_equilibrium_meets_leaves_nash_ones_to_search_for
     game = contested((2, 2, 3, 2), seed=1)
     found = find_equilibria(game, members=["no-information", "full-revelation"], time_limit=10.0)
     text = told(game, found)
-    assert "Number 1 is the best Nash equilibrium found (welfare 10.5104)" in text
+    assert "Number 1 is the best Nash equilibrium found (welfare: 10.5104)" in text
     assert "No profile of policies has a higher welfare than number 2 (19.0421, proven)" in text
 
 
