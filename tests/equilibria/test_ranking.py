@@ -293,3 +293,11 @@ def test_members_for_local_equilibria_look_for_nash_ones_too(name: str) -> None:
 def test_by_default_walks_to_local_equilibria_take_no_time_from_nash_ones() -> None:
     left_out = set(default_members()) - set(default_members("global"))
     assert left_out == {"local-responses", "extragradient"}
+
+
+def test_with_one_signal_the_only_profile_is_the_ceiling() -> None:
+    game = PersuasionGame([0.5, 0.5], [[1.0, 0.0], [0.0, 1.0]], [[[1.0, 0.0], [0.0, 1.0]]], 1)
+
+    for rank_by, worth in (("receiver", 0.5), ("welfare", 0.5), ([2.0, -1.0], 0.5)):
+        ceiling = ranking_of(game, rank_by).ceiling(game)
+        assert ceiling.any_profile == ceiling.global_equilibrium == worth
