@@ -81,6 +81,10 @@ class Ranking:
         recommendation bounds the worth of all profiles, whatever the weights.
         """
         game = game.to("cpu", torch.float64)
+        if game.n_signals == 1:  # there is one profile only
+            silence = torch.ones(game.n_senders, game.n_states, 1, dtype=torch.float64)
+            only = self.of(game, silence).item()
+            return WelfareCeiling(only, only)
         return ceiling_of(game, self.table(game), budget)
 
 

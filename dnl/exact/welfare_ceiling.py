@@ -97,6 +97,7 @@ def participation(game: PersuasionGame) -> tuple[tuple[Array, float], ...]:
     """What each sender can secure by revealing everything alone: tables `(S, A)` and values.
 
     Values are lower by the tolerance of certificates. Empty if senders have too few signals.
+    Senders of payoff range 0 demand nothing: rounding alone could make their demand impossible.
     """
     u = game.sender_utility
     alone = PersuasionGame(
@@ -109,7 +110,8 @@ def participation(game: PersuasionGame) -> tuple[tuple[Array, float], ...]:
     if full_revelation(alone).policies is None:
         return ()
     least = full_revelation(game).utilities - 1.01 * TOLERANCE * game.payoff_range
-    return tuple(zip(u.numpy(), least.tolist(), strict=True))
+    at_stake = game.payoff_range > 0
+    return tuple(zip(u[at_stake].numpy(), least[at_stake].tolist(), strict=True))
 
 
 def _optimum_alone(game: PersuasionGame) -> tuple[tuple[Array, float], ...]:
@@ -117,7 +119,7 @@ def _optimum_alone(game: PersuasionGame) -> tuple[tuple[Array, float], ...]:
 
     It gets that in every global equilibrium. Empty for several senders, or too few signals.
     """
-    if game.n_senders > 1 or game.n_signals < game.n_actions:
+    if game.n_senders > 1 or game.n_signals < game.n_actions or not game.payoff_range.any():
         return ()
     policies = obeyed(game, MARGINS[0])
     if policies is None:

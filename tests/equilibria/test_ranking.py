@@ -293,3 +293,23 @@ def test_members_for_local_equilibria_look_for_nash_ones_too(name: str) -> None:
 def test_by_default_walks_to_local_equilibria_take_no_time_from_nash_ones() -> None:
     left_out = set(default_members()) - set(default_members("global"))
     assert left_out == {"local-responses", "extragradient"}
+
+
+def test_with_one_signal_the_only_profile_is_the_ceiling() -> None:
+    game = PersuasionGame([0.5, 0.5], [[1.0, 0.0], [0.0, 1.0]], [[[1.0, 0.0], [0.0, 1.0]]], 1)
+
+    for rank_by, worth in (("receiver", 0.5), ("welfare", 0.5), ([2.0, -1.0], 0.5)):
+        ceiling = ranking_of(game, rank_by).ceiling(game)
+        assert ceiling.any_profile == ceiling.global_equilibrium == worth
+
+
+def test_senders_with_nothing_at_stake_leave_a_finite_ceiling() -> None:
+    prior = [0.33096163369786674, 0.6690383663021332]
+    receiver = [[0.9775936678384799, -1.5000953023874255], [1.2891568252339825, 0.9690698774076132]]
+    first = [[-1.7318214269559995, 0.9733732799231566], [-1.066065327384091, -0.36338398620186124]]
+    second = [[-1.093071819678893, -0.7549426899276753], [0.8101241590132168, -0.07379235845821487]]
+    game = PersuasionGame(prior, receiver, [first, second], 2)
+
+    ceiling = ranking_of(game).ceiling(game)
+
+    assert ceiling.global_equilibrium == pytest.approx(game.no_information().sum().item())
