@@ -18,6 +18,7 @@ from dnl.exact.tolerance import TOLERANCE
 from dnl.exact.welfare_ceiling import WelfareCeiling, ceiling_of
 from dnl.runtime.budget import FOREVER, Budget
 from games import PersuasionGame, checks
+from games.persuasion import persuasion_game
 from games.persuasion.optimal_actions import payoff_range
 
 WELFARE, RECEIVER = "welfare", "receiver"
@@ -96,7 +97,7 @@ def ranking_of(game: PersuasionGame, rank_by: RankBy = WELFARE) -> Ranking:
     Raises:
         ValueError: if `rank_by` is none of these, or all weights are 0.
     """
-    n_senders = game.n_senders
+    n_senders = persuasion_game(game).n_senders
     if isinstance(rank_by, str) and rank_by == WELFARE:
         return Ranking(torch.ones(n_senders, dtype=torch.float64), 0.0, WELFARE)
     if isinstance(rank_by, str) and rank_by == RECEIVER:

@@ -2,7 +2,7 @@
 
 from os import PathLike
 
-from games.checks import shown
+from games.checks import a, shown
 from games.persuasion.game import PersuasionGame
 
 
@@ -16,5 +16,5 @@ def persuasion_game(game: object) -> PersuasionGame:
     elif isinstance(game, str | PathLike):
         hint = "; PersuasionGame.load(path) reads one from a file"
     raise ValueError(
-        f"game must be a PersuasionGame, got a {type(game).__name__}: {shown(game)}{hint}"
+        f"game must be a PersuasionGame, got {a(type(game).__name__)}: {shown(game)}{hint}"
     )

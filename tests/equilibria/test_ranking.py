@@ -293,3 +293,8 @@ def test_members_for_local_equilibria_look_for_nash_ones_too(name: str) -> None:
 def test_by_default_walks_to_local_equilibria_take_no_time_from_nash_ones() -> None:
     left_out = set(default_members()) - set(default_members("global"))
     assert left_out == {"local-responses", "extragradient"}
+
+
+def test_a_ranking_needs_a_game() -> None:
+    with pytest.raises(ValueError, match="game must be a PersuasionGame, got an int: 3"):
+        ranking_of(3)  # type: ignore[arg-type]

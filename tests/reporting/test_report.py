@@ -148,16 +148,24 @@ def test_report_of_the_prosecutor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policies", "words"),
+    ("policies", "words", "pareto"),
     [
-        (TRUTH, "equal to the better of full revelation and no information"),
-        (SILENCE, "not above full revelation and no information: 0.3 below the better"),
+        (
+            TRUTH,
+            "equal to the better of full revelation and no information",
+            "equal to full revelation: no sender is better off, and none is worse off",
+        ),
+        (
+            SILENCE,
+            "not above full revelation and no information: 0.3 below the better",
+            "does not dominate full revelation: a sender is worse off",
+        ),
     ],
 )
-def test_welfare_beside_the_comparison_values(policies: list[Any], words: str) -> None:
+def test_welfare_beside_the_comparison_values(policies: list[Any], words: str, pareto: str) -> None:
     text = flat(report(profile(prosecutor_game(), [policies])))
     assert f"): {words} ceiling" in text
-    assert "does not dominate full revelation: no sender is better off, or one is worse off" in text
+    assert f"Pareto {pareto} What the senders say" in text
 
 
 def test_a_profile_that_is_not_certified_says_so() -> None:
@@ -397,3 +405,23 @@ def test_senders_called_like_a_row_keep_their_row() -> None:
 
 def test_every_member_says_what_it_proposes() -> None:
     assert all(MEMBERS[name].describes for name in MEMBERS)
+
+
+@pytest.mark.parametrize("function", [report, outcomes])
+def test_what_is_no_equilibrium_is_refused(function: Callable[[Any], object]) -> None:
+    with pytest.raises(ValueError, match=r"equilibrium must be an Equilibrium, got 'x'"):
+        function("x")
+
+
+def test_what_is_no_list_of_equilibria_is_refused() -> None:
+    game: Any = prosecutor_game()
+    found = [profile(game, [TRUTH])]
+    wrong: Any = [*found, 1]
+    with pytest.raises(ValueError, match=r"equilibria must be a tuple or a list, got None"):
+        overview(None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"equilibria must be an Equilibrium, got 1"):
+        overview(wrong)
+    with pytest.raises(ValueError, match=r"shown must be an integer of at least 0, got -1"):
+        search_report(game, found, -1, 0.005, 1.0)
+    with pytest.raises(ValueError, match=r"game must be a PersuasionGame, got an int: 1"):
+        search_report(1, found, 1, 0.005, 1.0)  # type: ignore[arg-type]
