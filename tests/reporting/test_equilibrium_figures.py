@@ -32,6 +32,7 @@ from dnl.reporting.equilibrium_figures import (
     utilities_figure,
 )
 from dnl.reporting.equilibrium_text import outcomes
+from dnl.reporting.figures import write_figure
 from dnl.reporting.messages import account
 from dnl.reporting.reactions import reactions
 from games import PersuasionGame, didactic_game
@@ -330,3 +331,12 @@ def test_an_endless_word_is_broken() -> None:
 def test_what_is_no_equilibrium_is_not_drawn(figure: Callable[[Any], Figure]) -> None:
     with pytest.raises(ValueError, match=r"equilibrium must be an Equilibrium, got 'x'"):
         figure("x")
+
+
+def test_a_font_that_lacks_characters_is_named_once(tmp_path: Path) -> None:
+    found = accusation()
+    game = replace(found.game, state_names=("買う", "x"))
+    told = "policies.png shows boxes in place of characters that its font lacks"
+    with pytest.warns(UserWarning, match=told) as caught:
+        write_figure(tmp_path / "policies.png", policies_figure(replace(found, game=game)))
+    assert len(caught) == 1
