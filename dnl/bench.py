@@ -50,9 +50,11 @@ def execute(plan: Plan, folder: ResultFolder, quiet: bool = False, place: Place 
     except KeyboardInterrupt:
         told = interruption.word().capitalize()
         again = cli.resume_command("dnl.bench", sys.argv[1:], folder.path)
+        done = f"{len(folder.rows)} of {len(folder.order)} rows are finished"
+        if len(folder.rows) == len(folder.order):
+            done = "all rows are finished, but not all figures are drawn"
         print(
-            f"\n{told}: {len(folder.rows)} of {len(folder.order)} rows are finished in "
-            f"{folder.path}.\nGo on with: {again}",
+            f"\n{told}: {done} in {folder.path}.\nGo on with: {again}",
             file=sys.stderr,
         )
         return cli.INTERRUPTED

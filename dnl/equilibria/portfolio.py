@@ -74,6 +74,9 @@ def find_equilibria(
     radius = checks.radius("radius", radius)
     time_limit = checks.positive_number("time_limit", time_limit)
     checks.one_of("scope", scope, SCOPES)
+    for name, called in (("on_progress", on_progress), ("on_certified", on_certified)):
+        if called is not None:
+            checks.function(name, called)
     game = game.to("cpu", torch.float64)
     ranking = ranking_of(game, rank_by)
     chosen = _chosen(members, scope)

@@ -18,6 +18,7 @@ from dnl.exact.tolerance import TOLERANCE
 from dnl.exact.welfare_ceiling import WelfareCeiling, ceiling_of
 from dnl.runtime.budget import FOREVER, Budget
 from games import PersuasionGame, checks
+from games.persuasion import persuasion_game
 from games.persuasion.optimal_actions import payoff_range
 
 WELFARE, RECEIVER = "welfare", "receiver"
@@ -93,14 +94,15 @@ def ranking_of(game: PersuasionGame, rank_by: RankBy = WELFARE) -> Ranking:
 
     Args:
         game: the game.
-        rank_by: `"welfare"` (the senders' sum), `"receiver"`, a sender's index or name, or weights
-            `(N,)` of the senders' utilities or `(N + 1,)` with the receiver's as the last. Weights
-            may be negative: a player whose utility shall be low.
+        rank_by: `"welfare"` (the senders' sum), `"receiver"`, a sender's index or name (a sender of
+            one of these two names is given by its index), or weights `(N,)` of the senders'
+            utilities or `(N + 1,)` with the receiver's as the last. Weights may be negative: a
+            player whose utility shall be low.
 
     Raises:
         ValueError: if `rank_by` is none of these, or all weights are 0.
     """
-    n_senders = game.n_senders
+    n_senders = persuasion_game(game).n_senders
     if isinstance(rank_by, str) and rank_by == WELFARE:
         return Ranking(torch.ones(n_senders, dtype=torch.float64), 0.0, WELFARE)
     if isinstance(rank_by, str) and rank_by == RECEIVER:
@@ -111,6 +113,8 @@ def ranking_of(game: PersuasionGame, rank_by: RankBy = WELFARE) -> Ranking:
         one = torch.zeros(n_senders, dtype=torch.float64)
         one[index] = 1.0
         return Ranking(one, 0.0, f"utility of {game.labels.senders[index]}")
+    if rank_by is None:
+        raise ValueError(_wrong(game, rank_by))
     weights = checks.as_float_tensor("rank_by", rank_by).to("cpu", torch.float64)
     if weights.ndim != 1 or len(weights) not in (n_senders, n_senders + 1):
         raise ValueError(
@@ -139,9 +143,13 @@ def _sender(game: PersuasionGame, rank_by: int | str) -> int:
     try:
         return game.sender_index(rank_by)
     except ValueError as error:
-        choices = (WELFARE, RECEIVER, *(game.sender_names or ()))
-        raise ValueError(
-            f"rank_by must be {WELFARE!r}, {RECEIVER!r}, a sender (an index in "
-            f"0..{game.n_senders - 1} or a name) or weights, got {checks.shown(rank_by)}"
-            f"{checks.meant(rank_by, choices)}"
-        ) from error
+        raise ValueError(_wrong(game, rank_by)) from error
+
+
+def _wrong(game: PersuasionGame, rank_by: object) -> str:
+    choices = (WELFARE, RECEIVER, *(game.sender_names or ()))
+    return (
+        f"rank_by must be {WELFARE!r}, {RECEIVER!r}, a sender (an index in "
+        f"0..{game.n_senders - 1} or a name) or weights, got {checks.shown(rank_by)}"
+        f"{checks.meant(rank_by, choices)}"
+    )

@@ -17,6 +17,7 @@ from dnl.reporting.figure_marks import (
     MAX_NUMBERS,
     action_colour,
     action_marker,
+    of_equilibrium,
     share,
     wrapped,
 )
@@ -33,6 +34,7 @@ _CORNERS = np.array([[0.0, 0.0], [1.0, 0.0], [0.5, math.sqrt(0.75)]])  # of stat
 _AREA = 900.0  # of the marker of a belief of probability 1, in square points
 
 
+@of_equilibrium
 def beliefs_figure(equilibrium: Equilibrium) -> Figure:
     """The receiver's posteriors, their probabilities and the actions that they lead to.
 

@@ -201,7 +201,7 @@ def games_compared(rows: pd.DataFrame) -> str:
     text = f"Compared in {number} of {len(games)} games"
     if found:
         found += [f"random starts {starts}"] * (starts > 0)
-        text += f", where all have a profile not refuted (each: {', '.join(found)})"
+        text += f", where all have a profile not refuted (games with one: {', '.join(found)})"
     elif starts:
         text += ", where a random start is not refuted"
     return text + f". None in any game: {', '.join(none)}" * bool(none)

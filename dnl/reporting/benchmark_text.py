@@ -21,6 +21,7 @@ from dnl.reporting.benchmark_numbers import (
     verdict,
     welfare_gains,
 )
+from dnl.reporting.text_tables import paragraph
 
 _NOTE = "FR: full revelation. NI: no information. Not refuted: by sampled deviations."
 
@@ -49,8 +50,8 @@ def summarise(table: pd.DataFrame) -> str:
         )
         level = compared(rows).drop_duplicates(GAME)["fr_welfare"].mean()
         known = f" FR has mean welfare {level:.3f} there." * (not pd.isna(level))
-        parts.append(f"{games_compared(rows)}.{known}")
-        parts += [f"{told}."] if (told := verdict(rows)) else []
+        parts.append(paragraph(f"{games_compared(rows)}.{known}"))
+        parts += [paragraph(f"{told}.")] if (told := verdict(rows)) else []
         parts += _certificates(rows)
     if parts:
         parts.append(f"\n{_NOTE}")

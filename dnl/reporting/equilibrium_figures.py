@@ -19,7 +19,14 @@ from dnl.equilibria import Equilibrium
 from dnl.reporting import palette
 from dnl.reporting.belief_figures import beliefs_figure
 from dnl.reporting.equilibrium_text import outcomes
-from dnl.reporting.figure_marks import CENTRED, MAX_NUMBERS, action_marker, share, wrapped
+from dnl.reporting.figure_marks import (
+    CENTRED,
+    MAX_NUMBERS,
+    action_marker,
+    of_equilibrium,
+    share,
+    wrapped,
+)
 from dnl.reporting.figures import write_figure
 from dnl.reporting.messages import Speaker, account, alike, listed
 from games import PersuasionGame
@@ -37,6 +44,7 @@ _BARS = {
 }
 
 
+@of_equilibrium
 def policies_figure(equilibrium: Equilibrium) -> Figure:
     """Probabilities of the messages in each state: a heat map for each policy.
 
@@ -151,6 +159,7 @@ def _state(game: PersuasionGame, state: int) -> str:
     return f"{wrapped(game.labels.states[state], 24)} ({share(float(game.prior[state]))})"
 
 
+@of_equilibrium
 def utilities_figure(equilibrium: Equilibrium) -> Figure:
     """Expected utility of every sender, the welfare and the receiver's utility.
 

@@ -15,7 +15,8 @@ from dnl.reporting.messages import account
 from dnl.reporting.reactions import Reaction, reactions
 from dnl.reporting.text_tables import aligned, bound, number, paragraph, table
 from dnl.reporting.verdict_text import certificates_text, facts_text, sizes_text, summary_text
-from games import PersuasionGame
+from games import PersuasionGame, checks
+from games.persuasion import persuasion_game
 
 __all__ = [
     "Reaction",
@@ -37,7 +38,7 @@ def outcomes(equilibrium: Equilibrium) -> dict[str, tuple[float, float, float]]:
     Keys: the senders' names ("sender 0", ... without names), then "welfare" (the senders' sum) and
     "receiver". A sender of that name has " (sender)" after it.
     """
-    game = equilibrium.game
+    game = checks.instance("equilibrium", equilibrium, Equilibrium).game
     prior, v = game.prior, game.receiver_utility
     columns = (
         _players(game, equilibrium.utilities, game.receiver_ex_ante_utility(equilibrium.policies)),
@@ -63,7 +64,8 @@ def report(equilibrium: Equilibrium) -> str:
     What it is, what the senders say, what the receiver does and why, utilities, proven bounds.
     Numbers are rounded to nearest, but proven bounds upwards, so that they hold as printed.
     """
-    game, told = equilibrium.game, account(equilibrium.game, equilibrium.policies)
+    game = checks.instance("equilibrium", equilibrium, Equilibrium).game
+    told = account(game, equilibrium.policies)
     parts = [
         summary_text(equilibrium) + "\n\n" + facts_text(equilibrium),
         policies_text(game, told),
@@ -86,7 +88,7 @@ def overview(equilibria: Sequence[Equilibrium], rank_by: RankBy = WELFARE) -> st
     Of the latter the undecided stand before the refuted. Otherwise the given order, by `rank_by`,
     is kept. Numbers are places in the given order.
     """
-    found = _nash_first(equilibria)
+    found = _nash_first(_equilibria(equilibria))
     nash = [one for one in found if one[1].nash is Verdict.CERTIFIED]
     local = found[len(nash) :]
     parts = [f"Nash equilibria: {len(nash) or 'none certified'}"]
@@ -107,12 +109,18 @@ def overview(equilibria: Sequence[Equilibrium], rank_by: RankBy = WELFARE) -> st
         ranked = label if label == WELFARE else f"the {label}"
         words = (
             f"Each list is ranked by {ranked}. Gains are fractions of the sender's payoff range: "
-            "the expected utility that the receiver's choice puts at stake for it. Up to "
-            f"{first.global_verification.tolerance:g} they do not count. Welfare is the sum of the "
+            "the expected utility that the receiver's choice puts at stake for it. A gain of up to "
+            f"{first.global_verification.tolerance:g} does not count. Welfare is the sum of the "
             "senders' utilities, without the receiver's."
         )
         parts.append(paragraph(words))
     return "\n\n".join(parts) + "\n"
+
+
+def _equilibria(value: object) -> tuple[Equilibrium, ...]:
+    """The argument `equilibria`, checked."""
+    found = checks.sequence("equilibria", value)
+    return tuple(checks.instance("equilibria", one, Equilibrium) for one in found)
 
 
 def _nash_first(equilibria: Sequence[Equilibrium]) -> list[tuple[int, Equilibrium]]:
@@ -175,6 +183,9 @@ def search_report(
         radius, time_limit, scope, rank_by: of the search.
         status: how it ended; None for what `equilibria` say.
     """
+    persuasion_game(game)
+    checks.positive_integer("shown", shown, least=0)
+    _equilibria(equilibria)
     if status is None and isinstance(equilibria, Equilibria):
         status = equilibria.status
     steps = next_steps(game, equilibria, scope=scope, rank_by=rank_by, status=status)

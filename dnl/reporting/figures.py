@@ -8,6 +8,7 @@ of this library need no backend.
 import io
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,26 @@ if TYPE_CHECKING:
 
 
 def write_figure(path: Path, figure: "Figure", dpi: int = 150) -> None:
-    """Write a PNG, whole or not at all."""
+    """Write a PNG, whole or not at all.
+
+    Warns once of all characters that the font lacks, and says what helps.
+    """
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=dpi)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        figure.savefig(data, format="png", dpi=dpi)
+    lacking = False
+    for one in caught:
+        if "missing from font" in str(one.message):
+            lacking = True
+        else:
+            warnings.warn(str(one.message), one.category, stacklevel=2)
+    if lacking:
+        message = (
+            f"{path.name} shows boxes in place of characters that its font lacks: set "
+            "matplotlib's font.family to a font that has them, and draw again"
+        )
+        warnings.warn(message, stacklevel=2)
     write_bytes(path, data.getvalue())
 
 

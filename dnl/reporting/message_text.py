@@ -31,6 +31,8 @@ def policies_text(game: PersuasionGame, told: Account) -> str:
     mix in no state, otherwise a table.
     """
     text, was_short = "What the senders say", False
+    if (game.prior == 0).any():
+        text += " in the states that happen (those of prior 0 are left out)"
     for group in alike(told.speakers):
         is_short = group[0].is_silent or group[0].reveals
         text += ("\n" if was_short and is_short else "\n\n") + _policy(game, group)

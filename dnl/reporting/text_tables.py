@@ -9,6 +9,7 @@ from torch import Tensor
 
 WIDTH = 100  # columns of a line
 ROUNDING = 1e-12  # of a sum of probabilities
+MOST_DECIMALS_ADDED = 3  # to a row of utilities, so that all rows have equally many
 
 
 def table(
@@ -61,13 +62,22 @@ def entries(lines: Sequence[tuple[str, str]], indent: int = 2) -> str:
 
 
 def aligned(rows: Mapping[str, Sequence[float]]) -> list[list[str]]:
-    """Rows of utilities, each with the decimals that give its largest number six digits."""
-    found = []
-    for name, values in rows.items():
-        largest = max(map(abs, values))
-        decimals = max(0, 5 - math.floor(math.log10(largest))) if largest > 0 else 0
-        found.append([name, *(f"{value:.{decimals}f}" for value in values)])
-    return found
+    """Rows of utilities with the decimals that give the largest number of each row six digits.
+
+    All rows have the decimals of the finest, unless their sizes differ by a factor of thousands.
+    """
+    decimals = {
+        name: max(0, 5 - math.floor(math.log10(largest)))
+        for name, values in rows.items()
+        if (largest := max(map(abs, values))) > 0
+    }
+    finest = max(decimals.values(), default=0)
+    if finest - min(decimals.values(), default=0) <= MOST_DECIMALS_ADDED:
+        decimals = dict.fromkeys(rows, finest)
+    return [
+        [name, *(f"{value:.{decimals.get(name, 0)}f}" for value in values)]
+        for name, values in rows.items()
+    ]
 
 
 def number(value: float, digits: int = 6) -> str:

@@ -2,7 +2,7 @@
 
 from dnl.equilibria import MEMBERS, Equilibrium
 from dnl.equilibria.verification import Verdict, Verification
-from dnl.exact.full_revelation import best_baseline_welfare
+from dnl.exact.full_revelation import best_baseline_welfare, full_revelation
 from dnl.exact.status import Status
 from dnl.exact.welfare_ceiling import welfare_ceiling
 from dnl.reporting.text_tables import bound, entries, number, paragraph, table
@@ -91,12 +91,13 @@ def facts_text(equilibrium: Equilibrium) -> str:
         place = "equal to the better of full revelation and no information"
     else:
         place = f"not above full revelation and no information: {number(-above)} below the better"
-    dominates = equilibrium.pareto_dominates_full_revelation
-    pareto = (
-        "dominates full revelation: no sender is worse off, and one is better off"
-        if dominates
-        else "does not dominate full revelation: no sender is better off, or one is worse off"
-    )
+    more = equilibrium.utilities - full_revelation(game).utilities
+    if equilibrium.pareto_dominates_full_revelation:
+        pareto = "dominates full revelation: no sender is worse off, and one is better off"
+    elif bool((more.abs() <= ROUNDING * game.payoff_range).all()):
+        pareto = "equal to full revelation: no sender is better off, and none is worse off"
+    else:
+        pareto = "does not dominate full revelation: a sender is worse off"
     describes = MEMBERS[equilibrium.source].describes if equilibrium.source in MEMBERS else ""
     source = f"{equilibrium.source} ({describes})" if describes else equilibrium.source
     ceiling = welfare_ceiling(game)

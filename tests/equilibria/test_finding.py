@@ -117,6 +117,13 @@ def test_what_is_no_game_is_refused() -> None:
         find_equilibria(wrong)
 
 
+@pytest.mark.parametrize("name", ["on_progress", "on_certified"])
+def test_what_cannot_be_called_is_refused(name: str) -> None:
+    wrong: dict[str, Any] = {name: "print"}
+    with pytest.raises(ValueError, match=rf"{name} must be callable, got 'print'"):
+        find_equilibria(didactic_game(), **wrong)
+
+
 def test_radius_and_seed_reach_the_search() -> None:
     game = contested((2, 2, 2, 2), seed=1)
     names = ["no-information", "local-responses"]

@@ -96,7 +96,7 @@ def test_the_worth_of_a_profile_by_hand() -> None:
         (2, "rank_by must be .*, got 2"),
         (-1, "rank_by must be .*, got -1"),
         (True, "rank_by must be .*, got True"),
-        (None, "rank_by must be an array of numbers, got None"),
+        (None, "rank_by must be 'welfare', 'receiver', .* or weights, got None"),
         ([1.0], r"rank_by must hold 2 weights \(of the senders\) or 3 .*, got \[1.0\]"),
         ([1.0] * 4, "rank_by must hold 2 weights"),
         ([[1.0, 2.0]], "rank_by must hold 2 weights"),
@@ -313,3 +313,8 @@ def test_senders_with_nothing_at_stake_leave_a_finite_ceiling() -> None:
     ceiling = ranking_of(game).ceiling(game)
 
     assert ceiling.global_equilibrium == pytest.approx(game.no_information().sum().item())
+
+
+def test_a_ranking_needs_a_game() -> None:
+    with pytest.raises(ValueError, match="game must be a PersuasionGame, got an int: 3"):
+        ranking_of(3)  # type: ignore[arg-type]

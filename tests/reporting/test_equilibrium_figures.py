@@ -3,8 +3,10 @@
 import itertools
 import math
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
+from matplotlib.text import Text
 
+from dnl import Equilibrium
 from dnl.reporting import palette
 from dnl.reporting.belief_figures import MAX_ROWS
 from dnl.reporting.equilibrium_figures import (
@@ -28,6 +32,7 @@ from dnl.reporting.equilibrium_figures import (
     utilities_figure,
 )
 from dnl.reporting.equilibrium_text import outcomes
+from dnl.reporting.figures import write_figure
 from dnl.reporting.messages import account
 from dnl.reporting.reactions import reactions
 from games import PersuasionGame, didactic_game
@@ -297,3 +302,41 @@ def test_files_are_images(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["1_policies.png", "1_utilities.png", "1_beliefs.png"]
     for path in paths:
         assert imread(path).std() > 0.01
+
+
+@pytest.mark.parametrize("figure", [policies_figure, utilities_figure, beliefs_figure])
+def test_names_are_no_formulas(figure: Callable[[Equilibrium], Figure], tmp_path: Path) -> None:
+    found = accusation()
+    game = replace(
+        found.game,
+        state_names=("pay $5 or $7", r"$\frac$ of it"),
+        action_names=(r"$\bad{", "a $ b $"),
+        sender_names=tuple(f"$x_{i}^$" for i in range(found.game.n_senders)),
+    )
+    drawn = figure(replace(found, game=game))
+    drawn.savefig(tmp_path / "figure.png")  # a formula that is none raises here
+    texts = [text for text in drawn.findobj(Text) if "$" in text.get_text()]
+    assert texts
+    assert not any(text.get_parse_math() for text in texts)
+
+
+def test_an_endless_word_is_broken() -> None:
+    found = accusation()
+    game = replace(found.game, state_names=("ab" * 60, "x"))
+    figure = policies_figure(replace(found, game=game))
+    assert max(len(line) for text in figure.findobj(Text) for line in text.get_text().split()) <= 40
+
+
+@pytest.mark.parametrize("figure", [policies_figure, utilities_figure, beliefs_figure])
+def test_what_is_no_equilibrium_is_not_drawn(figure: Callable[[Any], Figure]) -> None:
+    with pytest.raises(ValueError, match=r"equilibrium must be an Equilibrium, got 'x'"):
+        figure("x")
+
+
+def test_a_font_that_lacks_characters_is_named_once(tmp_path: Path) -> None:
+    found = accusation()
+    game = replace(found.game, state_names=("買う", "x"))
+    told = "policies.png shows boxes in place of characters that its font lacks"
+    with pytest.warns(UserWarning, match=told) as caught:
+        write_figure(tmp_path / "policies.png", policies_figure(replace(found, game=game)))
+    assert len(caught) == 1

@@ -22,8 +22,10 @@ from dnl.reporting.equilibrium_text import (
     report,
     search_report,
 )
+from dnl.reporting.message_text import policies_text
 from dnl.reporting.messages import account
 from dnl.reporting.reactions import MAX_JOINT_MESSAGES
+from dnl.reporting.text_tables import aligned
 from games import PersuasionGame, didactic_game, prosecutor_game, synthetic_game
 from tests.cases.reported import (
     NOISE,
@@ -141,23 +143,31 @@ def test_report_of_the_prosecutor() -> None:
     ) in flat(text)
     assert cells(text, "prosecutor", 3) == ["0.600000", "0.300000", "0.000000"]
     assert cells(text, "welfare", 3) == ["0.600000", "0.300000", "0.000000"]
-    assert cells(text, "receiver", 3) == ["0.70000", "1.00000", "0.70000"]
+    assert cells(text, "receiver", 3) == ["0.700000", "1.000000", "0.700000"]
     # One sender that can tell the truth: no equilibrium is worth more than the optimum, and any is.
     assert re.search(r"ceiling +no profile of policies has a welfare above 0\.60000\d", text)
     assert max(map(len, text.splitlines())) <= 100
 
 
 @pytest.mark.parametrize(
-    ("policies", "words"),
+    ("policies", "words", "pareto"),
     [
-        (TRUTH, "equal to the better of full revelation and no information"),
-        (SILENCE, "not above full revelation and no information: 0.3 below the better"),
+        (
+            TRUTH,
+            "equal to the better of full revelation and no information",
+            "equal to full revelation: no sender is better off, and none is worse off",
+        ),
+        (
+            SILENCE,
+            "not above full revelation and no information: 0.3 below the better",
+            "does not dominate full revelation: a sender is worse off",
+        ),
     ],
 )
-def test_welfare_beside_the_comparison_values(policies: list[Any], words: str) -> None:
+def test_welfare_beside_the_comparison_values(policies: list[Any], words: str, pareto: str) -> None:
     text = flat(report(profile(prosecutor_game(), [policies])))
     assert f"): {words} ceiling" in text
-    assert "does not dominate full revelation: no sender is better off, or one is worse off" in text
+    assert f"Pareto {pareto} What the senders say" in text
 
 
 def test_a_profile_that_is_not_certified_says_so() -> None:
@@ -397,3 +407,44 @@ def test_senders_called_like_a_row_keep_their_row() -> None:
 
 def test_every_member_says_what_it_proposes() -> None:
     assert all(MEMBERS[name].describes for name in MEMBERS)
+
+
+@pytest.mark.parametrize("function", [report, outcomes])
+def test_what_is_no_equilibrium_is_refused(function: Callable[[Any], object]) -> None:
+    with pytest.raises(ValueError, match=r"equilibrium must be an Equilibrium, got 'x'"):
+        function("x")
+
+
+def test_what_is_no_list_of_equilibria_is_refused() -> None:
+    game: Any = prosecutor_game()
+    found = [profile(game, [TRUTH])]
+    wrong: Any = [*found, 1]
+    with pytest.raises(ValueError, match=r"equilibria must be a tuple or a list, got None"):
+        overview(None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"equilibria must be an Equilibrium, got 1"):
+        overview(wrong)
+    with pytest.raises(ValueError, match=r"shown must be an integer of at least 0, got -1"):
+        search_report(game, found, -1, 0.005, 1.0)
+    with pytest.raises(ValueError, match=r"game must be a PersuasionGame, got an int: 1"):
+        search_report(1, found, 1, 0.005, 1.0)  # type: ignore[arg-type]
+
+
+def test_rows_of_utilities_have_equally_many_decimals_unless_sizes_differ_much() -> None:
+    assert aligned({"a": [0.5, -0.25], "b": [13.0, 2.0], "zero": [0.0, 0.0]}) == [
+        ["a", "0.500000", "-0.250000"],
+        ["b", "13.000000", "2.000000"],
+        ["zero", "0.000000", "0.000000"],
+    ]
+    assert aligned({"a": [0.5], "b": [13_000.0], "zero": [0.0]}) == [
+        ["a", "0.500000"],
+        ["b", "13000.0"],
+        ["zero", "0"],
+    ]
+
+
+def test_states_of_prior_0_are_left_out_and_the_report_says_so() -> None:
+    game = PersuasionGame([0.0, 1.0], [[1, 0], [0, 1]], [[[0, 1], [0, 1]]], 2)
+    policies = torch.tensor([[[1.0, 0.0], [0.0, 1.0]]], dtype=torch.float64)
+    text = policies_text(game, account(game, policies))
+    assert "in the states that happen (those of prior 0 are left out)" in text
+    assert "always sends signal 1" in text

@@ -74,7 +74,7 @@ def test_the_prosecutor_is_solved(here: Path, capsys: pytest.CaptureFixture[str]
     assert best.is_global
     text = (folder / "report.txt").read_text()
     assert re.search(r"prosecutor +0\.(600000|59999\d) +0\.300000 +0\.000000\n", text)
-    assert re.search(r"receiver +0\.7000\d +1\.00000 +0\.70000\n", text)
+    assert re.search(r"receiver +0\.7000\d+ +1\.000000 +0\.700000\n", text)
     record = json.loads((folder / "run.json").read_text())
     assert record["configuration"] == {
         "game": "prosecutor",

@@ -114,9 +114,10 @@ def test_numbers_of_a_line() -> None:
     assert "Errors leave out the games of constant utilities: 1." in summary
     assert "contested law, 2 senders, 3 games, radius 0.005" in summary
     assert (
-        "Compared in 2 of 3 games, where all have a profile not refuted (each: ReLU 2)." in summary
+        "Compared in 2 of 3 games, where all have a profile not refuted (games with one: ReLU 2)."
+        in " ".join(summary.split())
     )
-    assert "FR has mean welfare 3.000 there." in summary
+    assert "FR has mean welfare 3.000 there." in " ".join(summary.split())
     # What the networks are compared with, in the same games: 2 - 3 and 1 - 3.
     assert lines_of(summary, "Mean of all random starts") == [["-1.000"]]
     assert lines_of(summary, "No information") == [["-2.000"]]
@@ -130,11 +131,11 @@ def test_welfare_is_compared_in_the_same_games() -> None:
     rows[3] |= {"fr_welfare": 13.0, "best_welfare": 5.0}
     summary = text(*rows)
     assert "Compared in 1 of 2 games, where" in summary
-    assert "(each: DNL 2, ReLU 1)." in summary
+    assert "(games with one: DNL 2, ReLU 1)." in " ".join(summary.split())
     assert lines_of(summary, "DNL")[1][3:] == ["+1.000", "1/2"]
     assert lines_of(summary, "ReLU")[1][3:] == ["+1.000", "1/2"]
     assert lines_of(summary, "No information") == [["-2.000"]]
-    assert "FR has mean welfare 3.000 there." in summary
+    assert "FR has mean welfare 3.000 there." in " ".join(summary.split())
 
 
 def test_networks_stand_in_the_palette_s_order() -> None:
