@@ -81,6 +81,10 @@ def interruptible() -> Iterator[None]:
         _state.working = False
         for kind, handler in before.items():
             signal.signal(kind, handler)
+        # Code that runs from a string, as where dataclasses are made, tells Python of a
+        # KeyboardInterrupt that ended it. Python would then end the process by SIGINT instead of
+        # our exit code, though we handle it. The next string to run resets this.
+        exec("")
 
 
 @contextmanager

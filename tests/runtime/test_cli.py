@@ -341,6 +341,25 @@ def test_a_signal_while_a_command_loads_is_one_line(
     assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{module}: {line}.\n")
 
 
+STRUCK = """
+import os, signal
+from dnl.runtime import cli
+
+def main(*, out: str) -> int:
+    exec("os.kill(os.getpid(), signal.SIGTERM)\\nfor _ in range(1000): pass")
+    return 0
+
+raise SystemExit(cli.run(main, "struck"))
+"""
+
+
+def test_a_signal_in_code_from_a_string_leaves_the_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "struck.py").write_text(STRUCK)
+    done = loaded("struck", tmp_path)
+    assert (done.returncode, done.stdout) == (143, "")
+    assert done.stderr.startswith("struck: terminated. ")
+
+
 def test_a_signal_when_all_is_done_changes_nothing(tmp_path: Path) -> None:
     # Python takes its handlers back before the libraries of a process are unloaded.
     (tmp_path / "torch.py").write_text(
