@@ -22,8 +22,10 @@ from dnl.equilibria.ranking import WELFARE, RankBy, ranked, ranking_of
 from dnl.equilibria.search import GLOBAL, LOCAL
 from dnl.equilibria.verification import Verification, verify_profile
 from dnl.reporting.equilibrium_text import search_report
+from dnl.reporting.messages import listed
 from dnl.runtime import cli, interruption, progress
 from dnl.runtime.records import LOCK, RUN, fresh_folder, lock, make_writable, write_record
+from dnl.runtime.settings import config_of
 from games import LAWS, REGISTRY, PersuasionGame, checks, synthetic_game
 from games.files import write_text
 
@@ -100,7 +102,7 @@ def main(game: str, /, *, config: SolveConfig | None = None) -> int:
             "contested" for a random game with the given sizes; or the name of a family of games,
             such as "didactic", "prosecutor" or "ride-hailing" (games.REGISTRY).
     """
-    config = config or SolveConfig()
+    config = config_of(config, SolveConfig)
     loaded = load_game(game, config)
     ranking_of(loaded, rank_by(config))  # refuses a bad one
     folder = _prepare(config)
@@ -141,9 +143,7 @@ def load_game(source: str, config: SolveConfig) -> PersuasionGame:
 def _random(law: str, sizes: Mapping[str, Any], instance: int) -> PersuasionGame:
     missing = [name for name, value in sizes.items() if value is None]
     if missing:
-        *most, last = missing
-        names = f"{', '.join(most)} and {last}" if most else last
-        raise ValueError(f"{names} must be given for the random game {law!r}, got none")
+        raise ValueError(f"{listed(missing)} must be given for the random game {law!r}, got none")
     check_size(**sizes)
     try:
         # The options have the names of the arguments without "n_".
@@ -293,6 +293,7 @@ def _kept(
     worth = [ranking.of(game, policies).item() for policies, _ in certified]
     best = sorted(range(len(certified)), key=lambda i: -worth[i])
     likely = [i for i in best if config.nash_only or MEMBERS[certified[i][1]].may_be_global]
+    likely = likely[:MOST_KEPT]
     proofs: dict[int, Verification] = {}
     found: dict[int, Equilibrium] = {}
 
@@ -303,12 +304,12 @@ def _kept(
             found[i] = Equilibrium(game, policies, local, everywhere, source, INTERRUPTION)
 
     with suppress(KeyboardInterrupt):
-        for i in likely[:MOST_KEPT]:
-            share = KEEPING_SECONDS / 2 / len(likely[:MOST_KEPT])
+        for i in likely:
+            share = KEEPING_SECONDS / 2 / len(likely)
             proofs[i] = verify_profile(game, certified[i][0], None, time_limit=share)
             if proofs[i].is_equilibrium:
                 keep(i, proofs[i], share)
-        rest = [i for i in best if i not in found and not config.nash_only]
+        rest = [] if config.nash_only else [i for i in best if i not in found]
         rest = rest[: MOST_KEPT - len(found)]
         for i in rest:
             share = KEEPING_SECONDS / 2 / len(rest)

@@ -72,13 +72,7 @@ class Search:
         self.ranking = ranking_of(self.game, self.rank_by)
         self.plain = without_unused(self.game)
         self.own = own_ceilings(self.plain, budget)
-        if self.game.n_signals == 1:  # there is one profile only
-            silence = torch.ones(self.game.n_senders, self.game.n_states, 1, dtype=torch.float64)
-            receiver = self.game.receiver_ex_ante_utility(silence)
-            only = self.ranking.combine(self.own, receiver).item()
-            self.ceiling = WelfareCeiling(only, only)
-        else:
-            self.ceiling = self.ranking.ceiling(self.plain, budget)
+        self.ceiling = self.ranking.ceiling(self.plain, budget)
         self.cut |= budget.over
 
     def generator(self, member: str) -> torch.Generator:

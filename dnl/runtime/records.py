@@ -154,7 +154,12 @@ def program_of(folder: Path) -> str | None:
         ValueError: if its `run.json` is broken.
         OSError: if there is none.
     """
-    return _program(read_record(folder))
+    record = read_record(folder)
+    if isinstance(record.get("program"), str):
+        return str(record["program"])
+    words = str(record.get("command", "")).split()  # of older records
+    named = words[2] if words[:2] == ["python", "-m"] and len(words) > 2 else None
+    return named if named is not None and named.startswith(("dnl.", "experiments.")) else None
 
 
 def provenance(device: torch.device | None = None) -> dict[str, str | None]:
@@ -177,15 +182,6 @@ def command_line() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     program = ["-m", spec.name] if spec else [Path(sys.argv[0]).name]
     return shlex.join(["python", *program, *sys.argv[1:]])
-
-
-def _program(record: Row) -> str | None:
-    """The command that wrote a record, if it is known."""
-    if isinstance(record.get("program"), str):
-        return str(record["program"])
-    words = str(record.get("command", "")).split()  # of older records
-    named = words[2] if words[:2] == ["python", "-m"] and len(words) > 2 else None
-    return named if named is not None and named.startswith(("dnl.", "experiments.")) else None
 
 
 def _this_run() -> Row:
